@@ -1,0 +1,174 @@
+package cxtp
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Config is what a router's machine has to know before the first input. It does
+// not change while the machine runs.
+type Config struct {
+	Self        RouterID
+	Incarnation Incarnation // of the journal; never 0
+	// Gateway is where nodes send their ESP: the outer address and UDP
+	// encapsulation port that an Update announces. One a family; a zero entry
+	// is a family that this gateway does not serve.
+	Gateway4, Gateway6 netip.AddrPort
+	Peers              []Peer
+	Timers             Timers
+	Mode               MoveMode
+	// Headroom is how many sequence numbers above its present one a ceiling
+	// allows an outbound SA.
+	Headroom uint64
+	// Inspect reads what staged contexts would make this router responsible
+	// for. It must be a pure function.
+	Inspect func(blocks []CDB) (Claims, error)
+}
+
+// Peer is another router, and this router's policy for it (law 5).
+type Peer struct {
+	ID    RouterID
+	Addrs []netip.Addr // the addresses that CXTP messages know it by
+
+	// Push lets the peer stage sessions here that nobody here asked for.
+	Push bool
+	// ActivateWithoutToken lets a session staged by this peer become active
+	// here without a token from its node.
+	ActivateWithoutToken bool
+	// Identities and Inner bound what the peer may stage here: node identities
+	// and inner prefixes. Empty means any.
+	Identities []string
+	Inner      []netip.Prefix
+	// MaxSessions bounds how many sessions that came from this peer may be here
+	// at once; 0 means no bound.
+	MaxSessions int
+
+	// Pull is what a request with a null token from this peer gets.
+	Pull PullPolicy
+}
+
+// PullPolicy is what a CT-Req with a null token gets. With a valid token in it
+// the token decides, whatever the policy.
+type PullPolicy uint8
+
+const (
+	PullOff   PullPolicy = iota // refused: the default
+	PullStage                   // staged, then only a token or our own operator's trigger moves it
+	PullMove                    // a standing order to hand over to this peer when it asks
+)
+
+// Claims is what a set of contexts would make a gateway responsible for.
+type Claims struct {
+	Identity string         // the node's identity as policies write it; "" = none given
+	Inner    []netip.Prefix // inner addresses of the node
+}
+
+// Timers are the machine's times. DefaultTimers has what RFC 4067 section 4 and
+// design experience give.
+type Timers struct {
+	MaxTransfer    time.Duration // CT_MAX_TRANSFER_TIME: a stage is confirmed within it or given up
+	RequestWait    time.Duration // how long a nAR waits for the answer to its CT-Req
+	StageHold      time.Duration // how long contexts may stay staged
+	Repeat         time.Duration // first wait before a final, a closed or a question is repeated; doubles
+	RepeatMax      time.Duration // the doubling stops here
+	FreezeDeadline time.Duration // a session frozen for longer is ended
+	SteerDeadline  time.Duration // how long the source waits for "steered" before it closes all the same
+	Grace          time.Duration // inbound stays live at the source for this long after "steered" (lossless)
+	UpdateRepeat   time.Duration // first wait before a gateway update is repeated; doubles
+	UpdateGiveUp   time.Duration // a node that has not acknowledged by then is reported
+	CloseGiveUp    time.Duration // "closed" is no longer repeated, only answered
+}
+
+// DefaultTimers returns the defaults.
+func DefaultTimers() Timers {
+	return Timers{
+		MaxTransfer:    200 * time.Millisecond,
+		RequestWait:    2 * time.Second,
+		StageHold:      time.Minute,
+		Repeat:         50 * time.Millisecond,
+		RepeatMax:      time.Second,
+		FreezeDeadline: 30 * time.Second,
+		SteerDeadline:  3 * time.Second,
+		Grace:          100 * time.Millisecond,
+		UpdateRepeat:   50 * time.Millisecond,
+		UpdateGiveUp:   15 * time.Second,
+		CloseGiveUp:    time.Minute,
+	}
+}
+
+// validate says what is wrong with a configuration.
+func (c *Config) validate() error {
+	switch {
+	case c.Self == "":
+		return fmt.Errorf("this router has no name")
+	case c.Incarnation == 0:
+		return fmt.Errorf("the journal's incarnation is 0: it must be random")
+	case c.Inspect == nil:
+		return fmt.Errorf("no function to inspect contexts")
+	case c.Mode != ModeLossless && c.Mode != ModeStrict:
+		return fmt.Errorf("move mode %d is neither lossless nor strict", c.Mode)
+	}
+	seen := map[netip.Addr]RouterID{}
+	for _, p := range c.Peers {
+		if p.ID == c.Self {
+			return fmt.Errorf("peer %q is this router itself", p.ID)
+		}
+		for _, a := range p.Addrs {
+			if other, dup := seen[a]; dup {
+				return fmt.Errorf("peers %q and %q share the address %s", other, p.ID, a)
+			}
+			seen[a] = p.ID
+		}
+	}
+	return nil
+}
+
+// peer finds a peer by name.
+func (c *Config) peer(id RouterID) (*Peer, bool) {
+	for i := range c.Peers {
+		if c.Peers[i].ID == id {
+			return &c.Peers[i], true
+		}
+	}
+	return nil, false
+}
+
+// peerByAddr finds the peer that CXTP messages call by this address.
+func (c *Config) peerByAddr(addr netip.Addr) (*Peer, bool) {
+	for i := range c.Peers {
+		for _, a := range c.Peers[i].Addrs {
+			if a == addr {
+				return &c.Peers[i], true
+			}
+		}
+	}
+	return nil, false
+}
+
+// allows decides whether the peer may make this router responsible for claims.
+func (p *Peer) allows(claims Claims) bool {
+	if len(p.Identities) > 0 && !slices.Contains(p.Identities, claims.Identity) {
+		return false
+	}
+	if len(p.Inner) == 0 {
+		return true
+	}
+	for _, inner := range claims.Inner {
+		if !withinAny(inner, p.Inner) {
+			return false
+		}
+	}
+	return true
+}
+
+// withinAny reports whether inner lies wholly inside one of the prefixes.
+func withinAny(inner netip.Prefix, prefixes []netip.Prefix) bool {
+	for _, p := range prefixes {
+		if p.Bits() <= inner.Bits() && p.Contains(inner.Addr()) {
+			return true
+		}
+	}
+	return false
+}

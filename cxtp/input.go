@@ -1,0 +1,77 @@
+package cxtp
+
+import "net/netip"
+
+// Input is something that happened: a message came, an operator asked, an
+// action of ours finished. Step takes one at a time.
+type Input interface{ input() }
+
+// Ticket correlates an operator's request with the [Report]s that answer it.
+// 0 is nobody's.
+type Ticket uint64
+
+// Adopt makes this router the first owner of a session.
+type Adopt struct {
+	Session  SessionID
+	Previous netip.Addr // the address that CXTP messages know the node by
+	Node     NodeState
+	Claims   Claims
+	Ticket   Ticket
+}
+
+// Handover is the operator's trigger at the owner (RFC 4067 section 5.1).
+type Handover struct {
+	Session   SessionID
+	To        RouterID
+	StageOnly bool // predictive: stage now, and wait for a second trigger or the node
+	Ticket    Ticket
+}
+
+// Pull is the operator's trigger at the target (RFC 4067 section 5.2): fetch a
+// session with a null token. For a session that is staged here already it asks
+// the source to go on.
+type Pull struct {
+	Previous  netip.Addr
+	Session   SessionID // zero, or which of several at that address
+	From      RouterID
+	StageOnly bool
+	Sequence  uint32 // random, not used in the last 7 s (section 3.2)
+	Ticket    Ticket
+}
+
+// Cancel is the operator giving up a move that has not been granted yet.
+type Cancel struct {
+	Session SessionID
+	Ticket  Ticket
+}
+
+// FromRouter is a message from another router, whose name the transport proved.
+// The machine keeps what it needs of it by copying.
+type FromRouter struct {
+	From    RouterID
+	Message Message
+}
+
+// FromNode is a message on the MN's side, from an address that proves nothing.
+type FromNode struct {
+	From    netip.AddrPort
+	Message Message
+}
+
+// Done is the result of a [Do], [Steer] or [Persist] action.
+type Done struct {
+	Session  SessionID
+	Op       OpID
+	Blocks   []CDB           // Export, Freeze, Close: what was read; the machine's to keep and wipe
+	Manifest []ManifestEntry // Export: the SAs, with their present sequence numbers
+	Failed   []ContextStatus // empty = it succeeded
+	Detail   string          // a sentence for the operator, when it failed
+}
+
+func (Adopt) input()      {}
+func (Handover) input()   {}
+func (Pull) input()       {}
+func (Cancel) input()     {}
+func (FromRouter) input() {}
+func (FromNode) input()   {}
+func (Done) input()       {}

@@ -1,0 +1,345 @@
+package cxtp
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// stage of a session's life at this router. The first group is a source's, the
+// second a target's.
+type state uint8
+
+const (
+	stateNone  state = iota // never here, or nothing but a record is left
+	stateAdopt              // first owner: its record is on its way to the journal
+	stateOwner              // active here, no move under way
+
+	stateAllocating   // the epoch is on its way to the journal
+	stateExporting    // the features are read
+	stateStaging      // the stage is sent
+	stateStaged       // the target has confirmed
+	stateGranting     // the grant is on its way to the journal
+	stateFreezing     // the features stop and count
+	stateFrozen       // the final is sent, and repeated
+	stateThawing      // the target refused: the features go on
+	stateDraining     // the target is active: inbound stays until traffic has moved
+	stateClosing      // the features end inbound
+	stateReleasing    // the features forget
+	stateMovedPersist // "moved" is on its way to the journal
+	stateMoved        // "closed" is sent, and repeated
+	stateEnding       // the end is on its way to the journal, the keys are going
+
+	stateChecking       // the features take the contexts
+	statePromising      // "may activate" is on its way to the journal
+	stateHeld           // staged here
+	stateActivating     // the features start
+	stateUnclosed       // active here; the source may still accept
+	stateMerging        // the features unite the windows
+	stateOwnerPersist   // "closed" is on its way to the journal
+	stateRefusing       // "refused" is on its way to the journal
+	stateDiscarding     // the features forget what was staged
+)
+
+var stateNames = [...]string{
+	"gone", "adopting", "active", "staging", "staging", "staging", "staged", "granting",
+	"freezing", "frozen", "thawing", "draining", "closing", "closing", "closing", "moved", "ending",
+	"checking", "checking", "held", "activating", "active-unclosed", "active-unclosed", "active-unclosed",
+	"refusing", "refusing",
+}
+
+func (s state) String() string { return stateNames[s] }
+
+// Session is the machine of one session at one router. It has no lock: one
+// goroutine at a time.
+type Session struct {
+	cfg    *Config
+	id     SessionID
+	addr   netip.Addr // MN's previous address
+	state  state
+	epoch  Epoch // the highest allocated or promised; never used again
+	node   NodeState
+	claims Claims
+	answer []answered // what became of the epochs that were staged here
+	used   usedToken  // the CTAR that brought the session here, to answer its repeats
+
+	src   *outgoing // the move away from here, from stateAllocating to stateMoved
+	tgt   *incoming // the move to here, from stateChecking to stateOwnerPersist
+	steer *steering // the traffic's way to here; outlives tgt
+
+	lastOp OpID
+	waitOp OpID // the operation that the state waits for
+
+	deadline time.Time     // of the state as a whole; zero = none
+	repeatAt time.Time     // next repetition of the state's message; zero = none
+	repeat   time.Duration // the wait after it
+
+	now time.Time
+	out []Action
+}
+
+// answered is the record of an epoch that was staged here.
+type answered struct {
+	epoch Epoch
+	state OutcomeState
+}
+
+// usedToken remembers an authenticated CTAR, so that its repetition is answered
+// and not processed again.
+type usedToken struct {
+	sequence uint32
+	token    Token
+	valid    bool
+}
+
+// maxAnswered bounds the epochs whose outcome is remembered.
+const maxAnswered = 64
+
+func newSession(cfg *Config, id SessionID, addr netip.Addr) *Session {
+	return &Session{cfg: cfg, id: id, addr: addr}
+}
+
+// begin and end bracket one step: they collect the actions that it decides.
+func (s *Session) begin(now time.Time) { s.now, s.out = now, nil }
+
+func (s *Session) end() []Action {
+	out := s.out
+	s.out = nil
+	return out
+}
+
+func (s *Session) act(a Action) { s.out = append(s.out, a) }
+
+// op names the next operation.
+func (s *Session) op() OpID { s.lastOp++; return s.lastOp }
+
+// await enters a state that an operation's result will end.
+func (s *Session) await(next state, op OpID) {
+	s.state, s.waitOp = next, op
+	s.deadline, s.repeatAt = time.Time{}, time.Time{}
+}
+
+// rest enters a state that a message or a time will end; d of 0 means that no
+// time will.
+func (s *Session) rest(next state, d time.Duration) {
+	s.await(next, 0)
+	if d > 0 {
+		s.deadline = s.now.Add(d)
+	}
+}
+
+// repeatEvery starts the repetitions of the state's message.
+func (s *Session) repeatEvery(first time.Duration) {
+	s.repeat = first
+	s.repeatAt = s.now.Add(first)
+}
+
+// persist writes a record and waits for it in the state given.
+func (s *Session) persist(next state, r Record) {
+	op := s.op()
+	s.await(next, op)
+	s.act(Persist{Op: op, Record: s.record(r)})
+}
+
+// note writes a record that nothing waits for: if it is lost, what the journal
+// says without it is still true, only less.
+func (s *Session) note(r Record) { s.act(Persist{Op: s.op(), Record: s.record(r)}) }
+
+func (s *Session) record(r Record) Record {
+	r.Session, r.Previous = s.id, s.addr
+	return r
+}
+
+// do asks the features for an operation and waits for it in the state given.
+func (s *Session) do(next state, d Do) {
+	d.Op, d.Session, d.Mode = s.op(), s.id, s.cfg.Mode
+	s.await(next, d.Op)
+	s.act(d)
+}
+
+func (s *Session) report(r Report) {
+	r.Session = s.id
+	s.act(r)
+}
+
+// done takes the result of an operation.
+func (s *Session) done(d Done) {
+	if s.steer != nil && d.Op == s.steer.op {
+		s.steered(d)
+		return
+	}
+	if d.Op != s.waitOp || d.Op == 0 {
+		return // of a note, or of a state that has ended since
+	}
+	s.waitOp = 0
+	if s.state >= stateChecking {
+		s.targetDone(d)
+	} else {
+		s.sourceDone(d)
+	}
+}
+
+// tick does what has become due.
+func (s *Session) tick() {
+	if due(s.deadline, s.now) {
+		s.deadline = time.Time{}
+		s.expired()
+	}
+	if due(s.repeatAt, s.now) {
+		s.repeat = min(2*s.repeat, s.cfg.Timers.RepeatMax)
+		s.repeatAt = s.now.Add(s.repeat)
+		s.again()
+	}
+	if s.steer != nil {
+		s.steerTick()
+	}
+}
+
+func due(at, now time.Time) bool { return !at.IsZero() && !now.Before(at) }
+
+// next is the earliest time at which tick has something to do; zero = none.
+func (s *Session) next() time.Time {
+	at := earlier(s.deadline, s.repeatAt)
+	if s.steer != nil {
+		at = earlier(at, s.steer.repeatAt)
+	}
+	return at
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// expired acts on the state's deadline.
+func (s *Session) expired() {
+	switch s.state {
+	case stateStaging:
+		s.giveUp(EventFailed, StatusExpired, "the target did not confirm in time; the session goes on here")
+	case stateStaged:
+		s.giveUp(EventFailed, StatusExpired, "staged for too long without being moved; the session goes on here")
+	case stateFrozen:
+		s.finish("no answer from the target before the freeze deadline")
+	case stateDraining:
+		s.close()
+	case stateMoved:
+		s.forget()
+	case stateHeld:
+		s.refuse(StatusExpired, "staged for too long without being activated")
+	}
+}
+
+// again repeats the state's message.
+func (s *Session) again() {
+	switch s.state {
+	case stateFrozen:
+		s.sendFinal()
+	case stateDraining:
+		s.ask()
+	case stateMoved:
+		s.sendClosed()
+	}
+}
+
+// remember keeps what became of an epoch that was staged here.
+func (s *Session) remember(e Epoch, o OutcomeState) {
+	i := slices.IndexFunc(s.answer, func(a answered) bool { return a.epoch == e })
+	if i >= 0 {
+		s.answer[i].state = o
+		return
+	}
+	if len(s.answer) == maxAnswered {
+		s.answer = slices.Delete(s.answer, 0, 1)
+	}
+	s.answer = append(s.answer, answered{e, o})
+}
+
+// outcome is what this router has to say of an epoch.
+func (s *Session) outcome(e Epoch) OutcomeState {
+	if s.tgt != nil && s.tgt.epoch == e {
+		switch s.state {
+		case stateHeld:
+			return OutcomeStaged
+		case stateUnclosed, stateMerging, stateOwnerPersist:
+			return OutcomeActive
+		default:
+			return OutcomePending
+		}
+	}
+	for _, a := range s.answer {
+		if a.epoch == e {
+			return a.state
+		}
+	}
+	return OutcomeUnseen
+}
+
+// tell sends what this router has to say of an epoch.
+func (s *Session) tell(to RouterID, e Epoch, statuses []ContextStatus) {
+	o := &Outcome{
+		Previous: s.addr, Session: s.id, Epoch: e, Incarnation: s.cfg.Incarnation,
+		State: s.outcome(e), Statuses: statuses,
+	}
+	switch o.State {
+	case OutcomeStaged:
+		o.Go = s.tgt.mayActivate()
+	case OutcomeActive, OutcomeClosed:
+		o.Steered = s.steer == nil || s.steer.complete()
+	}
+	s.act(Send{To: to, Message: o})
+}
+
+// wipe clears blocks that this machine owns and that may hold keys.
+func wipe(blocks []CDB) {
+	for _, b := range blocks {
+		clear(b.Data)
+	}
+}
+
+// wipeNode forgets a node's keys.
+func (s *Session) wipeNode() {
+	s.node.UpdateKey.Wipe()
+	for _, t := range s.node.Tokens {
+		t.Key.Wipe()
+	}
+	s.node = NodeState{}
+}
+
+// View is what an operator may see of a session: no keys.
+type View struct {
+	Session  SessionID      `json:"session"`
+	Previous netip.Addr     `json:"previous"`
+	State    string         `json:"state"`
+	Epoch    Epoch          `json:"epoch"`
+	Peer     RouterID       `json:"peer,omitempty"`
+	Identity string         `json:"identity,omitempty"`
+	Inner    []netip.Prefix `json:"inner,omitempty"`
+	Agent    string         `json:"agent,omitempty"`
+	Tokens   int            `json:"tokens"`
+}
+
+// View describes the session as it is.
+func (s *Session) View() View {
+	v := View{
+		Session: s.id, Previous: s.addr, State: s.state.String(), Epoch: s.epoch,
+		Identity: s.claims.Identity, Inner: s.claims.Inner, Tokens: len(s.node.Tokens),
+	}
+	if s.node.Agent.IsValid() {
+		v.Agent = s.node.Agent.String()
+	}
+	switch {
+	case s.src != nil:
+		v.Peer = s.src.to
+	case s.tgt != nil:
+		v.Peer = s.tgt.from
+	}
+	return v
+}
+
+// live reports whether the session holds or claims anything here, or nothing
+// but a record of it is left.
+func (s *Session) live() bool {
+	return s.state != stateNone && s.state != stateMoved
+}

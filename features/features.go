@@ -1,0 +1,101 @@
+package features
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/cxtp/cxtp/cxtp"
+)
+
+// Ref names one attempt to move one session. A feature answers an operation
+// that it has already carried out for the same Ref with the same result
+// (idempotence), and refuses an older epoch than it has seen.
+type Ref struct {
+	Session cxtp.SessionID
+	Epoch   cxtp.Epoch
+}
+
+// Snapshot is what a feature holds of a session, encoded.
+type Snapshot struct {
+	// Blocks are the static contexts at Export, the dynamic ones at Freeze and
+	// at Close.
+	Blocks []cxtp.CDB
+	// Manifest lists the SAs among them, with the last sequence number of each
+	// outbound one in Ceiling: the machine adds the headroom.
+	Manifest []cxtp.ManifestEntry
+}
+
+// Staging is what a target is asked to hold ready.
+type Staging struct {
+	Blocks   []cxtp.CDB
+	Manifest []cxtp.ManifestEntry
+	Deadline time.Time // the feature need not watch it: the machine discards
+}
+
+// Feature is a participant in a move. Every operation is idempotent for its
+// Ref. An error that should reach the other gateway is an [*Error]; any other
+// error is reported as [cxtp.StatusInternal].
+//
+// At the source: Export, Freeze, then Thaw or Close, then Release.
+// At the target: Stage, then Activate or Discard, then Merge.
+type Feature interface {
+	// FPTs lists the context types that the feature reads and writes.
+	FPTs() []cxtp.FPT
+
+	// Export reads the static contexts of a session; nothing changes.
+	Export(ctx context.Context, ref Ref) (Snapshot, error)
+
+	// Stage checks everything, reserves SPIs, puts policies in place and keeps
+	// the rest ready. After it, Activate may not fail for a lack of anything.
+	// It sends nothing and accepts nothing. On error nothing remains.
+	Stage(ctx context.Context, ref Ref, s Staging) error
+
+	// Freeze stops the outbound SAs, keeps what arrives for them in a bounded
+	// queue, and reads the exact dynamic state in the same step.
+	Freeze(ctx context.Context, ref Ref) (Snapshot, error)
+
+	// Activate gives the staged SAs their dynamic state and starts them,
+	// inbound first, outbound last. An error means that nothing was sent and
+	// that nothing will be.
+	Activate(ctx context.Context, ref Ref, dynamic []cxtp.CDB) error
+
+	// Thaw undoes Freeze with the counters as they were: only for a source that
+	// knows that the target did not activate.
+	Thaw(ctx context.Context, ref Ref) error
+
+	// Redirect makes a frozen source pass what its queue holds, and all that
+	// still arrives from behind it for the node, on to the gateway named, on
+	// the protected side. Only after the target said that it is active.
+	Redirect(ctx context.Context, ref Ref, to cxtp.RouterID) error
+
+	// Close ends the source's inbound SAs and returns their last windows.
+	Close(ctx context.Context, ref Ref) (Snapshot, error)
+
+	// Merge unites the windows that the source last had with the target's own.
+	Merge(ctx context.Context, ref Ref, last []cxtp.CDB) error
+
+	// Release forgets the session at the source and wipes its keys.
+	Release(ctx context.Context, ref Ref) error
+
+	// Discard forgets what was only staged and wipes its keys.
+	Discard(ctx context.Context, ref Ref) error
+
+	// Claims reads what the contexts would make this gateway responsible for.
+	// It is a pure function of the blocks.
+	Claims(blocks []cxtp.CDB) (cxtp.Claims, error)
+}
+
+// Error is a refusal with a status code that the other gateway and its
+// operator can act on.
+type Error struct {
+	FPT    cxtp.FPT
+	Status cxtp.Status
+	Err    error
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("context type %#04x: %s: %v", uint16(e.FPT), e.Status, e.Err)
+}
+
+func (e *Error) Unwrap() error { return e.Err }

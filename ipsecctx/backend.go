@@ -1,0 +1,60 @@
+package ipsecctx
+
+import (
+	"context"
+
+	"github.com/cxtp/cxtp/cxtp"
+)
+
+// Backend is a gateway's SAD and SPD in Go values: what is left of a gateway
+// once encoding, checking and idempotence are taken off it. [Feature] calls it
+// for one session one call at a time, for different sessions concurrently, and
+// never repeats a call that succeeded.
+//
+// A refusal that the other gateway can act on is a [features.Error]; any other
+// error is reported as [cxtp.StatusInternal]. After an error nothing of the
+// operation remains, except where the method says otherwise.
+type Backend interface {
+	// Supports reports whether this gateway could carry the SA: nil, or a
+	// [features.Error] that names what is missing. It changes nothing.
+	Supports(sa *SA) error
+
+	// Export returns the static state of a session, and of its SAs the dynamic
+	// state as of now, from which only the ceilings are taken. The values stay
+	// the backend's: the feature encodes them and neither keeps nor wipes them.
+	Export(ctx context.Context, id cxtp.SessionID) (*Session, []Dynamic, error)
+
+	// Stage reserves the SPIs and puts a policy that blocks in place; nothing is
+	// sent and nothing accepted until Activate. The session is lent until the
+	// call returns: the backend clones what it keeps.
+	Stage(ctx context.Context, id cxtp.SessionID, s *Session) error
+
+	// Freeze stops the outbound SAs, queues what arrives for them, and returns
+	// the exact dynamic state of every SA, read in the same step.
+	Freeze(ctx context.Context, id cxtp.SessionID) ([]Dynamic, error)
+
+	// Activate starts the staged SAs at the dynamic state given, inbound first,
+	// outbound last. There is one entry for each staged SA.
+	Activate(ctx context.Context, id cxtp.SessionID, dynamic []Dynamic) error
+
+	// Thaw undoes Freeze with the counters as they were.
+	Thaw(ctx context.Context, id cxtp.SessionID) error
+
+	// Redirect passes the queue of a frozen session, and what still arrives for
+	// the node, on to the gateway named.
+	Redirect(ctx context.Context, id cxtp.SessionID, to cxtp.RouterID) error
+
+	// Close ends the inbound SAs and returns their last dynamic state.
+	Close(ctx context.Context, id cxtp.SessionID) ([]Dynamic, error)
+
+	// Merge unites the windows given with those of the session's inbound SAs.
+	Merge(ctx context.Context, id cxtp.SessionID, last []Dynamic) error
+
+	// Release forgets a session that was moved away and wipes its keys. An
+	// unknown session is no error: there is nothing left to do.
+	Release(ctx context.Context, id cxtp.SessionID) error
+
+	// Discard forgets a session that was only staged and wipes its keys. An
+	// unknown session is no error: there is nothing left to do.
+	Discard(ctx context.Context, id cxtp.SessionID) error
+}

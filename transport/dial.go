@@ -1,0 +1,124 @@
+package transport
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+)
+
+// The pause after a failed dial doubles from the first to the last of these. A
+// random half of it is left out, so that two routers do not stay in step.
+const (
+	firstPause = 50 * time.Millisecond
+	lastPause  = 2 * time.Second
+)
+
+// keepDialing dials the peer whenever it is down, until the context ends.
+// RFC 4067 section 5 wants the secure channel in place before it is needed.
+func (p *peer) keepDialing(ctx context.Context) {
+	pause := firstPause
+	for ctx.Err() == nil {
+		if p.current() != nil {
+			pause = firstPause
+			select {
+			case <-p.wake:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		if err := p.dial(ctx); err == nil {
+			continue
+		}
+		select {
+		case <-time.After(pause/2 + mathrand.N(pause/2)):
+			pause = min(2*pause, lastPause)
+		case <-p.wake:
+		case <-ctx.Done():
+		}
+		p.drain() // what waits may have become stale
+	}
+}
+
+// dial tries once to set up an association.
+func (p *peer) dial(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.endpoint.config.HandshakeTimeout)
+	defer cancel()
+	if !p.dialing(cancel) {
+		return nil
+	}
+	remote, err := p.endpoint.resolve(ctx, p.Addr)
+	if err == nil {
+		err = p.connect(ctx, remote)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cancelDial = nil
+	if err != nil && p.session == nil && !errors.Is(err, errBusy) && !errors.Is(err, errYield) {
+		p.stats.LastError = err.Error()
+	}
+	return err
+}
+
+// dialing notes that a dial begins; false if the peer is up.
+func (p *peer) dialing(cancel context.CancelFunc) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.session != nil {
+		return false
+	}
+	p.cancelDial = cancel
+	return true
+}
+
+func (p *peer) connect(ctx context.Context, remote netip.AddrPort) error {
+	e := p.endpoint
+	e.mux.favour(remote)
+	var r random
+	rand.Read(r[:])
+	f, err := e.mux.dial(remote, r)
+	if err != nil {
+		return err
+	}
+	conn, err := e.handshakeDial(ctx, f, p)
+	if err != nil {
+		if isRefusal(err) {
+			e.refuse(remote, p, err)
+		}
+		return fmt.Errorf("failed to dial %s: %w", remote, err)
+	}
+	s, err := e.newSession(ctx, p, f, conn)
+	if err != nil {
+		return err
+	}
+	return e.adopt(s)
+}
+
+// resolve finds the address of host:port in the socket's family.
+func (e *Endpoint) resolve(ctx context.Context, addr string) (netip.AddrPort, error) {
+	if literal, err := netip.ParseAddrPort(addr); err == nil {
+		return unmap(literal), nil
+	}
+	host, service, err := net.SplitHostPort(addr)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	port, err := strconv.ParseUint(service, 10, 16)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	network := "ip"
+	if e.LocalAddr().Addr().Is4() {
+		network = "ip4"
+	}
+	found, err := net.DefaultResolver.LookupNetIP(ctx, network, host)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("failed to look up %s: %w", host, err)
+	}
+	return unmap(netip.AddrPortFrom(found[0], uint16(port))), nil
+}

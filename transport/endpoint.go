@@ -1,0 +1,205 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// maxReported bounds how many refused remotes are remembered in order to report
+// each once. Beyond it, they are only counted.
+const maxReported = 1024
+
+// Endpoint exchanges messages with the configured peers over one UDP socket.
+// Its methods may be called by several goroutines.
+type Endpoint struct {
+	config Config
+	keyLog io.Writer // nil unless allowed
+	mux    *mux
+	peers  []*peer
+	byName map[string]*peer
+
+	closing   atomic.Bool
+	closeOnce sync.Once
+	ctx       context.Context // of dials and handshakes
+	cancel    context.CancelFunc
+
+	mu       sync.Mutex // guards what follows
+	closed   bool
+	wg       sync.WaitGroup
+	refused  uint64
+	reported map[refusal]bool
+}
+
+// refusal is what makes a refused remote the same as one that was reported.
+type refusal struct {
+	host     netip.Addr
+	identity string
+}
+
+// Listen opens the UDP socket, accepts the configured peers and dials them.
+func Listen(config Config) (*Endpoint, error) {
+	config, err := config.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("failed to configure transport: %w", err)
+	}
+	conn, err := listenUDP(config.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("failed to listen for peers: %w", err)
+	}
+	e := &Endpoint{config: config, byName: map[string]*peer{}, reported: map[refusal]bool{}}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.mux = newMux(conn, func(f *flow) bool { return e.start(func() { e.accept(f) }) })
+	if config.KeyLog != nil {
+		e.keyLog = &lockedWriter{w: config.KeyLog}
+	}
+	for _, c := range config.Peers {
+		p := newPeer(e, c)
+		e.peers = append(e.peers, p)
+		e.byName[p.Name] = p
+		if literal, err := netip.ParseAddrPort(p.Addr); err == nil {
+			e.mux.favour(unmap(literal))
+		}
+	}
+	e.start(e.mux.run)
+	for _, p := range e.peers {
+		if p.Addr != "" {
+			e.start(func() { p.keepDialing(e.ctx) })
+		}
+	}
+	return e, nil
+}
+
+// Send hands a message of 1 to MaxMessage octets to the named peer. It never
+// waits for the network. While the peer is down, or slow, the message waits in
+// the peer's queue; one that still waits when it expires is dropped and counted.
+// A zero time never expires. The message is copied.
+//
+// An error says that the message was not taken: ErrUnknownPeer, ErrQueueFull,
+// ErrMessageSize or ErrClosed. None says that it was taken, not that it
+// arrives: it is lost if the association fails before the peer has it.
+func (e *Endpoint) Send(peer string, msg []byte, expires time.Time) error {
+	p := e.byName[peer]
+	switch {
+	case p == nil:
+		return fmt.Errorf("%w %q", ErrUnknownPeer, peer)
+	case len(msg) == 0 || len(msg) > MaxMessage:
+		return fmt.Errorf("%w: %d octets, a peer takes 1 to %d", ErrMessageSize, len(msg), MaxMessage)
+	}
+	return p.send(msg, expires)
+}
+
+// LocalAddr is the address that peers dial.
+func (e *Endpoint) LocalAddr() netip.AddrPort { return localAddr(e.mux.conn) }
+
+// Stats is a snapshot of the counters.
+func (e *Endpoint) Stats() Stats {
+	e.mu.Lock()
+	stats := Stats{Refused: e.refused}
+	e.mu.Unlock()
+	e.mux.mu.Lock()
+	stats.HalfOpen = e.mux.halfOpen
+	e.mux.mu.Unlock()
+	stats.Discarded = e.mux.discarded.Load()
+	for _, p := range e.peers {
+		stats.Peers = append(stats.Peers, p.snapshot())
+	}
+	return stats
+}
+
+// Close delivers what is queued to the peers that are up, for at most
+// Config.CloseTimeout, ends the associations, closes the socket and waits for
+// every goroutine. Handler and Events are not called after it returns.
+func (e *Endpoint) Close() error {
+	e.closeOnce.Do(e.close)
+	return nil
+}
+
+func (e *Endpoint) close() {
+	e.closing.Store(true)
+	e.cancel()
+	ctx, cancel := context.WithTimeout(context.Background(), e.config.CloseTimeout)
+	defer cancel()
+	var peers sync.WaitGroup
+	for _, p := range e.peers {
+		peers.Go(func() { p.close(ctx) })
+	}
+	peers.Wait()
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	_ = e.mux.conn.Close()
+	e.wg.Wait()
+}
+
+// start runs f in a goroutine that Close waits for; false after Close.
+func (e *Endpoint) start(f func()) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return false
+	}
+	e.wg.Go(f)
+	return true
+}
+
+// accept takes a flow that a remote opened from its first datagram to a session.
+func (e *Endpoint) accept(f *flow) {
+	ctx, cancel := context.WithTimeout(e.ctx, e.config.HandshakeTimeout)
+	defer cancel()
+	conn, p, err := e.handshakeAccept(ctx, f)
+	if err != nil {
+		if f.answered.Load() && isRefusal(err) {
+			e.refuse(f.remote, p, err)
+		}
+		return
+	}
+	s, err := e.newSession(ctx, p, f, conn)
+	if err != nil {
+		return // the peer has the same news, and dials again
+	}
+	_ = e.adopt(s)
+}
+
+// adopt makes a session its peer's, or ends it if the endpoint closes.
+func (e *Endpoint) adopt(s *session) error {
+	err := s.peer.up(s)
+	if err != nil {
+		s.end(err)
+	}
+	return err
+}
+
+// refuse counts a remote that did not pass authentication and reports it if it
+// is new. The peer is the one that was dialed, or nil.
+func (e *Endpoint) refuse(remote netip.AddrPort, p *peer, err error) {
+	event := PeerRefused{Remote: remote, Reason: err}
+	var wrong *errIdentity
+	if errors.As(err, &wrong) && len(wrong.names) > 0 {
+		event.Identity = wrong.names[0]
+	}
+	e.mu.Lock()
+	e.refused++
+	key := refusal{remote.Addr(), event.Identity}
+	report := !e.reported[key] && len(e.reported) < maxReported
+	if report {
+		e.reported[key] = true
+	}
+	e.mu.Unlock()
+	if p != nil {
+		p.mu.Lock()
+		p.stats.Refused++
+		p.mu.Unlock()
+	}
+	if report {
+		e.config.Events(event)
+	}
+}
+
+var _ net.PacketConn = (*flow)(nil)

@@ -1,0 +1,195 @@
+package transport
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// peer is a configured peer: what waits for it, its association if there is one,
+// and its counters.
+type peer struct {
+	Peer
+	endpoint *Endpoint
+
+	changing sync.Mutex // held over a change of session and the event that tells it
+	handling sync.Mutex // held over a call of the handler
+	wake     chan struct{}
+
+	mu         sync.Mutex // guards what follows; never held over a callback
+	session    *session
+	queue      queue
+	cancelDial context.CancelFunc // of the dial in progress, or nil
+	stats      PeerStats
+
+	received, receivedOctets atomic.Uint64
+}
+
+func newPeer(e *Endpoint, p Peer) *peer {
+	return &peer{
+		Peer:     p,
+		endpoint: e,
+		wake:     make(chan struct{}, 1),
+		queue:    queue{limit: e.config.QueueBytes},
+	}
+}
+
+// send gives a message to SCTP at once if nothing waits before it, else queues
+// it.
+func (p *peer) send(msg []byte, expires time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.endpoint.closing.Load() {
+		return ErrClosed
+	}
+	if !expires.IsZero() && !time.Now().Before(expires) {
+		p.stats.Expired++
+		return nil
+	}
+	if p.session != nil && p.queue.empty() && p.writeLocked(msg) {
+		return nil
+	}
+	expired, err := p.queue.push(msg, expires, time.Now())
+	p.stats.Expired += uint64(expired)
+	return err
+}
+
+// drain gives SCTP what waits, as far as it has room, and drops what is stale.
+func (p *peer) drain() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	for p.session != nil && !p.queue.empty() {
+		m := p.queue.front()
+		if m.stale(now) {
+			p.stats.Expired++
+		} else if !p.writeLocked(m.data) {
+			break
+		}
+		p.queue.pop()
+	}
+	p.stats.Expired += uint64(p.queue.expire(now))
+}
+
+func (p *peer) writeLocked(msg []byte) bool {
+	if !p.session.write(msg) {
+		return false
+	}
+	p.stats.MessagesSent++
+	p.stats.OctetsSent += uint64(len(msg))
+	return true
+}
+
+func (p *peer) handle(msg []byte) {
+	p.received.Add(1)
+	p.receivedOctets.Add(uint64(len(msg)))
+	p.handling.Lock()
+	defer p.handling.Unlock()
+	p.endpoint.config.Handler(p.Name, msg)
+}
+
+// up makes a new session the peer's one and starts it. An older session is
+// ended: the newest is the one that the peer has for certain.
+func (p *peer) up(s *session) error {
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	if old := p.current(); old != nil {
+		p.downLocked(old, ErrPeerReplaced)
+		p.endpoint.start(func() { old.end(ErrPeerReplaced) })
+	}
+	p.mu.Lock()
+	if p.endpoint.closing.Load() {
+		p.mu.Unlock()
+		return ErrClosed
+	}
+	p.session = s
+	p.stats.Handshakes++
+	p.stats.LastError = ""
+	if p.cancelDial != nil {
+		p.cancelDial()
+	}
+	p.mu.Unlock()
+	p.endpoint.config.Events(PeerUp{p.Name, s.flow.remote})
+	p.endpoint.start(s.read)
+	p.endpoint.start(s.tend)
+	p.drain()
+	return nil
+}
+
+// down reports the end of a session, unless its end was reported already, and
+// has the peer dialed.
+func (p *peer) down(s *session, reason error) {
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	if p.current() == s {
+		p.downLocked(s, reason)
+	}
+}
+
+func (p *peer) downLocked(s *session, reason error) {
+	p.mu.Lock()
+	p.session = nil
+	p.mu.Unlock()
+	p.endpoint.config.Events(PeerDown{p.Name, s.flow.remote, reason})
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (p *peer) current() *session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.session
+}
+
+// close delivers what waits until the context ends, and wipes the rest.
+func (p *peer) close(ctx context.Context) {
+	if s := p.current(); s != nil {
+		p.flush(ctx, s)
+		s.shutdown(ctx)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue.wipe()
+}
+
+// flush waits until SCTP has taken the queue.
+func (p *peer) flush(ctx context.Context, s *session) {
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for {
+		p.drain()
+		p.mu.Lock()
+		empty := p.queue.empty()
+		p.mu.Unlock()
+		if empty {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-s.done:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (p *peer) snapshot() PeerStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	stats := p.stats
+	stats.Name = p.Name
+	stats.MessagesReceived, stats.OctetsReceived = p.received.Load(), p.receivedOctets.Load()
+	stats.QueueMessages, stats.QueueOctets = len(p.queue.items), p.queue.octets
+	switch {
+	case p.session != nil:
+		stats.State, stats.Remote = Up, p.session.flow.remote
+	case p.cancelDial != nil:
+		stats.State, stats.Remote = Dialing, netip.AddrPort{}
+	}
+	return stats
+}
