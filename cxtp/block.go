@@ -119,3 +119,14 @@ func (b CDB) Append(dst []byte) ([]byte, error) {
 	dst = append(dst, b.Data...)
 	return append(dst, make([]byte, size-b.unpadded())...), nil
 }
+
+// appendBlocks adds the encoded blocks to dst.
+func appendBlocks(dst []byte, blocks []CDB) ([]byte, error) {
+	for _, b := range blocks {
+		var err error
+		if dst, err = b.Append(dst); err != nil {
+			return dst, err
+		}
+	}
+	return dst, nil
+}

@@ -2,6 +2,8 @@ package cxtp
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
 )
 
 // Phase is what a CTD with a control block is for.
@@ -12,8 +14,23 @@ const (
 	PhaseFinal    Phase = 2 // exact dynamic state: activate
 	PhaseClosed   Phase = 3 // the source can no longer thaw; last windows
 	PhaseWithdraw Phase = 4 // the source gave this epoch up before granting it
-	phaseLast           = PhaseWithdraw
 )
+
+var phaseNames = [...]string{"none", "stage", "final", "closed", "withdraw"}
+
+func (p Phase) String() string {
+	if int(p) < len(phaseNames) {
+		return phaseNames[p]
+	}
+	return fmt.Sprintf("phase %d", uint8(p))
+}
+
+func (p Phase) check() error {
+	if p == 0 || int(p) >= len(phaseNames) {
+		return fmt.Errorf("%d, phases are 1 to %d", uint8(p), len(phaseNames)-1)
+	}
+	return nil
+}
 
 // MoveMode is how inbound traffic is treated between the final and the close.
 type MoveMode uint8
@@ -27,9 +44,46 @@ const (
 	ModeStrict MoveMode = 2
 )
 
+var modeNames = [...]string{"none", "lossless", "strict"}
+
+func (m MoveMode) String() string {
+	if int(m) < len(modeNames) {
+		return modeNames[m]
+	}
+	return fmt.Sprintf("mode %d", uint8(m))
+}
+
+func (m MoveMode) check() error {
+	if m == 0 || int(m) >= len(modeNames) {
+		return fmt.Errorf("%d, modes are 1 and 2", uint8(m))
+	}
+	return nil
+}
+
 // Digest is SHA-256 over the staged context data blocks, encoded, in order,
 // without the control block. A final names the base that it applies to by it.
 type Digest [sha256.Size]byte
+
+// DigestOf is the digest of these blocks, of which those of type [FPTControl]
+// do not count. It fails when a block is too large to be encoded.
+func DigestOf(blocks []CDB) (Digest, error) {
+	h := sha256.New()
+	var encoded []byte
+	for _, b := range blocks {
+		if b.FPT == FPTControl {
+			continue
+		}
+		var err error
+		if encoded, err = b.Append(encoded[:0]); err != nil {
+			return Digest{}, err
+		}
+		h.Write(encoded)
+	}
+	clear(encoded[:cap(encoded)]) // the blocks may be keys
+	var d Digest
+	h.Sum(d[:0])
+	return d, nil
+}
 
 // ManifestEntry names one SA of the session, and for an outbound one the
 // ceiling: the sequence number that nobody passes before "closed".
@@ -78,4 +132,114 @@ type Control struct {
 	Digest      Digest
 	Target      RouterID // at most 255 octets
 	Manifest    []ManifestEntry
+}
+
+const (
+	controlFormat     = 1
+	controlFixedSize  = 72 // from Format to the target's name
+	manifestEntrySize = 16
+)
+
+// Block encodes the control block. It fails when the phase, the mode or the
+// target's name cannot be expressed, and when the whole does not fit into one
+// block: that holds at most 122 manifest entries, and fewer beside a long name.
+func (c Control) Block() (CDB, error) {
+	fail := func(err error) (CDB, error) { return CDB{}, fmt.Errorf("failed to encode control block: %w", err) }
+	if err := c.Phase.check(); err != nil {
+		return fail(fmt.Errorf("phase %w", err))
+	}
+	if err := c.Mode.check(); err != nil {
+		return fail(fmt.Errorf("mode %w", err))
+	}
+	if len(c.Target) > 255 {
+		return fail(fmt.Errorf("target's name has %d octets: at most 255 fit", len(c.Target)))
+	}
+	b := CDB{FPT: FPTControl, Data: c.appendData(make([]byte, 0, MaxBlock))}
+	if b.Size() > MaxBlock {
+		return fail(fmt.Errorf("%d manifest entries and a name of %d octets make a block of %d: at most %d fit",
+			len(c.Manifest), len(c.Target), b.Size(), MaxBlock))
+	}
+	return b, nil
+}
+
+func (c Control) appendData(d []byte) []byte {
+	var flags byte
+	if c.TokenProved {
+		flags = flagFirst
+	}
+	d = append(d, controlFormat, byte(c.Phase), flags, byte(c.Mode))
+	d = append(d, c.Session[:]...)
+	d = binary.BigEndian.AppendUint64(d, uint64(c.Epoch))
+	d = binary.BigEndian.AppendUint64(d, uint64(c.Incarnation))
+	d = append(d, c.Digest[:]...)
+	d = append(d, byte(len(c.Target)), 0)
+	d = binary.BigEndian.AppendUint16(d, uint16(len(c.Manifest)))
+	d = append(d, c.Target...)
+	d = append(d, make([]byte, padTo4(len(c.Target)))...)
+	for _, e := range c.Manifest {
+		d = binary.BigEndian.AppendUint16(d, uint16(e.FPT))
+		d = append(d, e.Direction, e.Protocol)
+		d = binary.BigEndian.AppendUint32(d, e.SPI)
+		d = binary.BigEndian.AppendUint64(d, e.Ceiling)
+	}
+	return d
+}
+
+// ParseControl reads a control block. Any error is a [*ParseError], whose
+// offset counts from the start of the block, its header included.
+func ParseControl(b CDB) (Control, error) {
+	r := controlReader(b)
+	var c Control
+	c.read(&r)
+	if err := r.result(); err != nil {
+		return Control{}, err
+	}
+	return c, nil
+}
+
+func controlReader(b CDB) wireReader {
+	return blockReader(b, "control block", "control profile section 2", FPTControl, false)
+}
+
+func (c *Control) read(r *wireReader) {
+	if format := r.u8("Format"); format != controlFormat {
+		r.fail("Format", r.at-1, nil, "%d, this is format %d", format, controlFormat)
+	}
+	c.Phase = named(r, Phase(r.u8("Phase")))
+	if err := c.Phase.check(); err != nil {
+		r.fail("Phase", r.at-1, nil, "%v", err)
+	}
+	flags := r.octet("T")
+	c.TokenProved = r.bits("T", flags, flagFirst) == 1
+	r.bits("Reserved", flags, ^byte(flagFirst))
+	c.Mode = named(r, MoveMode(r.u8("Mode")))
+	if err := c.Mode.check(); err != nil {
+		r.fail("Mode", r.at-1, nil, "%v", err)
+	}
+	copy(c.Session[:], r.octets("Session id", len(c.Session)))
+	c.Epoch = Epoch(r.u64("Epoch"))
+	c.Incarnation = inHex(r, Incarnation(r.u64("Incarnation")))
+	copy(c.Digest[:], r.octets("Digest", len(c.Digest)))
+	name := int(r.u8("Target length"))
+	r.u8("Reserved")
+	entries := int(r.u16("Manifest entries"))
+	c.Target = RouterID(r.text("Target", name))
+	r.octets("Target padding", padTo4(name))
+	c.readManifest(r, entries)
+	r.padding()
+}
+
+func (c *Control) readManifest(r *wireReader, entries int) {
+	if need, left := entries*manifestEntrySize, len(r.in)-r.at; need > left {
+		r.fail("Manifest entries", controlFixedSize-2, nil, "%d entries have %d octets, %d are left", entries, need, left)
+	}
+	for r.nextOf("SA", entries) {
+		c.Manifest = append(c.Manifest, ManifestEntry{
+			FPT:       named(r, FPT(r.u16("FPT"))),
+			Direction: r.u8("Direction"),
+			Protocol:  r.u8("Protocol"),
+			SPI:       inHex(r, r.u32("SPI")),
+			Ceiling:   r.u64("Ceiling"),
+		})
+	}
 }

@@ -1,11 +1,6 @@
 package cxtp
 
-import (
-	"encoding/binary"
-	"net/netip"
-
-	"github.com/cxtp/cxtp/cxtp/secret"
-)
+import "fmt"
 
 // Version is the protocol version of RFC 4067 section 2.2, in the three most
 // significant bits of a message's first octet.
@@ -29,229 +24,93 @@ const (
 	TypeUpdateAck Type = 29
 )
 
+var typeNames = map[Type]string{
+	TypeCTAR:      "CTAR",
+	TypeCTAA:      "CTAA",
+	TypeCTD:       "CTD",
+	TypePCTD:      "PCTD",
+	TypeCTDR:      "CTDR",
+	TypeCTC:       "CTC",
+	TypeCTReq:     "CT-Req",
+	TypeOutcome:   "Outcome",
+	TypeUpdate:    "Update",
+	TypeUpdateAck: "UpdateAck",
+}
+
+func (t Type) String() string {
+	if name, ok := typeNames[t]; ok {
+		return name
+	}
+	return fmt.Sprintf("message type %d", uint8(t))
+}
+
 // MaxMessage is the length of the longest message in octets: the Length field
 // has 16 bits.
 const MaxMessage = 65535
 
-// Message is a CXTP message. Decode returns one of the pointer types below;
-// Append is the inverse.
+// Message is a CXTP message. [Decode] returns one of the pointer types of this
+// package; Append is the inverse.
 //
 // All addresses of a message must be of one family, except where a field has a
 // family of its own: there is a single V flag.
+//
+// Each type also has a Decode method, which reads its own type only, and fills
+// the receiver again: its slices keep their room, so that a reused receiver
+// costs no allocation. After an error the receiver's content is of no use.
 type Message interface {
 	Type() Type
 	// Append adds the encoded message to dst. It fails when the message cannot
 	// be expressed: addresses of two families, a block or the whole too long.
 	Append(dst []byte) ([]byte, error)
+
+	read(r *wireReader)
 }
 
-// CTAR is the Context Transfer Activate Request of RFC 4067 section 2.5.1, from
-// the mobile node to the pAR (naming the nAR) or to the nAR (naming the pAR).
-type CTAR struct {
-	Ack      bool       // the A flag: a CTAA is wanted
-	Previous netip.Addr // MN's previous IP address
-	Router   netip.Addr // the other access router
-	Sequence uint32
-	Token    Token
-	Requests []CDB // which contexts; empty = all
-}
-
-// CTAA is the Context Transfer Activate Acknowledge of section 2.5.2.
-type CTAA struct {
-	Previous netip.Addr
-	Failed   []ContextStatus // contexts that were not transferred
-}
-
-// CTD is the Context Transfer Data message of section 2.5.3, in both its forms.
-type CTD struct {
-	// Predictive makes it a PCTD: with the material to compute the MN's token.
-	Predictive bool
-	Ack        bool   // the A flag: a CTDR is wanted
-	Elapsed    uint32 // milliseconds since the first CTD for this node
-	Previous   netip.Addr
-	Algorithm  uint16     // PCTD only: AlgorithmHMACSHA1
-	Key        secret.Key // PCTD only: shared by MN and AR
-	Blocks     []CDB
-}
-
-// CTDR is the Context Transfer Data Reply of section 2.5.4.
-type CTDR struct {
-	Success  bool // the S flag: all contexts were received
-	Previous netip.Addr
-	Statuses []ContextStatus
-}
-
-// CTC is the Context Transfer Cancel of section 2.5.5, from the nAR.
-type CTC struct{ Previous netip.Addr }
-
-// CTReq is the Context Transfer Request of section 2.5.6, from the nAR. What
-// follows the address is copied from the CTAR; a zero Token asks for the key.
-type CTReq struct {
-	Previous netip.Addr
-	Sequence uint32
-	Token    Token
-	Requests []CDB
-}
-
-// OutcomeState is what a router says of one epoch of a session.
-type OutcomeState uint8
-
-const (
-	OutcomeUnseen    OutcomeState = 1 // never heard of it
-	OutcomeStaged    OutcomeState = 2 // everything is ready, nothing acts
-	OutcomeRefused   OutcomeState = 3 // will never be activated here
-	OutcomeActive    OutcomeState = 4 // is, or was, activated here
-	OutcomeLost      OutcomeState = 5 // may have been activated here; the state is gone
-	OutcomeMovedOn   OutcomeState = 6 // was activated and closed here, and granted onward
-	OutcomeClosed    OutcomeState = 7 // active, and the source's close has been merged
-	OutcomePending   OutcomeState = 8 // still working on it
-	outcomeStateLast                = OutcomePending
-)
-
-// Outcome asks a target what became of an epoch, and answers. It is private,
-// and decides: a source thaws or closes on an Outcome and on nothing else, and
-// only on one from the target that the grant names.
-//
-//	 0                   1                   2                   3
-//	 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
-//	+-----+---------+-+-+-----------+-------------------------------+
-//	|Vers.|   31    |V|Q| Reserved  |            Length             |
-//	+-----+---------+-+-+-----------+-------------------------------+
-//	~               Mobile Node's Previous IP Address               ~
-//	+---------------------------------------------------------------+
-//	~                    Session id (16 octets)                     ~
-//	+---------------------------------------------------------------+
-//	~                       Epoch (8 octets)                        ~
-//	+---------------------------------------------------------------+
-//	~                    Incarnation (8 octets)                     ~
-//	+---------------+-+-+-----------+-------------------------------+
-//	|     State     |G|D| Reserved  |            Reserved           |
-//	+---------------+-+-+-----------+-------------------------------+
-//	|              FPT              |  Status code  |    Reserved   |
-//	+-------------------------------+---------------+---------------+
-//	~                            ........                           ~
-type Outcome struct {
-	Question    bool // the Q flag: State is absent (0), an answer is wanted
-	Previous    netip.Addr
-	Session     SessionID
-	Epoch       Epoch
-	Incarnation Incarnation // of the answering router's journal
-	State       OutcomeState
-	Go          bool // the G flag: with Staged, the target would activate now
-	Steered     bool // the D flag: with Active, traffic reaches the target
-	Statuses    []ContextStatus
-}
-
-// Update tells a mobile node the new address of its gateway. It is private,
-// numbered by the epoch of the move, authenticated with the node's update key,
-// and repeated until an UpdateAck with that number comes.
-type Update struct {
-	Previous netip.Addr
-	Session  SessionID
-	Number   uint64         // must be above every number that the node has accepted
-	Gateway  netip.AddrPort // outer address and UDP encapsulation port; a family of its own
-	MAC      [UpdateMACSize]byte
-}
-
-// UpdateAck is the node's answer to an Update, authenticated with the same key.
-type UpdateAck struct {
-	Previous netip.Addr
-	Session  SessionID
-	Number   uint64
-	MAC      [UpdateMACSize]byte
-}
-
-// UpdateMACSize is the length of an Update's MAC: HMAC-SHA-256 cut to 128 bits,
-// as RFC 4868 does.
-const UpdateMACSize = 16
-
-func (*CTAR) Type() Type { return TypeCTAR }
-func (*CTAA) Type() Type { return TypeCTAA }
-func (m *CTD) Type() Type {
-	if m.Predictive {
-		return TypePCTD
+// Decode reads one whole message, RFC 4067 section 2.5 or control profile
+// sections 3 and 4. The data of its blocks and its key alias b. Any error is a
+// [*ParseError].
+func Decode(b []byte) (Message, error) {
+	r := wireReader{in: b}
+	m := r.readMessage()
+	if err := r.result(); err != nil {
+		return nil, err
 	}
-	return TypeCTD
-}
-func (*CTDR) Type() Type      { return TypeCTDR }
-func (*CTC) Type() Type       { return TypeCTC }
-func (*CTReq) Type() Type     { return TypeCTReq }
-func (*Outcome) Type() Type   { return TypeOutcome }
-func (*Update) Type() Type    { return TypeUpdate }
-func (*UpdateAck) Type() Type { return TypeUpdateAck }
-
-// Append implements [Message].
-func (m *CTAR) Append(dst []byte) ([]byte, error) {
-	w := newWriter(dst, TypeCTAR, m.Ack, m.Previous)
-	w.address("router", m.Router)
-	w.u32(m.Sequence)
-	w.octets(m.Token[:])
-	w.requests(m.Requests)
-	return w.finish()
+	return m, nil
 }
 
-// Append implements [Message].
-func (m *CTAA) Append(dst []byte) ([]byte, error) {
-	w := newWriter(dst, TypeCTAA, false, m.Previous)
-	w.statuses(m.Failed)
-	return w.finish()
-}
-
-// Append implements [Message].
-func (m *CTD) Append(dst []byte) ([]byte, error) {
-	var elapsed [4]byte
-	binary.BigEndian.PutUint32(elapsed[:], m.Elapsed)
-	w := newWriter(dst, m.Type(), m.Ack, m.Previous, elapsed[:]...)
-	if m.Predictive {
-		w.u16(m.Algorithm)
-		w.u16(uint16(m.Key.Len()))
-		w.octets(m.Key.Bytes())
-		for n := m.Key.Len(); n%4 != 0; n++ {
-			w.dst = append(w.dst, 0)
-		}
+// readMessage reads a message of any type.
+func (r *wireReader) readMessage() Message {
+	var m Message
+	switch r.peekType() {
+	case TypeCTAR:
+		m = new(CTAR)
+	case TypeCTAA:
+		m = new(CTAA)
+	case TypeCTD, TypePCTD:
+		m = new(CTD)
+	case TypeCTDR:
+		m = new(CTDR)
+	case TypeCTC:
+		m = new(CTC)
+	case TypeCTReq:
+		m = new(CTReq)
+	case TypeOutcome:
+		m = new(Outcome)
+	case TypeUpdate:
+		m = new(Update)
+	case TypeUpdateAck:
+		m = new(UpdateAck)
+	default:
+		r.header("RFC 4067 section 2.2", "") // finds out what is wrong with it
+		return nil
 	}
-	w.requests(m.Blocks)
-	return w.finish()
+	m.read(r)
+	return m
 }
 
-// Append implements [Message].
-func (m *CTDR) Append(dst []byte) ([]byte, error) {
-	w := newWriter(dst, TypeCTDR, m.Success, m.Previous)
-	w.statuses(m.Statuses)
-	return w.finish()
+func (r *wireReader) peekType() Type {
+	if len(r.in) == 0 {
+		return 0
+	}
+	return Type(r.in[0] & 0x1f)
 }
-
-// Append implements [Message].
-func (m *CTC) Append(dst []byte) ([]byte, error) {
-	return newWriter(dst, TypeCTC, false, m.Previous).finish()
-}
-
-// Append implements [Message].
-func (m *CTReq) Append(dst []byte) ([]byte, error) {
-	w := newWriter(dst, TypeCTReq, false, m.Previous)
-	w.u32(m.Sequence)
-	w.octets(m.Token[:])
-	w.requests(m.Requests)
-	return w.finish()
-}
-
-// Append implements [Message].
-func (m *Outcome) Append(dst []byte) ([]byte, error) {
-	w := newWriter(dst, TypeOutcome, m.Question, m.Previous)
-	w.octets(m.Session[:])
-	w.u64(uint64(m.Epoch))
-	w.u64(uint64(m.Incarnation))
-	w.dst = append(w.dst, byte(m.State))
-	w.flags(m.Go, m.Steered)
-	w.u16(0)
-	w.statuses(m.Statuses)
-	return w.finish()
-}
-
-// Append implements [Message].
-func (m *Update) Append(dst []byte) ([]byte, error) { return dst, nil }
-
-// Append implements [Message].
-func (m *UpdateAck) Append(dst []byte) ([]byte, error) { return dst, nil }
-
-func (t Type) String() string { return "" }

@@ -30,15 +30,15 @@ const (
 	stateMoved        // "closed" is sent, and repeated
 	stateEnding       // the end is on its way to the journal, the keys are going
 
-	stateChecking       // the features take the contexts
-	statePromising      // "may activate" is on its way to the journal
-	stateHeld           // staged here
-	stateActivating     // the features start
-	stateUnclosed       // active here; the source may still accept
-	stateMerging        // the features unite the windows
-	stateOwnerPersist   // "closed" is on its way to the journal
-	stateRefusing       // "refused" is on its way to the journal
-	stateDiscarding     // the features forget what was staged
+	stateChecking     // the features take the contexts
+	statePromising    // "may activate" is on its way to the journal
+	stateHeld         // staged here
+	stateActivating   // the features start
+	stateUnclosed     // active here; the source may still accept
+	stateMerging      // the features unite the windows
+	stateOwnerPersist // "closed" is on its way to the journal
+	stateRefusing     // "refused" is on its way to the journal
+	stateDiscarding   // the features forget what was staged
 )
 
 var stateNames = [...]string{
@@ -60,11 +60,14 @@ type Session struct {
 	epoch  Epoch // the highest allocated or promised; never used again
 	node   NodeState
 	claims Claims
+	from   RouterID   // the peer that it came from; "" = it began here
 	answer []answered // what became of the epochs that were staged here
-	used   usedToken  // the CTAR that brought the session here, to answer its repeats
+	used   usedToken  // the last CTAR that proved itself, to answer its repeats
+	asker  asker      // the node that waits for a CTAA
 
 	src   *outgoing // the move away from here, from stateAllocating to stateMoved
 	tgt   *incoming // the move to here, from stateChecking to stateOwnerPersist
+	later *offer    // came while an older attempt was being discarded
 	steer *steering // the traffic's way to here; outlives tgt
 
 	lastOp OpID
@@ -90,6 +93,24 @@ type usedToken struct {
 	sequence uint32
 	token    Token
 	valid    bool
+}
+
+func (u usedToken) is(sequence uint32, t Token) bool {
+	return u.valid && u.sequence == sequence && u.token == t
+}
+
+// asker is where a CTAR came from, while its CTAA is owed.
+type asker struct {
+	at    netip.AddrPort
+	wants bool // the A flag
+}
+
+// acknowledge sends the CTAA that is owed; no statuses means success.
+func (s *Session) acknowledge(failed []ContextStatus) {
+	if s.asker.wants {
+		s.act(SendNode{To: s.asker.at, Message: &CTAA{Previous: s.addr, Failed: failed}})
+	}
+	s.asker = asker{}
 }
 
 // maxAnswered bounds the epochs whose outcome is remembered.

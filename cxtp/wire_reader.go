@@ -30,11 +30,16 @@ type wireReader struct {
 	trace *fieldTrace
 }
 
+// end demands that all of in has been read.
+func (r *wireReader) end() {
+	if left := len(r.in) - r.at; left > 0 {
+		r.fail("end", r.at, nil, "%d octets too many", left)
+	}
+}
+
 // result is the error, if any, of a reading that should have used all of in.
 func (r *wireReader) result() error {
-	if r.err == nil && r.at < len(r.in) {
-		r.fail("end", r.at, nil, "%d octets follow", len(r.in)-r.at)
-	}
+	r.end()
 	if r.err != nil {
 		return r.err
 	}

@@ -156,6 +156,9 @@ func appendEndpoint(dst []byte, name string, e netip.AddrPort) ([]byte, error) {
 	return appendAddress(dst, a), nil
 }
 
+// padTo4 is the number of octets that fill size up to a multiple of 4.
+func padTo4(size int) int { return -size & 3 }
+
 // Family of an endpoint: the IP version.
 const (
 	familyIPv4 = 4

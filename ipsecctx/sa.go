@@ -54,12 +54,14 @@ type SA struct {
 	Window   uint32 // anti-replay window in packets; 0 = no anti-replay; at most MaxWindow
 
 	Soft, Hard Lifetime
+	NoRekey    bool // at the soft limit nothing replaces the SA: it ends at the hard one
 
 	PathMTU           uint16 // octets; 0 = unknown
 	DF                DFBit
-	DSCP              []byte // DSCP values this SA carries; empty = any
-	CopyDSCP          bool   // inner DSCP is copied to the outer header (tunnel mode)
-	StatefulFragments bool   // RFC 4301 section 7.3
+	DSCP              []byte        // DSCP values this SA carries; empty = any
+	CopyDSCP          bool          // inner DSCP is copied to the outer header (tunnel mode)
+	MapDSCP           []DSCPMapping // instead of CopyDSCP: inner to outer; what is not listed becomes 0
+	StatefulFragments bool          // RFC 4301 section 7.3
 
 	Selectors []Selector // what the SA may carry; several are alternatives
 }
@@ -84,7 +86,9 @@ type Cipher struct {
 	Key  secret.Key // without the salt
 	Salt secret.Key // the implicit part of the nonce: 4 octets for GCM and ChaCha20-Poly1305, 3 for CCM
 	IV   IVMode
-	// ChainIV is the next IV of a cipher that chains its IVs (IVChained), else empty.
+	// ChainIV must be empty: the next IV of a cipher that chains them changes
+	// with every packet, so it travels as Dynamic.ChainIV. A copy in the static
+	// part would be stale, and sending with it would use an IV twice.
 	ChainIV secret.Key
 }
 
@@ -128,6 +132,10 @@ const (
 	DFClear DFBit = 2
 )
 
+// DSCPMapping gives packets with one inner DSCP value an outer one, RFC 4301
+// section 4.4.2.1.
+type DSCPMapping struct{ Inner, Outer uint8 }
+
 // Dynamic is the part of an SA that changes with every packet. It is a context
 // type of its own: the whole of it travels at the final, and again at the
 // close. It names the SA that it belongs to.
@@ -146,6 +154,10 @@ type Dynamic struct {
 
 	Used Lifetime      // what of the lifetimes is used
 	Idle time.Duration // since the last packet
+
+	// ChainIV is the IV of the next packet of an outbound SA whose cipher chains
+	// its IVs (IVChained), else empty.
+	ChainIV secret.Key
 }
 
 // Range is an inclusive range of addresses of one family. The zero Range is ANY.

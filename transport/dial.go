@@ -19,9 +19,9 @@ const (
 	lastPause  = 2 * time.Second
 )
 
-// keepDialing dials the peer whenever it is down, until the context ends.
-// RFC 4067 section 5 wants the secure channel in place before it is needed.
-func (p *peer) keepDialing(ctx context.Context) {
+// keepUp dials the peer whenever it is down, if its address is known, until the
+// context ends: RFC 4067 wants the secure channel in place before a transfer.
+func (p *peer) keepUp(ctx context.Context) {
 	pause := firstPause
 	for ctx.Err() == nil {
 		if p.current() != nil {
@@ -32,7 +32,7 @@ func (p *peer) keepDialing(ctx context.Context) {
 			}
 			continue
 		}
-		if err := p.dial(ctx); err == nil {
+		if p.Addr != "" && p.dial(ctx) == nil {
 			continue
 		}
 		select {
@@ -49,31 +49,24 @@ func (p *peer) keepDialing(ctx context.Context) {
 func (p *peer) dial(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, p.endpoint.config.HandshakeTimeout)
 	defer cancel()
-	if !p.dialing(cancel) {
-		return nil
-	}
+	p.setDialing(true)
 	remote, err := p.endpoint.resolve(ctx, p.Addr)
 	if err == nil {
 		err = p.connect(ctx, remote)
 	}
+	p.setDialing(false)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cancelDial = nil
 	if err != nil && p.session == nil && !errors.Is(err, errBusy) && !errors.Is(err, errYield) {
 		p.stats.LastError = err.Error()
 	}
 	return err
 }
 
-// dialing notes that a dial begins; false if the peer is up.
-func (p *peer) dialing(cancel context.CancelFunc) bool {
+func (p *peer) setDialing(yes bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.session != nil {
-		return false
-	}
-	p.cancelDial = cancel
-	return true
+	p.dialing = yes
 }
 
 func (p *peer) connect(ctx context.Context, remote netip.AddrPort) error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -69,9 +68,7 @@ func Listen(config Config) (*Endpoint, error) {
 	}
 	e.start(e.mux.run)
 	for _, p := range e.peers {
-		if p.Addr != "" {
-			e.start(func() { p.keepDialing(e.ctx) })
-		}
+		e.start(func() { p.keepUp(e.ctx) })
 	}
 	return e, nil
 }
@@ -201,5 +198,3 @@ func (e *Endpoint) refuse(remote netip.AddrPort, p *peer, err error) {
 		e.config.Events(event)
 	}
 }
-
-var _ net.PacketConn = (*flow)(nil)

@@ -106,8 +106,8 @@ type PeerStats struct {
 	Expired uint64
 	// QueueMessages and QueueOctets are what waits for SCTP now.
 	QueueMessages, QueueOctets int
-	// Handshakes counts associations set up; Refused counts failed
-	// authentications at this peer's address or under its identity.
+	// Handshakes counts associations set up; Refused counts dials to this peer
+	// that reached somebody who is not.
 	Handshakes, Refused uint64
 	// LastError is why the last dial failed; empty after a success.
 	LastError string

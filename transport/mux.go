@@ -27,7 +27,7 @@ const (
 	maxDatagram = 8192
 )
 
-var errBusy = errors.New("the peer is dialing us, or another dial to its address goes on")
+var errBusy = errors.New("the peer's address has a connection or a handshake already")
 
 // mux shares one UDP socket among flows. By the address alone, it could not tell
 // a restarted peer's ClientHello from the records of the connection that the
@@ -77,12 +77,14 @@ func (m *mux) favour(addr netip.AddrPort) {
 	m.favoured[addr] = true
 }
 
-// dial opens a flow for a handshake as a client.
+// dial opens a flow for a handshake as a client. An established flow, which may
+// have SCTP set up at this moment, must end first: a dial in its way would have
+// the two ends replace each other's connections in turn.
 func (m *mux) dial(remote netip.AddrPort, r random) (*flow, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	rt := m.route(remote)
-	if rt.dial != nil || rt.answered() != nil {
+	if rt.current != nil || rt.dial != nil || rt.answered() != nil {
 		return nil, errBusy
 	}
 	rt.dial = newFlow(m, remote, r, true)

@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,11 +17,11 @@ type peer struct {
 	handling sync.Mutex // held over a call of the handler
 	wake     chan struct{}
 
-	mu         sync.Mutex // guards what follows; never held over a callback
-	session    *session
-	queue      queue
-	cancelDial context.CancelFunc // of the dial in progress, or nil
-	stats      PeerStats
+	mu      sync.Mutex // guards what follows; never held over a callback
+	session *session
+	queue   queue
+	dialing bool
+	stats   PeerStats
 
 	received, receivedOctets atomic.Uint64
 }
@@ -107,9 +106,6 @@ func (p *peer) up(s *session) error {
 	p.session = s
 	p.stats.Handshakes++
 	p.stats.LastError = ""
-	if p.cancelDial != nil {
-		p.cancelDial()
-	}
 	p.mu.Unlock()
 	p.endpoint.config.Events(PeerUp{p.Name, s.flow.remote})
 	p.endpoint.start(s.read)
@@ -118,8 +114,7 @@ func (p *peer) up(s *session) error {
 	return nil
 }
 
-// down reports the end of a session, unless its end was reported already, and
-// has the peer dialed.
+// down reports the end of a session, unless its end was reported already.
 func (p *peer) down(s *session, reason error) {
 	p.changing.Lock()
 	defer p.changing.Unlock()
@@ -133,6 +128,10 @@ func (p *peer) downLocked(s *session, reason error) {
 	p.session = nil
 	p.mu.Unlock()
 	p.endpoint.config.Events(PeerDown{p.Name, s.flow.remote, reason})
+}
+
+// redial has the peer dialed without a pause.
+func (p *peer) redial() {
 	select {
 	case p.wake <- struct{}{}:
 	default:
@@ -188,8 +187,8 @@ func (p *peer) snapshot() PeerStats {
 	switch {
 	case p.session != nil:
 		stats.State, stats.Remote = Up, p.session.flow.remote
-	case p.cancelDial != nil:
-		stats.State, stats.Remote = Dialing, netip.AddrPort{}
+	case p.dialing:
+		stats.State = Dialing
 	}
 	return stats
 }

@@ -133,6 +133,9 @@ func (s *session) reason(err error) error {
 	if cause := s.flow.ended(); errors.Is(cause, ErrPeerReplaced) {
 		return cause
 	}
+	if s.peer.endpoint.closing.Load() {
+		return ErrClosed
+	}
 	return fmt.Errorf("%w: %w", ErrPeerLeft, err)
 }
 
@@ -180,19 +183,21 @@ func (s *session) end(reason error) {
 	s.end1.Do(func() {
 		close(s.done)
 		s.peer.down(s, reason)
-		if s.flow.ended() == nil && !errors.Is(reason, ErrPeerLeft) {
-			s.assoc.Abort(reason.Error()) // so that the peer need not find out by itself
+		// So that the peer, if it is there after all, need not find out by itself.
+		if errors.Is(reason, ErrPeerDead) || errors.Is(reason, ErrPeerReplaced) && s.flow.ended() == nil {
+			s.assoc.Abort(reason.Error())
 		}
 		_ = s.assoc.Close()
 		_ = s.dtls.Close()
+		s.peer.redial()
 	})
 }
 
 // shutdown ends the association after what SCTP holds was delivered, or when the
 // context ends.
 func (s *session) shutdown(ctx context.Context) {
-	if s.assoc.Shutdown(ctx) == nil {
-		_ = s.dtls.Close()
+	if s.assoc.Shutdown(ctx) != nil && s.flow.ended() == nil {
+		s.assoc.Abort(ErrClosed.Error())
 	}
 	s.end(ErrClosed)
 }

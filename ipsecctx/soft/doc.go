@@ -13,6 +13,10 @@
 // A mobile node uses the same Gateway as its IPsec stack, with
 // [Config.Host] set and the directions as the node sees them.
 //
+// The transforms are ENCR_AES_GCM_16 (RFC 4106) with keys of 128 and 256 bits,
+// ENCR_CHACHA20_POLY1305 (RFC 7634), and ENCR_AES_CBC (RFC 3602) with keys of
+// 128 and 256 bits under AUTH_HMAC_SHA2_256_128 (RFC 4868).
+//
 // # How the laws of a move are kept
 //
 // Every outbound packet of a session takes its sequence number, is sealed and

@@ -39,7 +39,7 @@ func finish(s suite, buf []byte, begin, start, end int, spi uint32, seq uint64, 
 	l := s.layout()
 	binary.BigEndian.PutUint32(buf[begin:], spi)
 	binary.BigEndian.PutUint32(buf[begin+4:], uint32(seq))
-	padding := (l.align - (end-start+2)%l.align) % l.align
+	padding := l.protected(end-start) - (end - start) - 2
 	for i := range padding {
 		buf[end+i] = byte(i + 1)
 	}
@@ -49,6 +49,10 @@ func finish(s suite, buf []byte, begin, start, end int, spi uint32, seq uint64, 
 	s.seal(packet, seq)
 	return packet
 }
+
+// protected is the length of the encrypted part of a packet with a payload of n
+// octets: the payload, the padding that aligns, and the trailer's two octets.
+func (l layout) protected(n int) int { return (n + 2 + l.align - 1) / l.align * l.align }
 
 // wellFormed reports whether an ESP packet has a length that its transform can
 // produce.

@@ -245,8 +245,12 @@ func hop(packet []byte) bool {
 		return false
 	}
 	packet[8]--
-	// RFC 1624: the word with the TTL in its upper octet became 0x0100 less.
+	// The word with the TTL in its upper octet became 0x0100 less, so the
+	// checksum becomes that much more, in ones' complement (RFC 1624).
 	sum := uint32(binary.BigEndian.Uint16(packet[10:])) + 0x0100
-	binary.BigEndian.PutUint16(packet[10:], uint16(sum+sum>>16))
+	if sum >= 0xffff {
+		sum++
+	}
+	binary.BigEndian.PutUint16(packet[10:], uint16(sum))
 	return true
 }

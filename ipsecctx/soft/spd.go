@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/ipsecctx"
 )
 
@@ -15,6 +16,7 @@ import (
 // as their remote side, so these are looked up by address; a session with any
 // wider selector is in a list.
 type spd struct {
+	sessions map[cxtp.SessionID]*session
 	byRemote map[netip.Addr][]*session
 	wide     []*session
 	inner    map[netip.Addr]*session // inner prefixes of one address
@@ -23,6 +25,7 @@ type spd struct {
 
 func newSPD() spd {
 	return spd{
+		sessions: make(map[cxtp.SessionID]*session),
 		byRemote: make(map[netip.Addr][]*session),
 		inner:    make(map[netip.Addr]*session),
 		nets:     make(map[netip.Prefix]*session),
@@ -67,6 +70,7 @@ func remoteHosts(s *ipsecctx.Session) ([]netip.Addr, bool) {
 }
 
 func (t *spd) add(s *session) {
+	t.sessions[s.id] = s
 	if hosts, ok := remoteHosts(s.static); ok {
 		for _, a := range hosts {
 			t.byRemote[a] = append(t.byRemote[a], s)
@@ -84,6 +88,7 @@ func (t *spd) add(s *session) {
 }
 
 func (t *spd) remove(s *session) {
+	delete(t.sessions, s.id)
 	is := func(other *session) bool { return other == s }
 	if hosts, ok := remoteHosts(s.static); ok {
 		for _, a := range hosts {
@@ -105,7 +110,7 @@ func (t *spd) remove(s *session) {
 
 // conflict returns a session other than self that overlaps static, in inner
 // addresses or in selectors, or nil.
-func (t *spd) conflict(static *ipsecctx.Session, self *session, all map[*session]struct{}) *session {
+func (t *spd) conflict(static *ipsecctx.Session, self *session) *session {
 	for _, p := range static.Inner {
 		if other := t.innerConflict(p.Masked(), self); other != nil {
 			return other
@@ -114,7 +119,7 @@ func (t *spd) conflict(static *ipsecctx.Session, self *session, all map[*session
 	clashes := func(other *session) bool { return other != self && overlap(static, other.static) }
 	hosts, ok := remoteHosts(static)
 	if !ok {
-		for other := range all {
+		for _, other := range t.sessions {
 			if clashes(other) {
 				return other
 			}

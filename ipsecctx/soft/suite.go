@@ -17,15 +17,6 @@ import (
 	"github.com/cxtp/cxtp/ipsecctx"
 )
 
-// Transform numbers of the IANA registry "IKEv2 Parameters".
-const (
-	encrAESCBC           = 12 // RFC 3602
-	encrAESGCM16         = 20 // RFC 4106
-	encrChaCha20Poly1305 = 28 // RFC 7634
-	authNone             = 0
-	authHMACSHA256       = 12 // AUTH_HMAC_SHA2_256_128, RFC 4868
-)
-
 // errAuth says that the integrity check value is not the packet's.
 var errAuth = errors.New("integrity check failed")
 
@@ -61,23 +52,22 @@ const (
 // newSuite builds the transforms of an SA from its keys. It refuses with
 // [cxtp.StatusAlgorithm] what it cannot do.
 func newSuite(sa *ipsecctx.SA) (suite, error) {
-	key, salt := sa.Encryption.Key, sa.Encryption.Salt
-	combined := sa.Encryption.ID != encrAESCBC
-	if err := checkKeys(sa, combined); err != nil {
+	if err := checkKeys(sa); err != nil {
 		return nil, err
 	}
+	key := sa.Encryption.Key.Bytes()
 	var (
 		aead cipher.AEAD
 		err  error
 	)
 	switch sa.Encryption.ID {
-	case encrAESCBC:
-		return newCBC(key.Bytes(), sa.Integrity.Key.Bytes(), sa.ESN)
-	case encrChaCha20Poly1305:
-		aead, err = chacha20poly1305.New(key.Bytes())
+	case ipsecctx.EncrAESCBC:
+		return newCBC(key, sa.Integrity.Key.Bytes(), sa.ESN)
+	case ipsecctx.EncrChaCha20Poly1305:
+		aead, err = chacha20poly1305.New(key)
 	default:
 		var block cipher.Block
-		if block, err = aes.NewCipher(key.Bytes()); err == nil {
+		if block, err = aes.NewCipher(key); err == nil {
 			aead, err = cipher.NewGCM(block)
 		}
 	}
@@ -85,30 +75,32 @@ func newSuite(sa *ipsecctx.SA) (suite, error) {
 		return nil, fmt.Errorf("failed to set up encryption transform %d: %w", sa.Encryption.ID, err)
 	}
 	s := &aeadSuite{aead: aead, esn: sa.ESN}
-	copy(s.nonce[:], salt.Bytes())
+	copy(s.nonce[:], sa.Encryption.Salt.Bytes())
 	return s, nil
 }
 
-// checkKeys compares the transforms and the lengths of their keys with the
-// documents' tables; IVs are judged too, because two gateways that make them
+// checkKeys compares the transforms and the lengths of their keys with what is
+// possible here; IVs are judged too, because two gateways that make them
 // differently may repeat one.
-func checkKeys(sa *ipsecctx.SA, combined bool) error {
+func checkKeys(sa *ipsecctx.SA) error {
 	enc, auth := &sa.Encryption, &sa.Integrity
-	bits, salt := enc.Bits, 4
+	bits := enc.Bits
 	switch enc.ID {
-	case encrAESCBC, encrAESGCM16:
+	case ipsecctx.EncrAESCBC, ipsecctx.EncrAESGCM16:
 		if bits != 128 && bits != 256 {
 			return refuse(cxtp.StatusAlgorithm, "encryption transform %d with keys of %d bits: 128 or 256 are possible here", enc.ID, bits)
 		}
-	case encrChaCha20Poly1305:
+	case ipsecctx.EncrChaCha20Poly1305:
 		bits = 256
 	default:
 		return refuse(cxtp.StatusAlgorithm, "encryption transform %d: 12, 20 and 28 are possible here", enc.ID)
 	}
-	wantAuth, authKey := uint16(authNone), 0
-	if !combined {
-		salt, wantAuth, authKey = 0, authHMACSHA256, sha256.Size
+	transform, _ := ipsecctx.CipherByID(enc.ID)
+	wantAuth, authKey := ipsecctx.AuthNone, 0
+	if !transform.AEAD() {
+		wantAuth, authKey = ipsecctx.AuthHMACSHA2_256_128, sha256.Size
 	}
+	foreignIV := enc.IV == ipsecctx.IVRandom || enc.IV == ipsecctx.IVChained
 	switch {
 	case auth.ID != wantAuth:
 		return refuse(cxtp.StatusAlgorithm, "integrity transform %d with encryption transform %d: only %d is possible here", auth.ID, enc.ID, wantAuth)
@@ -116,12 +108,12 @@ func checkKeys(sa *ipsecctx.SA, combined bool) error {
 		return refuse(cxtp.StatusAlgorithm, "ICV of %d bits: only the transform's own 128 are possible here", auth.Truncate)
 	case enc.IV == ipsecctx.IVImplicit:
 		return refuse(cxtp.StatusAlgorithm, "implicit IV with encryption transform %d", enc.ID)
-	case combined && sa.Direction == ipsecctx.Outbound && (enc.IV == ipsecctx.IVRandom || enc.IV == ipsecctx.IVChained):
+	case foreignIV && transform.AEAD() && sa.Direction == ipsecctx.Outbound:
 		return refuse(cxtp.StatusAlgorithm, "an IV that is the sequence number could repeat one of the gateway before (IV mode %d)", enc.IV)
 	case enc.Key.Len() != int(bits)/8:
 		return refuse(cxtp.StatusMalformed, "encryption key of %d octets where transform %d has %d", enc.Key.Len(), enc.ID, bits/8)
-	case enc.Salt.Len() != salt:
-		return refuse(cxtp.StatusMalformed, "salt of %d octets where transform %d has %d", enc.Salt.Len(), enc.ID, salt)
+	case enc.Salt.Len() != transform.Salt:
+		return refuse(cxtp.StatusMalformed, "salt of %d octets where transform %d has %d", enc.Salt.Len(), enc.ID, transform.Salt)
 	case auth.Key.Len() != authKey:
 		return refuse(cxtp.StatusMalformed, "integrity key of %d octets where transform %d has %d", auth.Key.Len(), auth.ID, authKey)
 	}

@@ -47,20 +47,21 @@ func (w *window) fresh(seq uint64) bool {
 // mark records that seq was received and authenticated. A seq behind the window
 // changes nothing.
 func (w *window) mark(seq uint64) {
-	if w.size == 0 {
-		w.top = max(w.top, seq)
-		return
-	}
-	if seq > w.top {
-		steps := min(seq/64-w.top/64, uint64(len(w.ring)))
-		for i := range steps {
-			*w.word(seq - 64*i) = 0
-		}
-		w.top = seq
-	}
+	w.advance(seq)
 	if w.top-seq < uint64(w.size) {
 		*w.word(seq) |= 1 << (seq % 64)
 	}
+}
+
+// advance moves the right edge to seq if that is further on.
+func (w *window) advance(seq uint64) {
+	if seq <= w.top {
+		return
+	}
+	for i := range min(seq/64-w.top/64, uint64(len(w.ring))) {
+		*w.word(seq - 64*i) = 0
+	}
+	w.top = seq
 }
 
 // save writes the window as [ipsecctx.Dynamic] lays it out.
@@ -80,14 +81,17 @@ func (w *window) save(d *ipsecctx.Dynamic) {
 // load replaces the window by a saved one.
 func (w *window) load(d *ipsecctx.Dynamic) {
 	clear(w.ring)
-	w.top = d.Sequence
-	if w.size == 0 {
-		return
-	}
-	for i := range min(uint64(w.size), w.top, 64*uint64(len(d.Window))) {
+	w.top = 0
+	w.merge(d)
+}
+
+// merge unites the window with a saved one. What fell behind either of them is
+// behind the union too.
+func (w *window) merge(d *ipsecctx.Dynamic) {
+	w.advance(d.Sequence)
+	for i := range min(uint64(w.size), d.Sequence, 64*uint64(len(d.Window))) {
 		if d.Window[i/64]&(1<<(i%64)) != 0 {
-			seq := w.top - i
-			*w.word(seq) |= 1 << (seq % 64)
+			w.mark(d.Sequence - i)
 		}
 	}
 }

@@ -1,0 +1,129 @@
+package cxtp
+
+import "net/netip"
+
+// requested takes a CT-Req for a session that is here (RFC 4067 section 2.5.6).
+func (s *Session) requested(peer *Peer, q *CTReq) {
+	if q.Token == (Token{}) {
+		s.requestedByPeer(peer, q)
+		return
+	}
+	switch {
+	case s.state == stateOwner:
+		key, ok := matchKey(s.node.Tokens, q.Token, s.addr, q.Sequence, q.Requests)
+		if !ok {
+			s.denyRequest(peer.ID, StatusNotAuthorised)
+			return
+		}
+		s.used = usedToken{q.Sequence, q.Token, true}
+		s.startMove(&outgoing{to: peer.ID, proved: true, spent: true, key: key, sequence: q.Sequence, token: q.Token})
+	case (s.state == stateStaging || s.state == stateStaged) && s.src.to == peer.ID:
+		key, ok := matchKey(s.node.Tokens, q.Token, s.addr, q.Sequence, q.Requests)
+		if !ok {
+			s.denyRequest(peer.ID, StatusNotAuthorised)
+			return
+		}
+		s.src.proved, s.src.spent, s.src.key = true, true, key
+		if s.state == stateStaged {
+			s.grantIfWanted()
+		}
+	case s.state == stateFrozen && s.src.to == peer.ID:
+		s.sendFinal()
+	}
+	// Requests for a busy session are ignored: section 6.3.
+}
+
+// requestedByPeer takes a request with a null token: the peer's own wish.
+func (s *Session) requestedByPeer(peer *Peer, q *CTReq) {
+	switch {
+	case peer.Pull == PullOff:
+		s.denyRequest(peer.ID, StatusNotAuthorised)
+	case s.state == stateOwner:
+		s.startMove(&outgoing{to: peer.ID, ordered: peer.Pull == PullMove, key: s.currentKey(), sequence: q.Sequence})
+	case s.state == stateStaged && s.src.to == peer.ID:
+		s.sendPhase(PhaseStage, s.src.static, s.deadline)
+	}
+}
+
+// denyRequest answers a CT-Req with an error indication in place of contexts.
+func (s *Session) denyRequest(to RouterID, st Status) {
+	s.act(deny(to, s.addr, st))
+}
+
+func deny(to RouterID, previous netip.Addr, st Status) Action {
+	return Send{To: to, Message: &CTD{Previous: previous, Blocks: []CDB{ErrorBlock(ContextStatus{FPTControl, st})}}}
+}
+
+// activateAway takes a CTAR from a node that is here and names the nAR (section
+// 2.1.1): it stages there, and the node's CTAR at the nAR does the rest.
+func (s *Session) activateAway(at asker, m *CTAR, to *Peer) {
+	if s.used.is(m.Sequence, m.Token) {
+		s.asker = at
+		if s.state == stateStaged || s.state == stateOwner {
+			s.acknowledge(s.lastAnswer())
+		}
+		return
+	}
+	if s.state != stateOwner {
+		return // ignored while busy: section 6.3
+	}
+	key, ok := matchKey(s.node.Tokens, m.Token, s.addr, m.Sequence, m.Requests)
+	if !ok {
+		s.asker = at
+		s.acknowledge([]ContextStatus{{FPTControl, StatusNotAuthorised}})
+		return
+	}
+	s.used, s.asker = usedToken{m.Sequence, m.Token, true}, at
+	s.dropKeysBefore(key.Number)
+	s.startMove(&outgoing{to: to.ID, key: key, spent: true, sequence: m.Sequence, token: m.Token})
+}
+
+// lastAnswer is what a repeated CTAR at the pAR gets: success while its stage
+// stands, and after its failure that it failed.
+func (s *Session) lastAnswer() []ContextStatus {
+	if s.src != nil {
+		return nil
+	}
+	return []ContextStatus{{FPTControl, StatusExpired}}
+}
+
+// activateHere takes a CTAR from a node whose contexts are here already: staged
+// ones become active once the source has seen the token too.
+func (s *Session) activateHere(at asker, m *CTAR) {
+	repeated := s.used.is(m.Sequence, m.Token)
+	switch s.state {
+	case stateHeld:
+		if !repeated && !s.prove(m) {
+			s.asker = at
+			s.acknowledge([]ContextStatus{{FPTControl, StatusNotAuthorised}})
+			return
+		}
+		s.asker = at
+		s.act(Send{To: s.tgt.from, Message: &CTReq{Previous: m.Previous, Sequence: m.Sequence, Token: m.Token, Requests: m.Requests}})
+	case stateUnclosed, stateMerging, stateOwnerPersist, stateOwner:
+		if repeated {
+			s.asker = at
+			s.acknowledge(nil)
+		}
+	}
+}
+
+// prove verifies a token at the target and drops its key right after (section
+// 6.3).
+func (s *Session) prove(m *CTAR) bool {
+	key, ok := matchKey(s.node.Tokens, m.Token, s.addr, m.Sequence, m.Requests)
+	if !ok {
+		return false
+	}
+	s.dropKeys(key.Number)
+	s.tgt.proved = true
+	s.used = usedToken{m.Sequence, m.Token, true}
+	return true
+}
+
+// dropKeysBefore drops the keys that the node has skipped.
+func (s *Session) dropKeysBefore(number uint32) {
+	if number > 0 {
+		s.dropKeys(number - 1)
+	}
+}

@@ -1,0 +1,177 @@
+package cxtp
+
+import "net/netip"
+
+// fromRouter finds what a router's message is about.
+func (r *Router) fromRouter(peer *Peer, m Message) {
+	switch m := m.(type) {
+	case *CTD:
+		r.data(peer, m)
+	case *CTReq:
+		r.requestFrom(peer, m)
+	case *Outcome:
+		r.outcome(peer, m)
+	case *CTC:
+		// Cancels a stage; for a granted epoch it decides nothing.
+		if s, st := r.find(m.Previous, SessionID{}, func(s *Session) bool { return s.src != nil && s.src.to == peer.ID }); st == StatusOK {
+			r.with(s, func() { s.cancelledByTarget() })
+		}
+	}
+	// CTDR informs the operator's trace and decides nothing: it names neither
+	// session nor epoch.
+}
+
+// cancelledByTarget takes a CTC.
+func (s *Session) cancelledByTarget() {
+	if s.state == stateStaging || s.state == stateStaged {
+		s.fail(EventRefused, []ContextStatus{{FPTControl, StatusCancelled}}, "cancelled by the target; the session goes on here")
+	}
+}
+
+// data takes a CTD or PCTD.
+func (r *Router) data(peer *Peer, m *CTD) {
+	if len(m.Blocks) > 0 && m.Blocks[0].FPT == FPTError {
+		r.denied(peer, m)
+		return
+	}
+	if len(m.Blocks) == 0 || m.Blocks[0].FPT != FPTControl {
+		r.refusePlain(peer, m)
+		return
+	}
+	c, err := ParseControl(m.Blocks[0])
+	if err != nil {
+		r.out = append(r.out, Send{To: peer.ID, Message: &CTDR{Previous: m.Previous, Statuses: []ContextStatus{{FPTControl, StatusMalformed}}}})
+		return
+	}
+	if c.Phase == PhaseStage {
+		r.stage(peer, m, c)
+		return
+	}
+	s := r.sessions[c.Session]
+	if s == nil {
+		r.unseen(peer.ID, m.Previous, c.Session, c.Epoch)
+		return
+	}
+	r.with(s, func() {
+		switch c.Phase {
+		case PhaseFinal:
+			s.final(peer.ID, m, c)
+		case PhaseClosed:
+			s.closed(peer.ID, m, c)
+		case PhaseWithdraw:
+			s.withdrawn(peer.ID, c)
+		}
+	})
+}
+
+// stage gives a stage to its session, with the request of ours that it answers.
+func (r *Router) stage(peer *Peer, m *CTD, c Control) {
+	o := &offer{peer: peer, data: m, control: c}
+	if q := r.requests[m.Previous]; q != nil && q.to == peer.ID {
+		o.request = q
+		delete(r.requests, m.Previous)
+	}
+	o.clash = func(id SessionID, claims Claims) bool { return r.clashes(id, claims) || r.full(peer) }
+	s := r.session(c.Session, m.Previous)
+	r.with(s, func() { s.offered(o) })
+}
+
+// denied takes an error indication in place of contexts.
+func (r *Router) denied(peer *Peer, m *CTD) {
+	q := r.requests[m.Previous]
+	if q == nil || q.to != peer.ID {
+		return
+	}
+	status, err := ParseErrorBlock(m.Blocks[0])
+	if err != nil {
+		status.Status = StatusMalformed
+	}
+	delete(r.requests, m.Previous)
+	r.requestFailed(m.Previous, q, status.Status, "refused by "+string(peer.ID))
+}
+
+// refusePlain answers a peer without a control block: it gets no context that
+// must not be copied.
+func (r *Router) refusePlain(peer *Peer, m *CTD) {
+	if !m.Ack {
+		return
+	}
+	statuses := make([]ContextStatus, 0, len(m.Blocks))
+	for _, b := range m.Blocks {
+		statuses = append(statuses, ContextStatus{b.FPT, StatusNoControl})
+	}
+	r.out = append(r.out, Send{To: peer.ID, Message: &CTDR{Previous: m.Previous, Statuses: statuses}})
+}
+
+// requestFrom takes a CT-Req from a nAR.
+func (r *Router) requestFrom(peer *Peer, q *CTReq) {
+	s, st := r.find(q.Previous, namedSession(q.Requests), (*Session).sourcing)
+	if st != StatusOK {
+		r.out = append(r.out, deny(peer.ID, q.Previous, st))
+		return
+	}
+	r.with(s, func() { s.requested(peer, q) })
+}
+
+// sourcing reports whether this router is the session's owner, or was until a
+// moment ago.
+func (s *Session) sourcing() bool { return s.state >= stateOwner && s.state <= stateFrozen }
+
+// outcome takes a question, or an answer.
+func (r *Router) outcome(peer *Peer, o *Outcome) {
+	s := r.sessions[o.Session]
+	switch {
+	case s == nil && o.Question:
+		r.unseen(peer.ID, o.Previous, o.Session, o.Epoch)
+	case s == nil:
+	case o.Question:
+		r.with(s, func() { s.tell(peer.ID, o.Epoch, nil) })
+	default:
+		r.with(s, func() { s.hear(peer.ID, o) })
+	}
+}
+
+func (r *Router) unseen(to RouterID, previous netip.Addr, id SessionID, e Epoch) {
+	r.out = append(r.out, Send{To: to, Message: &Outcome{
+		Previous: previous, Session: id, Epoch: e, Incarnation: r.cfg.Incarnation, State: OutcomeUnseen}})
+}
+
+// fromNode takes a message from the MN's side.
+func (r *Router) fromNode(from netip.AddrPort, m Message) {
+	switch m := m.(type) {
+	case *CTAR:
+		r.activateRequest(asker{from, m.Ack}, m)
+	case *UpdateAck:
+		if s := r.sessions[m.Session]; s != nil {
+			r.with(s, func() { s.updateAcked(m) })
+		}
+	}
+}
+
+// activateRequest takes a CTAR: for a session that is here and should go (at
+// the pAR), for one that is here and should act (at the nAR, contexts present),
+// or for one that has to be fetched (at the nAR, contexts absent).
+func (r *Router) activateRequest(at asker, m *CTAR) {
+	peer, known := r.cfg.peerByAddr(m.Router)
+	if !known {
+		r.refuseNode(at, m, StatusUnknownSession)
+		return
+	}
+	s, st := r.find(m.Previous, namedSession(m.Requests), (*Session).live)
+	switch {
+	case st == StatusOK && (s.tgt != nil || s.used.is(m.Sequence, m.Token) && s.from == peer.ID):
+		r.with(s, func() { s.activateHere(at, m) })
+	case st == StatusOK:
+		r.with(s, func() { s.activateAway(at, m, peer) })
+	case st == StatusAmbiguous:
+		r.refuseNode(at, m, st)
+	default:
+		r.ask(m.Previous, m.Requests, &request{to: peer.ID, sequence: m.Sequence, token: m.Token, asker: at})
+	}
+}
+
+func (r *Router) refuseNode(at asker, m *CTAR, st Status) {
+	if at.wants {
+		r.out = append(r.out, SendNode{To: at.at, Message: &CTAA{Previous: m.Previous, Failed: []ContextStatus{{FPTControl, st}}}})
+	}
+}

@@ -1,0 +1,428 @@
+package cxtp
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/cxtp/cxtp/cxtp/secret"
+)
+
+// outgoing is a move away from here: the source's half.
+type outgoing struct {
+	epoch  Epoch
+	to     RouterID
+	ticket Ticket
+
+	// Who wants it (law 5). ordered: our operator, or our standing policy for
+	// this peer. proved: the node, by a token that verified.
+	ordered, proved bool
+	// Of the CTAR, where one came.
+	sequence uint32
+	token    Token
+	key      NumberedKey // the token key of this move; zero Key = none
+	spent    bool        // a token made with it has verified
+
+	started  time.Time // of the first CTD
+	static   []CDB     // as staged
+	digest   Digest
+	manifest []ManifestEntry
+	dynamic  []CDB // of the final, then of the close
+
+	incarnation Incarnation // of the target, from its "staged"
+	targetReady bool        // the target would activate without a token
+	targetKnows bool        // "steered" came
+}
+
+// startMove takes a fresh epoch for an attempt to stage at a target.
+func (s *Session) startMove(m *outgoing) {
+	s.epoch++
+	m.epoch = s.epoch
+	s.src = m
+	s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventStaging, Peer: m.to})
+	s.persist(stateAllocating, Record{Kind: RecordAllocated, Epoch: m.epoch, Peer: m.to})
+}
+
+// handover is the operator's trigger.
+func (s *Session) handover(h Handover) {
+	refuse := func(st Status, why string) {
+		s.report(Report{Ticket: h.Ticket, Event: EventFailed, Peer: h.To,
+			Statuses: []ContextStatus{{FPTControl, st}}, Detail: why, Final: true})
+	}
+	switch s.state {
+	case stateOwner:
+		s.startMove(&outgoing{to: h.To, ticket: h.Ticket, ordered: !h.StageOnly, key: s.currentKey()})
+	case stateStaged:
+		if s.src.to != h.To {
+			refuse(StatusBusy, "staged at "+string(s.src.to)+": cancel that first")
+			return
+		}
+		s.src.ticket, s.src.ordered = h.Ticket, s.src.ordered || !h.StageOnly
+		s.grantIfWanted()
+	case stateUnclosed, stateMerging, stateOwnerPersist:
+		refuse(StatusBusy, "the gateway that it came from has not confirmed its close yet: try again")
+	case stateNone, stateMoved:
+		refuse(StatusUnknownSession, "the session is not here")
+	default:
+		refuse(StatusBusy, "another move of this session is under way")
+	}
+}
+
+// cancel gives up what has not been granted.
+func (s *Session) cancel(t Ticket) {
+	switch s.state {
+	case stateStaging, stateStaged:
+		s.src.ticket = t
+		s.giveUp(EventFailed, StatusCancelled, "cancelled by the operator; the session goes on here")
+	case stateHeld:
+		s.tgt.ticket = t
+		s.refuse(StatusCancelled, "cancelled by the operator")
+	default:
+		s.report(Report{Ticket: t, Event: EventFailed, Detail: "there is nothing that can be cancelled: the session is " + s.state.String(),
+			Statuses: []ContextStatus{{FPTControl, StatusBusy}}, Final: true})
+	}
+}
+
+// sourceDone goes on after an operation of the source's half.
+func (s *Session) sourceDone(d Done) {
+	m := s.src
+	switch s.state {
+	case stateAdopt:
+		s.rest(stateOwner, 0)
+	case stateAllocating:
+		s.do(stateExporting, Do{Verb: VerbExport, Epoch: m.epoch})
+	case stateExporting:
+		s.exported(d)
+	case stateGranting:
+		s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventGranted, Peer: m.to})
+		s.do(stateFreezing, Do{Verb: VerbFreeze, Epoch: m.epoch})
+	case stateFreezing:
+		s.frozen(d)
+	case stateThawing:
+		s.thawed(d)
+	case stateClosing:
+		m.dynamic = d.Blocks
+		s.do(stateReleasing, Do{Verb: VerbRelease, Epoch: m.epoch})
+	case stateReleasing:
+		s.persist(stateMovedPersist, Record{Kind: RecordMoved, Epoch: m.epoch, Peer: m.to})
+	case stateMovedPersist:
+		s.rest(stateMoved, s.cfg.Timers.CloseGiveUp)
+		s.remove()
+		s.sendClosed()
+		s.repeatEvery(s.cfg.Timers.Repeat)
+	case stateEnding:
+		s.forget()
+	}
+}
+
+// remove marks the epoch that brought the session here as moved on and forgets
+// the node's keys.
+func (s *Session) remove() {
+	for i, a := range s.answer {
+		if a.state == OutcomeClosed {
+			s.answer[i].state = OutcomeMovedOn
+		}
+	}
+	s.wipeNode()
+	s.used = usedToken{}
+	s.steer = nil
+}
+
+// exported builds the stage and sends it.
+func (s *Session) exported(d Done) {
+	m := s.src
+	if len(d.Failed) > 0 {
+		s.fail(EventFailed, d.Failed, "the features could not be read: "+d.Detail)
+		return
+	}
+	m.static, m.manifest = d.Blocks, d.Manifest
+	for i := range m.manifest {
+		if m.manifest[i].Direction == directionOut {
+			m.manifest[i].Ceiling += s.cfg.Headroom
+		}
+	}
+	if s.node.Agent.IsValid() || len(s.node.Tokens) > 0 {
+		block, err := s.nodeForTarget().Block()
+		if err != nil {
+			s.fail(EventFailed, []ContextStatus{{FPTNode, StatusInternal}}, err.Error())
+			return
+		}
+		m.static = append(m.static, block)
+	}
+	digest, err := DigestOf(m.static)
+	if err != nil {
+		s.fail(EventFailed, []ContextStatus{{FPTControl, StatusInternal}}, err.Error())
+		return
+	}
+	m.digest, m.started = digest, s.now
+	s.rest(stateStaging, s.cfg.Timers.MaxTransfer)
+	s.sendPhase(PhaseStage, m.static, s.deadline)
+}
+
+// directionOut is a manifest entry's Direction for an outbound SA.
+const directionOut = 2
+
+// nodeForTarget is what the target has to know of the node: everything, except
+// a token key that is used up because this router verified the token.
+func (s *Session) nodeForTarget() NodeState {
+	n := s.node
+	n.Tokens = nil
+	for _, t := range s.node.Tokens {
+		if !s.src.proved || t.Number > s.src.key.Number {
+			n.Tokens = append(n.Tokens, t)
+		}
+	}
+	return n
+}
+
+// sendPhase sends a CTD with a control block. A stage carries the token's key
+// where the nAR will have to verify the node's token itself: RFC 4067 section
+// 2.5.6, predictive transfer and a request with a null token.
+func (s *Session) sendPhase(phase Phase, blocks []CDB, expires time.Time) {
+	m := s.src
+	control, err := Control{
+		Phase: phase, TokenProved: m.proved, Mode: s.cfg.Mode,
+		Session: s.id, Epoch: m.epoch, Incarnation: m.incarnation,
+		Digest: m.digest, Target: m.to, Manifest: m.manifest,
+	}.Block()
+	if err != nil {
+		// The manifest was encoded in the stage already, or is too long there.
+		s.fail(EventFailed, []ContextStatus{{FPTControl, StatusInternal}}, err.Error())
+		return
+	}
+	ctd := &CTD{
+		Ack: true, Previous: s.addr, Elapsed: uint32(s.now.Sub(m.started).Milliseconds()),
+		Blocks: append([]CDB{control}, blocks...),
+	}
+	if phase == PhaseStage && !m.proved && !m.key.Key.IsZero() {
+		ctd.Predictive, ctd.Algorithm, ctd.Key = true, AlgorithmHMACSHA1, m.key.Key
+	}
+	s.act(Send{To: m.to, Message: ctd, Expires: expires})
+}
+
+// hear takes an Outcome. It counts only from the target of the move, for the
+// epoch of the move.
+func (s *Session) hear(from RouterID, o *Outcome) {
+	m := s.src
+	if m == nil || from != m.to || o.Epoch != m.epoch {
+		return
+	}
+	switch s.state {
+	case stateStaging, stateStaged:
+		switch o.State {
+		case OutcomeStaged:
+			s.confirmed(o)
+		case OutcomeRefused:
+			s.fail(EventRefused, o.Statuses, "the target refused; the session goes on here")
+		}
+	case stateFrozen:
+		switch o.State {
+		case OutcomeActive, OutcomeClosed:
+			s.activeThere(o)
+		case OutcomeRefused:
+			s.do(stateThawing, Do{Verb: VerbThaw, Epoch: m.epoch})
+			s.note(Record{Kind: RecordThawed, Epoch: m.epoch, Peer: m.to})
+		}
+	case stateDraining:
+		if o.Steered && (o.State == OutcomeActive || o.State == OutcomeClosed) {
+			s.steeredThere()
+		}
+	case stateMoved:
+		if o.State == OutcomeClosed || o.State == OutcomeMovedOn {
+			s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventClosed, Peer: m.to, Final: true})
+			s.forget()
+		}
+	}
+}
+
+// confirmed takes the target's "staged".
+func (s *Session) confirmed(o *Outcome) {
+	m := s.src
+	if s.state == stateStaging {
+		m.incarnation = o.Incarnation
+		s.rest(stateStaged, s.cfg.Timers.StageHold)
+		s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventStaged, Peer: m.to, Final: !m.ordered && !m.proved})
+		s.acknowledge(nil)
+	}
+	if o.Incarnation != m.incarnation {
+		s.giveUp(EventFailed, StatusNoBase, "the target lost its journal since it staged; the session goes on here")
+		return
+	}
+	m.targetReady = m.targetReady || o.Go
+	s.grantIfWanted()
+}
+
+// grantIfWanted goes on once the target is ready and both sides may (law 5).
+func (s *Session) grantIfWanted() {
+	m := s.src
+	switch {
+	case m.proved, m.ordered && m.targetReady:
+		s.persist(stateGranting, Record{Kind: RecordGranted, Epoch: m.epoch, Peer: m.to, Ceilings: m.manifest})
+	case m.ordered:
+		s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventWaiting, Peer: m.to,
+			Detail: "staged; the target's policy wants the node's token before it activates"})
+	}
+}
+
+// frozen sends the final.
+func (s *Session) frozen(d Done) {
+	m := s.src
+	if len(d.Failed) > 0 {
+		s.finish("the outbound SAs could not be frozen: " + d.Detail)
+		return
+	}
+	m.dynamic = d.Blocks
+	s.rest(stateFrozen, s.cfg.Timers.FreezeDeadline)
+	s.sendFinal()
+	s.repeatEvery(s.cfg.Timers.Repeat)
+	s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventFrozen, Peer: m.to})
+}
+
+func (s *Session) sendFinal() { s.sendPhase(PhaseFinal, s.src.dynamic, time.Time{}) }
+
+func (s *Session) sendClosed() { s.sendPhase(PhaseClosed, s.src.dynamic, time.Time{}) }
+
+// ask puts the question that an Outcome answers.
+func (s *Session) ask() {
+	s.act(Send{To: s.src.to, Message: &Outcome{Question: true, Previous: s.addr, Session: s.id, Epoch: s.src.epoch, Incarnation: s.src.incarnation}})
+}
+
+// activeThere drains: the queue of the freeze goes to the target, inbound stays
+// until traffic has moved.
+func (s *Session) activeThere(o *Outcome) {
+	m := s.src
+	s.rest(stateDraining, s.cfg.Timers.SteerDeadline)
+	s.repeatEvery(s.cfg.Timers.Repeat)
+	s.act(Do{Op: s.op(), Verb: VerbRedirect, Session: s.id, Epoch: m.epoch, Mode: s.cfg.Mode, Peer: m.to})
+	s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventActive, Peer: m.to})
+	if o.Steered {
+		s.steeredThere()
+	}
+}
+
+// steeredThere gives what is still under way to the old address its grace.
+func (s *Session) steeredThere() {
+	m := s.src
+	if m.targetKnows {
+		return
+	}
+	m.targetKnows = true
+	s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventSteered, Peer: m.to})
+	if s.cfg.Mode == ModeStrict || s.cfg.Timers.Grace == 0 {
+		s.close()
+		return
+	}
+	s.rest(stateDraining, s.cfg.Timers.Grace)
+}
+
+// close ends inbound; from here the source can no longer thaw.
+func (s *Session) close() {
+	if !s.src.targetKnows {
+		s.report(Report{Epoch: s.src.epoch, Ticket: s.src.ticket, Event: EventSteering, Peer: s.src.to,
+			Detail: "the target did not report that traffic reaches it; closed all the same"})
+	}
+	s.do(stateClosing, Do{Verb: VerbClose, Epoch: s.src.epoch})
+}
+
+// thawed goes on as the owner, or ends a session that could not be thawed.
+func (s *Session) thawed(d Done) {
+	if len(d.Failed) > 0 {
+		s.finish("the target refused, and the SAs could not be thawed: " + d.Detail)
+		return
+	}
+	s.fail(EventThawed, nil, "the target refused after the grant; the session goes on here")
+}
+
+// giveUp withdraws an attempt that was not granted.
+func (s *Session) giveUp(e Event, st Status, why string) {
+	s.sendPhase(PhaseWithdraw, nil, s.now.Add(s.cfg.Timers.RequestWait))
+	s.fail(e, []ContextStatus{{FPTControl, st}}, why)
+}
+
+// fail ends an attempt: the session stays with this owner.
+func (s *Session) fail(e Event, statuses []ContextStatus, why string) {
+	m := s.src
+	s.acknowledge(failures(statuses))
+	s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: e, Peer: m.to, Statuses: statuses, Detail: why, Final: true})
+	s.src = nil
+	if m.spent {
+		s.dropKeys(m.key.Number)
+	}
+	wipe(m.static)
+	wipe(m.dynamic)
+	s.rest(stateOwner, 0)
+}
+
+// failures makes sure that a failure is never told as a success.
+func failures(statuses []ContextStatus) []ContextStatus {
+	if len(statuses) == 0 {
+		return []ContextStatus{{FPTControl, StatusInternal}}
+	}
+	return statuses
+}
+
+// finish ends the session itself: silently towards the node, with a record.
+func (s *Session) finish(why string) {
+	m := s.src
+	s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventEnded, Peer: m.to, Detail: why, Final: true})
+	s.act(Do{Op: s.op(), Verb: VerbRelease, Session: s.id, Epoch: m.epoch, Mode: s.cfg.Mode})
+	s.remove()
+	s.persist(stateEnding, Record{Kind: RecordEnded, Epoch: m.epoch, Peer: m.to, Why: why})
+}
+
+// forget leaves nothing of the move but the record.
+func (s *Session) forget() {
+	if s.src != nil {
+		wipe(s.src.static)
+		wipe(s.src.dynamic)
+	}
+	s.src = nil
+	s.rest(stateNone, 0)
+}
+
+// currentKey is the token key of the next move; its Key is zero when there is
+// none left.
+func (s *Session) currentKey() NumberedKey {
+	if len(s.node.Tokens) == 0 {
+		return NumberedKey{}
+	}
+	return s.node.Tokens[0]
+}
+
+// maxKeyAhead is how many unused token keys are tried against a token: a node
+// whose request was lost goes on with its next key.
+const maxKeyAhead = 4
+
+// matchKey finds the key that a token was made with.
+func matchKey(keys []NumberedKey, t Token, previous netip.Addr, sequence uint32, requests []CDB) (NumberedKey, bool) {
+	for _, k := range keys[:min(len(keys), maxKeyAhead)] {
+		if VerifyToken(k.Key, previous, sequence, requests, t) {
+			return k, true
+		}
+	}
+	return NumberedKey{}, false
+}
+
+// dropKeys wipes the keys up to and including number: each is used once, and a
+// node never goes back.
+func (s *Session) dropKeys(number uint32) {
+	kept := s.node.Tokens[:0:0]
+	for _, t := range s.node.Tokens {
+		if t.Number > number {
+			kept = append(kept, t)
+		} else {
+			t.Key.Wipe()
+		}
+	}
+	s.node.Tokens = kept
+}
+
+// cloneNode copies what aliases a received message.
+func cloneNode(n NodeState) NodeState {
+	n.UpdateKey = secret.Clone(n.UpdateKey.Bytes())
+	tokens := make([]NumberedKey, len(n.Tokens))
+	for i, t := range n.Tokens {
+		tokens[i] = NumberedKey{t.Number, secret.Clone(t.Key.Bytes())}
+	}
+	n.Tokens = tokens
+	return n
+}

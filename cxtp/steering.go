@@ -1,0 +1,115 @@
+package cxtp
+
+import "time"
+
+// steering is the traffic's way to a gateway that has just become active:
+// downlink by a hook or a route, uplink by telling the node. It outlives the
+// move, because neither the hook nor the node can hold up the gateways.
+type steering struct {
+	epoch            Epoch
+	from             RouterID
+	op               OpID // the Steer under way; 0 = none
+	downlink, uplink bool // done
+	failed           bool // the last Steer failed; it is tried again
+
+	repeatAt time.Time
+	repeat   time.Duration
+	giveUpAt time.Time
+}
+
+func (t *steering) complete() bool { return t.downlink && t.uplink }
+
+// startSteering begins both ways.
+func (s *Session) startSteering() {
+	t := s.steer
+	t.giveUpAt = s.now.Add(s.cfg.Timers.UpdateGiveUp)
+	t.repeat = s.cfg.Timers.UpdateRepeat
+	t.repeatAt = s.now.Add(t.repeat)
+	s.steerDownlink()
+	s.sendUpdate()
+}
+
+func (s *Session) steerDownlink() {
+	t := s.steer
+	t.op, t.failed = s.op(), false
+	s.act(Steer{Op: t.op, Session: s.id, Epoch: t.epoch, Previous: s.addr, Inner: s.claims.Inner, From: t.from})
+}
+
+// sendUpdate tells the node's agent this gateway's address, numbered by the
+// epoch of the move.
+func (s *Session) sendUpdate() {
+	if s.steer.uplink {
+		return
+	}
+	u := &Update{Previous: s.addr, Session: s.id, Number: uint64(s.steer.epoch), Gateway: s.cfg.Gateway4}
+	if s.node.Agent.Addr().Is6() {
+		u.Gateway = s.cfg.Gateway6
+	}
+	if err := u.Sign(s.node.UpdateKey); err != nil {
+		s.report(Report{Epoch: s.steer.epoch, Event: EventSteering, Detail: "the node cannot be told: " + err.Error()})
+		return
+	}
+	s.act(SendNode{To: s.node.Agent, Message: u})
+}
+
+// steered takes the result of a Steer.
+func (s *Session) steered(d Done) {
+	t := s.steer
+	t.op = 0
+	if len(d.Failed) > 0 {
+		t.failed = true
+		s.report(Report{Epoch: t.epoch, Event: EventSteering, Detail: "downlink was not steered: " + d.Detail})
+		return
+	}
+	t.downlink = true
+	s.steerProgress()
+}
+
+// updateAcked takes the node's answer to our Update.
+func (s *Session) updateAcked(a *UpdateAck) {
+	t := s.steer
+	if t == nil || t.uplink || a.Number != uint64(t.epoch) || !a.Verify(s.node.UpdateKey) {
+		return
+	}
+	t.uplink = true
+	s.steerProgress()
+}
+
+// steerProgress tells the source once both ways are done.
+func (s *Session) steerProgress() {
+	if !s.steer.complete() {
+		return
+	}
+	s.steer.repeatAt = time.Time{}
+	if s.tgt != nil {
+		s.tell(s.tgt.from, s.tgt.epoch, nil)
+	}
+	s.report(Report{Epoch: s.steer.epoch, Event: EventSteered, Peer: s.steer.from})
+}
+
+// steerTick repeats what is not done, or says that it never was.
+func (s *Session) steerTick() {
+	t := s.steer
+	if !due(t.repeatAt, s.now) {
+		return
+	}
+	if !s.now.Before(t.giveUpAt) {
+		t.repeatAt = time.Time{}
+		s.report(Report{Epoch: t.epoch, Event: EventSteering, Detail: t.missing()})
+		return
+	}
+	t.repeat = min(2*t.repeat, s.cfg.Timers.RepeatMax)
+	t.repeatAt = s.now.Add(t.repeat)
+	s.sendUpdate()
+	if t.failed {
+		s.steerDownlink()
+	}
+}
+
+// missing says what steering has not achieved.
+func (t *steering) missing() string {
+	if !t.uplink {
+		return "the node did not acknowledge its gateway's new address: it may still be sending to the old gateway"
+	}
+	return "downlink was not steered: see the hook's own messages"
+}

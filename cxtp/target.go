@@ -1,0 +1,291 @@
+package cxtp
+
+// incoming is a move to here: the target's half.
+type incoming struct {
+	epoch    Epoch
+	from     RouterID
+	ticket   Ticket
+	digest   Digest
+	ceilings []ManifestEntry
+
+	// Why it may become active (law 5). allowed: our policy for this peer, and
+	// our own operator did not ask for staging alone. proved: the node, by a
+	// token that verified here, or at the source at our request.
+	allowed, proved bool
+
+	withdrawn bool            // the source gave up while we were still at it
+	statuses  []ContextStatus // why it was refused
+	why       string
+}
+
+func (t *incoming) mayActivate() bool { return t.proved || t.allowed }
+
+// offer is a stage as it came, with the peer's policy and our own request that
+// it answers, if there was one.
+type offer struct {
+	peer    *Peer
+	data    *CTD
+	control Control
+	request *request
+	clash   func(SessionID, Claims) bool // does it overlap another session here?
+}
+
+// offered takes a stage.
+func (s *Session) offered(o *offer) {
+	if o.control.Epoch <= s.epoch {
+		s.tell(o.peer.ID, o.control.Epoch, nil)
+		return
+	}
+	switch s.state {
+	case stateNone, stateMoved:
+	case stateHeld:
+		s.later = o
+		s.refuse(StatusCancelled, "the source started another attempt")
+		return
+	case stateRefusing, stateDiscarding:
+		s.later = o
+		return
+	default:
+		// No promise was made for this epoch, so nothing has to be durable
+		// before the source hears it.
+		s.act(Send{To: o.peer.ID, Message: &Outcome{Previous: s.addr, Session: s.id, Epoch: o.control.Epoch,
+			Incarnation: s.cfg.Incarnation, State: OutcomeRefused, Statuses: []ContextStatus{{FPTControl, StatusBusy}}}})
+		return
+	}
+	s.forget()
+	s.take(o)
+}
+
+// take examines a stage and hands it to the features.
+func (s *Session) take(o *offer) {
+	s.addr, s.epoch, s.from = o.data.Previous, o.control.Epoch, o.peer.ID
+	t := &incoming{
+		epoch: o.control.Epoch, from: o.peer.ID, digest: o.control.Digest, ceilings: o.control.Manifest,
+		allowed: o.peer.ActivateWithoutToken,
+	}
+	s.tgt = t
+	if q := o.request; q != nil {
+		t.ticket, s.asker = q.ticket, q.asker
+		t.allowed = t.allowed && !q.stageOnly
+		if q.token != (Token{}) && o.control.TokenProved {
+			t.proved = true
+			s.used = usedToken{q.sequence, q.token, true}
+		}
+	}
+	blocks, st, why := s.examine(o)
+	if st != StatusOK {
+		s.refuse(st, why)
+		return
+	}
+	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventStaging, Peer: t.from})
+	s.do(stateChecking, Do{Verb: VerbStage, Epoch: t.epoch, Blocks: blocks, Manifest: t.ceilings,
+		Deadline: s.now.Add(s.cfg.Timers.StageHold)})
+}
+
+// examine authorises a stage and returns the features' blocks of it.
+func (s *Session) examine(o *offer) ([]CDB, Status, string) {
+	c := o.control
+	if c.Target != s.cfg.Self {
+		return nil, StatusNotAuthorised, "meant for the router " + string(c.Target)
+	}
+	if c.Mode != s.cfg.Mode {
+		return nil, StatusUnsupported, "the two gateways are set to different move modes"
+	}
+	if !o.peer.Push && o.request == nil {
+		return nil, StatusNotAuthorised, "the policy for this peer takes only sessions that were asked for"
+	}
+	blocks := o.data.Blocks[1:]
+	if digest, err := DigestOf(blocks); err != nil || digest != c.Digest {
+		return nil, StatusMalformed, "the contexts do not have the digest that the control block gives"
+	}
+	var feature []CDB
+	for _, b := range blocks {
+		if b.FPT != FPTNode {
+			feature = append(feature, b)
+			continue
+		}
+		node, err := ParseNodeState(b)
+		if err != nil {
+			return nil, StatusMalformed, err.Error()
+		}
+		s.node = cloneNode(node)
+	}
+	if len(s.node.Tokens) == 0 && o.data.Predictive {
+		s.node = cloneNode(NodeState{Agent: s.node.Agent, UpdateKey: s.node.UpdateKey, Tokens: []NumberedKey{{Key: o.data.Key}}})
+	}
+	claims, err := s.cfg.Inspect(feature)
+	switch {
+	case err != nil:
+		return nil, StatusMalformed, err.Error()
+	case !o.peer.allows(claims):
+		return nil, StatusNotAuthorised, "the policy for this peer does not cover the node's identity or inner addresses"
+	case o.clash(s.id, claims):
+		return nil, StatusPolicyConflict, "the inner addresses overlap another session's, or the peer has as many sessions here as it may"
+	}
+	s.claims = claims
+	return feature, StatusOK, ""
+}
+
+// targetDone goes on after an operation of the target's half.
+func (s *Session) targetDone(d Done) {
+	t := s.tgt
+	switch s.state {
+	case stateChecking:
+		if len(d.Failed) > 0 {
+			s.refuseWith(d.Failed, d.Detail)
+			return
+		}
+		s.persist(statePromising, Record{Kind: RecordMayActivate, Epoch: t.epoch, Peer: t.from, Ceilings: t.ceilings})
+	case statePromising:
+		s.held()
+	case stateActivating:
+		if len(d.Failed) > 0 {
+			s.refuseWith(d.Failed, d.Detail)
+			return
+		}
+		s.activated()
+	case stateMerging:
+		if len(d.Failed) > 0 {
+			s.report(Report{Epoch: t.epoch, Event: EventSteering, Peer: t.from,
+				Detail: "the old gateway's last windows could not be merged: " + d.Detail})
+		}
+		s.persist(stateOwnerPersist, Record{Kind: RecordClosed, Epoch: t.epoch, Peer: t.from})
+	case stateOwnerPersist:
+		s.owner()
+	case stateRefusing:
+		s.refused()
+	case stateDiscarding:
+		s.discarded()
+	}
+}
+
+// held says "staged", now that the promise is durable.
+func (s *Session) held() {
+	t := s.tgt
+	s.rest(stateHeld, s.cfg.Timers.StageHold)
+	if t.withdrawn {
+		s.refuse(StatusCancelled, "withdrawn by the source")
+		return
+	}
+	s.tell(t.from, t.epoch, nil)
+	s.act(Send{To: t.from, Message: &CTDR{Success: true, Previous: s.addr}})
+	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventStaged, Peer: t.from, Final: !t.mayActivate()})
+}
+
+// goOn is the target's own operator asking for what is staged already.
+func (s *Session) goOn(p Pull, peer *Peer) {
+	t := s.tgt
+	if s.state != stateHeld || p.StageOnly {
+		s.report(Report{Ticket: p.Ticket, Event: EventFailed, Peer: p.From, Final: true,
+			Statuses: []ContextStatus{{FPTControl, StatusBusy}}, Detail: "the session is " + s.state.String() + " here"})
+		return
+	}
+	t.ticket = p.Ticket
+	t.allowed = peer.ActivateWithoutToken
+	if !t.mayActivate() {
+		s.report(Report{Epoch: t.epoch, Ticket: p.Ticket, Event: EventWaiting, Peer: t.from, Final: true,
+			Detail: "the policy for this peer wants the node's token before a session becomes active"})
+		return
+	}
+	s.tell(t.from, t.epoch, nil)
+}
+
+// final activates: it must come from the source of the stage, for its epoch,
+// on its base, to this incarnation of our journal.
+func (s *Session) final(from RouterID, data *CTD, c Control) {
+	t := s.tgt
+	if t == nil || t.from != from || t.epoch != c.Epoch || s.state != stateHeld {
+		s.tell(from, c.Epoch, nil)
+		return
+	}
+	switch {
+	case c.Digest != t.digest || c.Incarnation != s.cfg.Incarnation:
+		s.refuse(StatusNoBase, "the final does not apply to what is staged here")
+	case !t.mayActivate():
+		s.refuse(StatusNotAuthorised, "neither the node's token nor the policy for this peer allows it")
+	default:
+		s.do(stateActivating, Do{Verb: VerbActivate, Epoch: t.epoch, Blocks: data.Blocks[1:]})
+	}
+}
+
+// activated says "active" at once: the promise is durable, and a lost "active"
+// record only turns into "lost".
+func (s *Session) activated() {
+	t := s.tgt
+	s.rest(stateUnclosed, 0)
+	s.steer = &steering{epoch: t.epoch, from: t.from}
+	s.steer.uplink = !s.node.Agent.IsValid()
+	s.tell(t.from, t.epoch, nil)
+	s.note(Record{Kind: RecordActive, Epoch: t.epoch, Peer: t.from})
+	s.startSteering()
+	s.acknowledge(nil)
+	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventActive, Peer: t.from})
+}
+
+// closed merges the windows that the source last had.
+func (s *Session) closed(from RouterID, data *CTD, c Control) {
+	t := s.tgt
+	if t == nil || t.from != from || t.epoch != c.Epoch || s.state != stateUnclosed {
+		s.tell(from, c.Epoch, nil)
+		return
+	}
+	s.do(stateMerging, Do{Verb: VerbMerge, Epoch: t.epoch, Blocks: data.Blocks[1:]})
+}
+
+// owner is the end of the target's half: nobody else can act for the session.
+func (s *Session) owner() {
+	t := s.tgt
+	s.tgt = nil
+	s.remember(t.epoch, OutcomeClosed)
+	s.rest(stateOwner, 0)
+	s.tell(t.from, t.epoch, nil)
+	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventClosed, Peer: t.from, Final: true})
+}
+
+// withdrawn takes the source's word that it gave the epoch up.
+func (s *Session) withdrawn(from RouterID, c Control) {
+	t := s.tgt
+	if t == nil || t.from != from || t.epoch != c.Epoch {
+		return
+	}
+	switch s.state {
+	case stateHeld:
+		s.refuse(StatusCancelled, "withdrawn by the source")
+	case stateChecking, statePromising:
+		t.withdrawn = true
+	}
+}
+
+// refuse ends an attempt here. What is refused is durable before anyone hears
+// it: the source may thaw on it.
+func (s *Session) refuse(st Status, why string) {
+	s.refuseWith([]ContextStatus{{FPTControl, st}}, why)
+}
+
+func (s *Session) refuseWith(statuses []ContextStatus, why string) {
+	s.tgt.statuses, s.tgt.why = statuses, why
+	s.persist(stateRefusing, Record{Kind: RecordRefused, Epoch: s.tgt.epoch, Peer: s.tgt.from, Why: why})
+}
+
+// refused tells, and lets the features forget.
+func (s *Session) refused() {
+	t := s.tgt
+	s.tgt = nil
+	s.remember(t.epoch, OutcomeRefused)
+	s.tell(t.from, t.epoch, t.statuses)
+	s.act(Send{To: t.from, Message: &CTDR{Previous: s.addr, Statuses: t.statuses}})
+	s.acknowledge(failures(t.statuses))
+	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventRefused, Peer: t.from, Statuses: t.statuses, Detail: t.why, Final: true})
+	s.remove()
+	s.do(stateDiscarding, Do{Verb: VerbDiscard, Epoch: t.epoch})
+}
+
+// discarded makes room for an attempt that came meanwhile.
+func (s *Session) discarded() {
+	s.rest(stateNone, 0)
+	s.claims = Claims{}
+	if o := s.later; o != nil {
+		s.later = nil
+		s.offered(o)
+	}
+}

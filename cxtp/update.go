@@ -1,0 +1,166 @@
+package cxtp
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"net/netip"
+
+	"github.com/cxtp/cxtp/cxtp/secret"
+)
+
+// UpdateMACSize is the length of an Update's MAC: HMAC-SHA-256 cut to 128 bits,
+// as RFC 4868 does.
+const UpdateMACSize = 16
+
+// Update tells a mobile node the new address of its gateway. It is private,
+// numbered by the epoch of the move, authenticated with the node's update key,
+// and repeated until an UpdateAck with that number comes:
+//
+//	 0                   1                   2                   3
+//	 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//	+-----+---------+-+-------------+-------------------------------+
+//	|Vers.|   30    |V|  Reserved   |            Length             |
+//	+-----+---------+-+-------------+-------------------------------+
+//	~               Mobile Node's Previous IP Address               ~
+//	+---------------------------------------------------------------+
+//	~                    Session id (16 octets)                     ~
+//	+---------------------------------------------------------------+
+//	~                       Number (8 octets)                       ~
+//	+---------------+---------------+-------------------------------+
+//	|    Family     |   Reserved    |    UDP encapsulation port     |
+//	+---------------+---------------+-------------------------------+
+//	~           Gateway's address, 4 octets or 16 by Family         ~
+//	+---------------------------------------------------------------+
+//	~                        MAC (16 octets)                        ~
+//	+---------------------------------------------------------------+
+type Update struct {
+	Previous netip.Addr
+	Session  SessionID
+	Number   uint64         // must be above every number that the node has accepted
+	Gateway  netip.AddrPort // outer address and UDP encapsulation port; a family of its own
+	MAC      [UpdateMACSize]byte
+}
+
+// Type implements [Message].
+func (*Update) Type() Type { return TypeUpdate }
+
+// Append implements [Message].
+func (m *Update) Append(dst []byte) ([]byte, error) {
+	w := newWriter(dst, TypeUpdate, false, m.Previous)
+	w.address("MN's previous address", m.Previous)
+	w.octets(m.Session[:])
+	w.u64(m.Number)
+	w.endpoint("gateway's address", m.Gateway)
+	w.octets(m.MAC[:])
+	return w.finish()
+}
+
+// Decode reads an Update and leaves the MAC to [Update.Verify]; see [Message].
+func (m *Update) Decode(b []byte) error {
+	r := wireReader{in: b}
+	m.read(&r)
+	return r.result()
+}
+
+func (m *Update) read(r *wireReader) {
+	r.header("control profile section 4", "", TypeUpdate)
+	m.Previous = r.address("MN's Previous IP Address")
+	copy(m.Session[:], r.octets("Session id", len(m.Session)))
+	m.Number = r.u64("Number")
+	m.Gateway = r.endpoint("Gateway")
+	copy(m.MAC[:], r.octets("MAC", len(m.MAC)))
+}
+
+// Sign sets the MAC. It fails when the message cannot be encoded, or without a
+// key.
+func (m *Update) Sign(key secret.Key) (err error) {
+	m.MAC, err = updateMAC(m, key)
+	return err
+}
+
+// Verify reports whether the holder of key has signed this message.
+func (m *Update) Verify(key secret.Key) bool {
+	want, err := updateMAC(m, key)
+	return err == nil && hmac.Equal(want[:], m.MAC[:])
+}
+
+// UpdateAck is the node's answer to an Update, authenticated with the same key:
+//
+//	 0                   1                   2                   3
+//	 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//	+-----+---------+-+-------------+-------------------------------+
+//	|Vers.|   29    |V|  Reserved   |            Length             |
+//	+-----+---------+-+-------------+-------------------------------+
+//	~               Mobile Node's Previous IP Address               ~
+//	+---------------------------------------------------------------+
+//	~                    Session id (16 octets)                     ~
+//	+---------------------------------------------------------------+
+//	~                       Number (8 octets)                       ~
+//	+---------------------------------------------------------------+
+//	~                        MAC (16 octets)                        ~
+//	+---------------------------------------------------------------+
+type UpdateAck struct {
+	Previous netip.Addr
+	Session  SessionID
+	Number   uint64
+	MAC      [UpdateMACSize]byte
+}
+
+// Type implements [Message].
+func (*UpdateAck) Type() Type { return TypeUpdateAck }
+
+// Append implements [Message].
+func (m *UpdateAck) Append(dst []byte) ([]byte, error) {
+	w := newWriter(dst, TypeUpdateAck, false, m.Previous)
+	w.address("MN's previous address", m.Previous)
+	w.octets(m.Session[:])
+	w.u64(m.Number)
+	w.octets(m.MAC[:])
+	return w.finish()
+}
+
+// Decode reads an UpdateAck and leaves the MAC to [UpdateAck.Verify]; see
+// [Message].
+func (m *UpdateAck) Decode(b []byte) error {
+	r := wireReader{in: b}
+	m.read(&r)
+	return r.result()
+}
+
+func (m *UpdateAck) read(r *wireReader) {
+	r.header("control profile section 4", "", TypeUpdateAck)
+	m.Previous = r.address("MN's Previous IP Address")
+	copy(m.Session[:], r.octets("Session id", len(m.Session)))
+	m.Number = r.u64("Number")
+	copy(m.MAC[:], r.octets("MAC", len(m.MAC)))
+}
+
+// Sign sets the MAC. It fails when the message cannot be encoded, or without a
+// key.
+func (m *UpdateAck) Sign(key secret.Key) (err error) {
+	m.MAC, err = updateMAC(m, key)
+	return err
+}
+
+// Verify reports whether the holder of key has signed this message.
+func (m *UpdateAck) Verify(key secret.Key) bool {
+	want, err := updateMAC(m, key)
+	return err == nil && hmac.Equal(want[:], m.MAC[:])
+}
+
+// updateMAC covers the message from its header, whose type keeps an Update from
+// passing for its own acknowledgement, up to the MAC.
+func updateMAC(m Message, key secret.Key) (mac [UpdateMACSize]byte, err error) {
+	if key.IsZero() {
+		return mac, errors.New("failed to authenticate a gateway update: the node has no update key")
+	}
+	encoded, err := m.Append(nil)
+	if err != nil {
+		return mac, err
+	}
+	h := hmac.New(sha256.New, key.Bytes())
+	h.Write(encoded[:len(encoded)-UpdateMACSize])
+	copy(mac[:], h.Sum(nil))
+	return mac, nil
+}

@@ -1,0 +1,122 @@
+// Package control is what the daemon and its tools say to each other: HTTP with
+// JSON over a Unix socket. The socket's mode is its access control; nothing
+// listens on a network.
+package control
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/cxtp/cxtp/cxtp"
+)
+
+// Paths of the daemon's control interface.
+const (
+	PathStatus   = "/v1/status"   // GET: Status
+	PathSessions = "/v1/sessions" // GET: []Session; POST: NewSession, answered by Result
+	PathHandover = "/v1/handover" // POST: Handover, answered by a stream of Progress, one JSON document a line
+	PathCancel   = "/v1/cancel"   // POST: Cancel, answered by Result
+	PathTrace    = "/v1/trace"    // GET ?after=N: []TraceEvent with a number above N
+)
+
+// Status is the daemon at a glance.
+type Status struct {
+	Router   cxtp.RouterID     `json:"router"`
+	Version  string            `json:"version"`
+	Started  time.Time         `json:"started"`
+	Sessions int               `json:"sessions"`
+	Peers    []PeerStatus      `json:"peers"`
+	Counters map[string]uint64 `json:"counters"` // from the gateway, the transport and the journal
+}
+
+// PeerStatus is one peer's connection.
+type PeerStatus struct {
+	Peer     cxtp.RouterID `json:"peer"`
+	Endpoint string        `json:"endpoint"`
+	Up       bool          `json:"up"`
+	Sent     uint64        `json:"sent"`
+	Received uint64        `json:"received"`
+	Error    string        `json:"error,omitempty"` // why it is down, where known
+}
+
+// Handover asks for a move. With To, this daemon is the source; with From, the
+// target, and Previous names the node.
+type Handover struct {
+	Session  cxtp.SessionID `json:"session,omitzero"`
+	Previous netip.Addr     `json:"previous,omitzero"` // instead of Session, where it is unambiguous
+	To       cxtp.RouterID  `json:"to,omitempty"`
+	From     cxtp.RouterID  `json:"from,omitempty"`
+	Stage    bool           `json:"stage,omitempty"` // stage only
+}
+
+// Progress is a report on a move; the last one has Final set.
+type Progress struct {
+	Time     time.Time            `json:"time"`
+	Session  cxtp.SessionID       `json:"session"`
+	Epoch    cxtp.Epoch           `json:"epoch"`
+	Event    cxtp.Event           `json:"event"`
+	Peer     cxtp.RouterID        `json:"peer,omitempty"`
+	Statuses []cxtp.ContextStatus `json:"statuses,omitempty"`
+	Detail   string               `json:"detail,omitempty"`
+	Final    bool                 `json:"final,omitempty"`
+}
+
+// Cancel gives up a move that has not been granted.
+type Cancel struct {
+	Session cxtp.SessionID `json:"session"`
+}
+
+// Result is the answer to a request that changes something.
+type Result struct {
+	Session cxtp.SessionID `json:"session,omitzero"`
+	Error   string         `json:"error,omitempty"`
+}
+
+// TraceEvent is one step of the machine's work, for ladders: no secrets.
+type TraceEvent struct {
+	Number  uint64         `json:"number"`
+	Time    time.Time      `json:"time"`
+	Session cxtp.SessionID `json:"session,omitzero"`
+	Epoch   cxtp.Epoch     `json:"epoch,omitempty"`
+	Kind    string         `json:"kind"` // "send", "receive", "send-node", "receive-node", "begin", "end", "report"
+	Peer    string         `json:"peer,omitempty"`
+	What    string         `json:"what"` // "PCTD stage", "Outcome staged", "freeze", "persist granted", "steer"
+	Detail  string         `json:"detail,omitempty"`
+}
+
+// NewSession installs a session that begins at this gateway with manual keys,
+// which travel in it in hexadecimal: over the Unix socket, and nowhere else.
+type NewSession struct {
+	Session   cxtp.SessionID `json:"session"`
+	Previous  netip.Addr     `json:"previous"`
+	Agent     netip.AddrPort `json:"agent,omitzero"`
+	UpdateKey string         `json:"update_key,omitempty"`
+	Tokens    []NewToken     `json:"tokens,omitempty"`
+	Identity  string         `json:"identity"` // FQDN of the node
+	Inner     []netip.Prefix `json:"inner"`
+	SAs       []NewSA        `json:"sas"`
+}
+
+// NewToken is a numbered token key.
+type NewToken struct {
+	Number uint32 `json:"number"`
+	Key    string `json:"key"`
+}
+
+// NewSA is one ESP tunnel-mode SA in UDP, seen from the gateway.
+type NewSA struct {
+	Outbound     bool           `json:"outbound"`
+	SPI          uint32         `json:"spi"`
+	Gateway      netip.AddrPort `json:"gateway"` // outer address and port of this gateway
+	Node         netip.AddrPort `json:"node"`    // outer address and port of the node
+	Encryption   uint16         `json:"encryption"`
+	KeyBits      uint16         `json:"key_bits,omitempty"`
+	Key          string         `json:"key"`
+	Salt         string         `json:"salt,omitempty"`
+	Integrity    uint16         `json:"integrity,omitempty"`
+	IntegrityKey string         `json:"integrity_key,omitempty"`
+	ESN          bool           `json:"esn"`
+	Window       uint32         `json:"window"`
+	Sequence     uint64         `json:"sequence"` // last number used
+	Local        []netip.Prefix `json:"local"`    // what lies behind the gateway; empty = any
+}

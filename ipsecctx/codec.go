@@ -1,0 +1,153 @@
+package ipsecctx
+
+import (
+	"fmt"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/features"
+)
+
+// AppendSession appends the static context blocks of s to blocks: the session
+// block, then one block for each SA, in order. Their data go to arena, which is
+// used as far as its capacity goes; beyond it, new memory is taken rather than
+// what is there copied, because what is there is keys. It returns blocks and
+// the arena to hand in next time.
+//
+// The error is a [features.Error]: a field without a default has no value, or
+// something [ErrTooLarge].
+func AppendSession(blocks []cxtp.CDB, arena []byte, s *Session) ([]cxtp.CDB, []byte, error) {
+	arena = reserve(arena)
+	block, err := s.encode(arena)
+	if err != nil {
+		return blocks, arena, err
+	}
+	blocks, arena = append(blocks, block), arena[:len(arena)+len(block.Data)]
+	for i := range s.SAs {
+		arena = reserve(arena)
+		if block, err = s.SAs[i].encode(arena); err != nil {
+			return blocks, arena, err
+		}
+		blocks, arena = append(blocks, block), arena[:len(arena)+len(block.Data)]
+	}
+	return blocks, arena, nil
+}
+
+// AppendDynamic appends one block for each entry of dynamic, in order, with
+// blocks and arena as [AppendSession] has them.
+func AppendDynamic(blocks []cxtp.CDB, arena []byte, dynamic []Dynamic) ([]cxtp.CDB, []byte, error) {
+	for i := range dynamic {
+		arena = reserve(arena)
+		block, err := dynamic[i].encode(arena)
+		if err != nil {
+			return blocks, arena, err
+		}
+		blocks, arena = append(blocks, block), arena[:len(arena)+len(block.Data)]
+	}
+	return blocks, arena, nil
+}
+
+// reserve makes room for one block without moving what is in the arena.
+func reserve(arena []byte) []byte {
+	if cap(arena)-len(arena) < maxData {
+		return make([]byte, 0, 2*maxData)
+	}
+	return arena
+}
+
+// EncodeSession is [AppendSession] with memory of its own.
+func EncodeSession(s *Session) ([]cxtp.CDB, error) {
+	blocks, _, err := AppendSession(make([]cxtp.CDB, 0, 1+len(s.SAs)), nil, s)
+	return blocks, err
+}
+
+// EncodeDynamic is [AppendDynamic] with memory of its own.
+func EncodeDynamic(dynamic []Dynamic) ([]cxtp.CDB, error) {
+	blocks, _, err := AppendDynamic(make([]cxtp.CDB, 0, len(dynamic)), nil, dynamic)
+	return blocks, err
+}
+
+// Decode reads the static contexts among blocks, in whatever order, into s; the
+// blocks of other context types are left alone. The memory that s has is used
+// again, and every field is overwritten.
+//
+// Keys and identities alias the blocks: whoever keeps s longer than them takes a
+// [Session.Clone], and wiping one wipes the other.
+//
+// The error is a [features.Error] with the status for the other gateway, around
+// a [cxtp.ParseError] where an octet is to blame. s is then undefined. Decode
+// checks the form; [Session.Validate] checks the meaning.
+func (s *Session) Decode(blocks []cxtp.CDB) error {
+	var r reader
+	announced := -1
+	s.SAs = s.SAs[:0]
+	for i := range blocks {
+		b := &blocks[i]
+		switch b.FPT {
+		case cxtp.FPTIPsecSession:
+			if announced >= 0 {
+				return malformed(b.FPT, "two session blocks: a context has one")
+			}
+			r.open(b, sessionLayout)
+			announced = s.read(&r)
+		case cxtp.FPTIPsecSA:
+			r.open(b, saLayout)
+			s.SAs = extend(s.SAs)
+			s.SAs[len(s.SAs)-1].read(&r)
+		default:
+			continue
+		}
+		if err := r.finish(); err != nil {
+			return err
+		}
+	}
+	if announced < 0 {
+		return malformed(cxtp.FPTIPsecSession, "no session block")
+	}
+	if announced != len(s.SAs) {
+		return malformed(cxtp.FPTIPsecSession, "%d SA blocks, the session block announces %d", len(s.SAs), announced)
+	}
+	return nil
+}
+
+// DecodeSession is [Session.Decode] into a new session.
+func DecodeSession(blocks []cxtp.CDB) (*Session, error) {
+	s := new(Session)
+	if err := s.Decode(blocks); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// AppendDecodedDynamic appends the dynamic contexts among blocks to dst; the
+// blocks of other context types are left alone. The memory behind dst's length
+// is used again. Chained IVs alias the blocks. Errors are as with
+// [Session.Decode].
+func AppendDecodedDynamic(dst []Dynamic, blocks []cxtp.CDB) ([]Dynamic, error) {
+	var r reader
+	for i := range blocks {
+		b := &blocks[i]
+		if b.FPT != cxtp.FPTIPsecDynamic {
+			continue
+		}
+		r.open(b, dynamicLayout)
+		dst = extend(dst)
+		dst[len(dst)-1].read(&r)
+		if err := r.finish(); err != nil {
+			return dst[:len(dst)-1], err
+		}
+	}
+	return dst, nil
+}
+
+// DecodeDynamic is [AppendDecodedDynamic] into a new slice.
+func DecodeDynamic(blocks []cxtp.CDB) ([]Dynamic, error) {
+	return AppendDecodedDynamic(nil, blocks)
+}
+
+func malformed(fpt cxtp.FPT, format string, args ...any) error {
+	return refusal(fpt, cxtp.StatusMalformed, format, args...)
+}
+
+func refusal(fpt cxtp.FPT, status cxtp.Status, format string, args ...any) error {
+	return &features.Error{FPT: fpt, Status: status, Err: fmt.Errorf(format, args...)}
+}

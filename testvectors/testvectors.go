@@ -1,0 +1,83 @@
+// Package testvectors holds octets and what they mean, for anyone who writes an
+// implementation of RFC 4067 or of the profiles in rfc/: JSON files, one
+// directory a subject, which other languages can read as they are.
+//
+// Each file is an array of [Vector]. The directory codec has messages, the
+// blocks of the control profile, tokens and MACs.
+package testvectors
+
+import (
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"strings"
+)
+
+//go:embed */*.json
+var files embed.FS
+
+// Vector is one sequence of octets and what a decoder must make of it.
+type Vector struct {
+	Name    string `json:"name"`
+	Section string `json:"section"` // of the document that specifies it
+	Type    string `json:"type"`    // "CTAR", "control block", "token", ...
+	Hex     string `json:"hex"`     // white space between octets means nothing
+	Valid   bool   `json:"valid"`
+
+	// Of a valid vector. Fields are named as `cxtp decode` names them; not every
+	// field is listed. Canonical is what the decoded value is encoded to again,
+	// when that is not Hex: reserved bits and padding are zero then.
+	Fields    map[string]string `json:"fields,omitempty"`
+	Canonical string            `json:"canonical,omitempty"`
+
+	// Key, in hexadecimal, of a token or a MAC, and the command that computed it.
+	Key    string `json:"key,omitempty"`
+	Source string `json:"source,omitempty"`
+
+	// Of an invalid vector.
+	Error *Error `json:"error,omitempty"`
+}
+
+// Error is the field that makes a vector invalid.
+type Error struct {
+	Field  string `json:"field"`
+	Offset int    `json:"offset"` // octets from the start
+}
+
+// Load reads all vectors of a directory, "codec" for example.
+func Load(dir string) ([]Vector, error) {
+	names, err := fs.Glob(files, dir+"/*.json")
+	if err != nil {
+		return nil, fmt.Errorf("failed to list vectors: %w", err)
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("no vectors in %q", dir)
+	}
+	var all []Vector
+	for _, name := range names {
+		text, err := files.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("failed to read vectors: %w", err)
+		}
+		var some []Vector
+		if err := json.Unmarshal(text, &some); err != nil {
+			return nil, fmt.Errorf("failed to parse vectors in %s: %w", name, err)
+		}
+		all = append(all, some...)
+	}
+	return all, nil
+}
+
+// Octets are what Hex says.
+func (v Vector) Octets() ([]byte, error) { return Octets(v.Hex) }
+
+// Octets reads hexadecimal digits with white space between octets.
+func Octets(digits string) ([]byte, error) {
+	octets, err := hex.DecodeString(strings.Join(strings.Fields(digits), ""))
+	if err != nil {
+		return nil, fmt.Errorf("vector is not hexadecimal: %w", err)
+	}
+	return octets, nil
+}
