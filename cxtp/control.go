@@ -188,20 +188,19 @@ func (c Control) appendData(d []byte) []byte {
 // ParseControl reads a control block. Any error is a [*ParseError], whose
 // offset counts from the start of the block, its header included.
 func ParseControl(b CDB) (Control, error) {
-	r := controlReader(b)
+	var r wireReader
 	var c Control
-	c.read(&r)
+	c.read(&r, b)
 	if err := r.result(); err != nil {
 		return Control{}, err
 	}
 	return c, nil
 }
 
-func controlReader(b CDB) wireReader {
-	return blockReader(b, "control block", "control profile section 2", FPTControl, false)
-}
+var controlProfile = blockProfile{"control block", "control profile section 2", FPTControl, false}
 
-func (c *Control) read(r *wireReader) {
+func (c *Control) read(r *wireReader, b CDB) {
+	r.enter(controlProfile, b)
 	if format := r.u8("Format"); format != controlFormat {
 		r.fail("Format", r.at-1, nil, "%d, this is format %d", format, controlFormat)
 	}

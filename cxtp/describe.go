@@ -40,7 +40,6 @@ func Describe(b []byte, options DescribeOptions) ([]FieldDump, error) {
 type fieldTrace struct {
 	options DescribeOptions
 	fields  []FieldDump
-	outer   string // the block whose inside is being read: "CDB 2 "
 }
 
 // note adds the field of size octets that r has just read.
@@ -59,27 +58,21 @@ func (t *fieldTrace) last() *FieldDump { return &t.fields[len(t.fields)-1] }
 
 // data describes the data of the block that r has read from octet start on.
 func (t *fieldTrace) data(r *wireReader, b CDB, start int) {
-	var inner wireReader
-	var read func()
+	inner := wireReader{base: r.base + start, trace: t, outer: r.name("")}
 	switch b.FPT {
 	case FPTControl:
-		inner, read = controlReader(b), func() { new(Control).read(&inner) }
+		new(Control).read(&inner, b)
 	case FPTNode:
-		inner, read = nodeReader(b), func() { new(NodeState).read(&inner, b.Presence) }
+		new(NodeState).read(&inner, b)
 	case FPTSessionName:
-		inner, read = nameReader(b), func() { readSessionName(&inner) }
+		readSessionName(&inner, b)
 	case FPTError:
-		inner, read = errorReader(b), func() { readErrorBlock(&inner) }
+		readErrorBlock(&inner, b)
 	default:
 		t.foreign(r, b, start)
 		return
 	}
-	inner.base += r.base + start
-	inner.trace = t
-	t.outer = r.name("")
-	read()
 	inner.end()
-	t.outer = ""
 	r.err = inner.err
 }
 

@@ -17,19 +17,18 @@ func ErrorBlock(s ContextStatus) CDB {
 // [*ParseError], whose offset counts from the start of the block, its header
 // included.
 func ParseErrorBlock(b CDB) (ContextStatus, error) {
-	r := errorReader(b)
-	s := readErrorBlock(&r)
+	var r wireReader
+	s := readErrorBlock(&r, b)
 	if err := r.result(); err != nil {
 		return ContextStatus{}, err
 	}
 	return s, nil
 }
 
-func errorReader(b CDB) wireReader {
-	return blockReader(b, "error indication block", "control profile section 7", FPTError, false)
-}
+var errorProfile = blockProfile{"error indication block", "control profile section 7", FPTError, false}
 
-func readErrorBlock(r *wireReader) (s ContextStatus) {
+func readErrorBlock(r *wireReader, b CDB) (s ContextStatus) {
+	r.enter(errorProfile, b)
 	s.Status = named(r, Status(r.u8("Status code")))
 	r.u8("Reserved")
 	s.FPT = named(r, FPT(r.u16("Missing FPT")))

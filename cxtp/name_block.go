@@ -11,19 +11,18 @@ func SessionNameBlock(id SessionID) CDB {
 // ParseSessionName reads a session name block. Any error is a [*ParseError],
 // whose offset counts from the start of the block, its header included.
 func ParseSessionName(b CDB) (SessionID, error) {
-	r := nameReader(b)
-	id := readSessionName(&r)
+	var r wireReader
+	id := readSessionName(&r, b)
 	if err := r.result(); err != nil {
 		return SessionID{}, err
 	}
 	return id, nil
 }
 
-func nameReader(b CDB) wireReader {
-	return blockReader(b, "session name block", "control profile section 6", FPTSessionName, false)
-}
+var nameProfile = blockProfile{"session name block", "control profile section 6", FPTSessionName, false}
 
-func readSessionName(r *wireReader) (id SessionID) {
+func readSessionName(r *wireReader, b CDB) (id SessionID) {
+	r.enter(nameProfile, b)
 	copy(id[:], r.octets("Session id", len(id)))
 	r.padding()
 	return id

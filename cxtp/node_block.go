@@ -36,7 +36,7 @@ type NumberedKey struct {
 //	+-------------------------------+-------------------------------+
 //	~                            ........                           ~
 //	+-------------------------------+-------------------------------+
-//	|          Extensions           |                                  bit 31
+//	|       Extensions length       |                                  bit 31
 //	+-+-----------------------------+-------------------------------+
 //	|C|           Type              |            Length             |
 //	+-+-----------------------------+-------------------------------+
@@ -110,34 +110,33 @@ func appendKey(dst []byte, key secret.Key) []byte {
 // [ErrUnknownCritical] when the block has something that must be understood and
 // is not.
 func ParseNodeState(b CDB) (NodeState, error) {
-	r := nodeReader(b)
+	var r wireReader
 	var n NodeState
-	n.read(&r, b.Presence)
+	n.read(&r, b)
 	if err := r.result(); err != nil {
 		return NodeState{}, err
 	}
 	return n, nil
 }
 
-func nodeReader(b CDB) wireReader {
-	return blockReader(b, "node block", "control profile section 5", FPTNode, true)
-}
+var nodeProfile = blockProfile{"node block", "control profile section 5", FPTNode, true}
 
-func (n *NodeState) read(r *wireReader, presence uint32) {
-	if unknown := presence &^ nodeKnown; unknown != 0 {
+func (n *NodeState) read(r *wireReader, b CDB) {
+	r.enter(nodeProfile, b)
+	if unknown := b.Presence &^ nodeKnown; unknown != 0 {
 		// Without its size a field cannot be skipped.
-		r.fail("Presence Vector", blockHeader-r.base, ErrUnknownCritical, "%#08x announces unknown fields", presence)
+		r.fail("Presence Vector", -presenceSize, ErrUnknownCritical, "%#08x announces unknown fields: %#08x", b.Presence, unknown)
 	}
-	if presence&nodeHasAgent != 0 {
+	if b.Presence&nodeHasAgent != 0 {
 		n.Agent = r.endpoint("Agent")
 	}
-	if presence&nodeHasUpdateKey != 0 {
+	if b.Presence&nodeHasUpdateKey != 0 {
 		n.UpdateKey = r.key("Update key", int(r.u16("Update key length")))
 	}
-	if presence&nodeHasTokens != 0 {
+	if b.Presence&nodeHasTokens != 0 {
 		n.readTokens(r)
 	}
-	if presence&nodeHasExtensions != 0 {
+	if b.Presence&nodeHasExtensions != 0 {
 		r.extensions()
 	}
 	r.padding()
@@ -161,11 +160,19 @@ func (n *NodeState) readTokens(r *wireReader) {
 // extensions reads a list of fields that a later version has added. None is
 // known to this one: those that need not be understood are skipped.
 func (r *wireReader) extensions() {
-	for count := int(r.u16("Extensions")); r.nextOf("Extension", count); {
+	size := int(r.u16("Extensions length"))
+	if left := len(r.in) - r.at; size > left {
+		r.fail("Extensions length", r.at-2, nil, "%d octets announced, %d left", size, left)
+		return
+	}
+	whole := r.in
+	r.in = whole[:r.at+size]
+	for r.next("Extension") {
 		kind := r.u16("Type")
 		if kind&extensionCritical != 0 {
 			r.fail("Type", r.at-2, ErrUnknownCritical, "%#04x is critical and not known", kind)
 		}
 		r.octets("Data", int(r.u16("Length")))
 	}
+	r.in = whole
 }

@@ -109,6 +109,7 @@ func (s *Session) examine(o *offer) ([]CDB, Status, string) {
 			return nil, StatusMalformed, err.Error()
 		}
 		s.node = cloneNode(node)
+		clear(b.Data) // the message is ours: its keys go as soon as they are read
 	}
 	if len(s.node.Tokens) == 0 && o.data.Predictive {
 		s.node = cloneNode(NodeState{Agent: s.node.Agent, UpdateKey: s.node.UpdateKey, Tokens: []NumberedKey{{Key: o.data.Key}}})

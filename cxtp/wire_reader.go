@@ -28,6 +28,7 @@ type wireReader struct {
 	index int
 	err   *ParseError
 	trace *fieldTrace
+	outer string // with a trace: the name of the block whose inside is read
 }
 
 // end demands that all of in has been read.
@@ -53,10 +54,7 @@ func (r *wireReader) name(field string) string {
 	} else if r.group != "" {
 		field = r.group + " " + field
 	}
-	if r.trace != nil {
-		field = r.trace.outer + field
-	}
-	return field
+	return r.outer + field
 }
 
 // fail notes what is wrong with the field that starts at octet at.
@@ -314,26 +312,37 @@ func (r *wireReader) block(request bool) CDB {
 	return b
 }
 
-// blockReader reads the data of a block of this type. Offsets count from the
-// start of the block.
-func blockReader(b CDB, message, section string, fpt FPT, presence bool) wireReader {
-	r := wireReader{in: b.Data, base: blockHeader, message: message, section: section}
-	if b.HasPresence {
-		r.base += presenceSize
-	}
-	if b.FPT != fpt {
-		r.fail("FPT", -r.base, nil, "%#04x, it should be %#04x", uint16(b.FPT), uint16(fpt))
-	}
-	if b.HasPresence != presence {
-		r.fail("P", blockHeader-1-r.base, nil, "a presence vector: %t, it should be %t", b.HasPresence, presence)
-	}
-	return r
+// blockProfile is what the data of a context type of this package are read by.
+type blockProfile struct {
+	message  string
+	section  string
+	fpt      FPT
+	presence bool // there is a presence vector
 }
 
-// padding reads the zeros that fill the block up, and their content is ignored.
+// enter begins to read the data of a block; until then base is where the block
+// starts.
+func (r *wireReader) enter(p blockProfile, b CDB) {
+	header := b.unpadded() - len(b.Data)
+	r.in, r.base, r.message, r.section = b.Data, r.base+header, p.message, p.section
+	if b.FPT != p.fpt {
+		r.fail("FPT", -header, nil, "%#04x, it should be %#04x", uint16(b.FPT), uint16(p.fpt))
+	}
+	if b.HasPresence != p.presence {
+		r.fail("P", 3-header, nil, "a presence vector: %t, it should be %t", b.HasPresence, p.presence)
+	}
+}
+
+// padding reads the zeros that fill the block up.
 func (r *wireReader) padding() {
-	if n := len(r.in) - r.at; r.err == nil && n < 8 {
-		r.octets("Padding", n)
+	n := len(r.in) - r.at
+	if r.err != nil || n > 7 {
+		return // too many octets: end says so
+	}
+	for i, octet := range r.octets("Padding", n) {
+		if octet != 0 {
+			r.fail("Padding", r.at-n+i, nil, "%#02x, padding is zero", octet)
+		}
 	}
 }
 

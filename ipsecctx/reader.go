@@ -20,7 +20,8 @@ type reader struct {
 	at       int
 	presence uint32
 	field    int       // being read
-	starts   [32]int16 // of each present field, in data
+	reached  uint32    // presence bits of the fields that the reader came to
+	starts   [32]int16 // of each field reached, in data
 	err      error
 }
 
@@ -59,6 +60,7 @@ func (r *reader) has(field int) bool {
 		return false
 	}
 	r.field = field
+	r.reached |= bit(field)
 	r.starts[field] = int16(r.at)
 	return true
 }

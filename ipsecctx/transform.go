@@ -65,7 +65,7 @@ type AuthTransform struct {
 	Key  int    // octets; for AES-GMAC the last four of them are the salt
 	ICV  int    // octets of MAC in each packet
 	MAC  int    // octets before truncation
-	GMAC bool   // has an IV, and so is for AH only (RFC 4543 section 3)
+	GMAC bool   // has an IV, and so is for AH only (RFC 4543 section 4)
 }
 
 var aesBits = []uint16{128, 192, 256}

@@ -3,6 +3,9 @@ package transport
 import (
 	"bytes"
 	"errors"
+	"net"
+	"net/netip"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -62,4 +65,44 @@ func TestMessageSizes(t *testing.T) {
 	if err := a.Send("z", []byte("x"), time.Time{}); !errors.Is(err, ErrUnknownPeer) {
 		t.Errorf("%v, want ErrUnknownPeer", err)
 	}
+}
+
+func TestAddressFamilies(t *testing.T) {
+	for _, test := range []struct{ listen, dial, from string }{
+		{"[::1]:0", "::1", "[::1]:0"},
+		{"[::]:0", "127.0.0.1", "127.0.0.1:0"}, // IPv4 reaches a socket of both families
+		{"127.0.0.1:0", "127.0.0.1", "[::]:0"}, // and leaves one
+		{"127.0.0.1:0", "localhost", "127.0.0.1:0"},
+	} {
+		ca := newAuthority(t)
+		b := start(t, ca, "b", []Peer{peerAt("a", "")}, func(c *Config) { c.Addr = test.listen })
+		to := net.JoinHostPort(test.dial, strconv.Itoa(int(b.LocalAddr().Port())))
+		a := start(t, ca, "a", []Peer{peerAt("b", to)}, func(c *Config) { c.Addr = test.from })
+		for _, remote := range []netip.AddrPort{a.waitUp("b").Remote, b.waitUp("a").Remote} {
+			if remote.Addr().Is4In6() {
+				t.Errorf("%+v: remote is %v", test, remote)
+			}
+		}
+		a.send("b", "ping")
+		b.expect("a", "ping")
+		b.send("a", "pong")
+		a.expect("b", "pong")
+	}
+}
+
+func TestStats(t *testing.T) {
+	a, b := pair(t, newAuthority(t))
+	a.send("b", "12345")
+	a.send("b", "123")
+	b.receive()
+	b.receive()
+	if s := a.stats("b"); s.State != Up || s.MessagesSent != 2 || s.OctetsSent != 8 || s.Handshakes != 1 || s.Remote != b.LocalAddr() {
+		t.Errorf("sender's stats %+v", s)
+	}
+	if s := b.stats("a"); s.State != Up || s.MessagesReceived != 2 || s.OctetsReceived != 8 || s.Remote != a.LocalAddr() {
+		t.Errorf("receiver's stats %+v", s)
+	}
+	_ = b.Close()
+	a.waitDown("b", ErrPeerLeft)
+	eventually(t, "a dials", func() bool { return a.stats("b").State == Dialing })
 }

@@ -26,6 +26,9 @@ const (
 	cookieTimeout = time.Second
 )
 
+// errUnverified would be a library that does not do what it was told to.
+var errUnverified = errors.New("certificate was not verified")
+
 // errIdentity says that a certificate that a root vouches for is not one that we
 // take here.
 type errIdentity struct {
@@ -57,6 +60,9 @@ func (e *Endpoint) dtlsOptions(identify func(leaf *x509.Certificate) error) []dt
 		dtls.WithMTU(e.config.MTU),
 		dtls.WithLoggerFactory(silent),
 		dtls.WithVerifyPeerCertificate(func(_ [][]byte, chains [][]*x509.Certificate) error {
+			if len(chains) == 0 {
+				return errUnverified
+			}
 			return identify(chains[0][0])
 		}),
 	}

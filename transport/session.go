@@ -43,7 +43,7 @@ type session struct {
 
 	low  chan struct{} // SCTP has room again
 	done chan struct{}
-	end1 sync.Once
+	once sync.Once // guards the end
 }
 
 // newSession sets up SCTP over an authenticated connection. The DTLS client is
@@ -148,7 +148,7 @@ func (s *session) tend() {
 	// Ticks are counted, not time: a ticker skips what it missed, so that a
 	// process that was not scheduled for long does not blame the peer.
 	allowed := int((cfg.KeepaliveTimeout + cfg.KeepaliveInterval - 1) / cfg.KeepaliveInterval)
-	silent, heard := 0, s.assoc.BytesReceived()
+	quiet, heard := 0, s.assoc.BytesReceived()
 	for {
 		select {
 		case <-s.done:
@@ -158,8 +158,8 @@ func (s *session) tend() {
 		case <-ticker.C:
 			s.peer.drain()
 			if now := s.assoc.BytesReceived(); now != heard {
-				silent, heard = 0, now
-			} else if silent++; silent >= allowed {
+				quiet, heard = 0, now
+			} else if quiet++; quiet >= allowed {
 				s.end(fmt.Errorf("%w for %v", ErrPeerDead, cfg.KeepaliveTimeout))
 				return
 			}
@@ -180,7 +180,7 @@ func (s *session) write(msg []byte) bool {
 // end ends the association for the reason given, once, and reports it. It
 // returns when the goroutines of SCTP are gone.
 func (s *session) end(reason error) {
-	s.end1.Do(func() {
+	s.once.Do(func() {
 		close(s.done)
 		s.peer.down(s, reason)
 		// So that the peer, if it is there after all, need not find out by itself.

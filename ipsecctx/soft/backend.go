@@ -31,7 +31,7 @@ func (g *Gateway) Install(id cxtp.SessionID, static *ipsecctx.Session, dynamic [
 		err = g.admit(s, nil)
 	}
 	if err != nil {
-		wipe(s.static)
+		s.static.Wipe()
 	}
 	return err
 }
@@ -50,7 +50,7 @@ func (g *Gateway) Stage(_ context.Context, id cxtp.SessionID, static *ipsecctx.S
 		err = g.admit(s, nil)
 	}
 	if err != nil {
-		wipe(s.static)
+		s.static.Wipe()
 	}
 	return err
 }
@@ -249,11 +249,10 @@ func (g *Gateway) Merge(_ context.Context, id cxtp.SessionID, last []ipsecctx.Dy
 		if err := s.check(last, false); err != nil {
 			return err
 		}
+		now := time.Now()
 		for _, r := range s.receivers {
-			for i := range last {
-				if d := &last[i]; d.Direction == ipsecctx.Inbound && d.SPI == r.sa.SPI {
-					r.window.merge(d)
-				}
+			if d := find(last, r.sa); d != nil {
+				r.merge(d, now)
 			}
 		}
 		return nil
@@ -296,11 +295,17 @@ func (g *Gateway) end(id cxtp.SessionID, operation string, allowed func(Phase) b
 // SetRemote changes where a session's outbound packets go: the other end has
 // moved. Nothing else changes and nothing is lost; inbound packets were
 // accepted from any address before.
+//
+// The address family stays: a gateway has one outside wire.
 func (g *Gateway) SetRemote(id cxtp.SessionID, remote netip.AddrPort) error {
+	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
 	if !remote.IsValid() || remote.Addr().IsUnspecified() || remote.Port() == 0 {
 		return fmt.Errorf("failed to set the remote endpoint of session %v: %v is no endpoint", id, remote)
 	}
 	return g.with(id, "SetRemote", func(s *session) error {
+		if was := s.static.SAs[0].Remote; was.BitLen() != remote.Addr().BitLen() {
+			return fmt.Errorf("failed to set the remote endpoint of session %v: %v is not of the family of %v", id, remote, was)
+		}
 		for i := range s.static.SAs {
 			s.static.SAs[i].Remote = remote.Addr()
 			s.static.SAs[i].Encap.RemotePort = remote.Port()

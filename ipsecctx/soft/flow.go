@@ -178,7 +178,7 @@ func carries(sa *ipsecctx.SA, f *flow) bool {
 
 func within(ranges []ipsecctx.Range, a netip.Addr) bool {
 	for _, r := range ranges {
-		if r == (ipsecctx.Range{}) || r.From.BitLen() == a.BitLen() && r.From.Compare(a) <= 0 && a.Compare(r.To) <= 0 {
+		if r.From.BitLen() == a.BitLen() && r.From.Compare(a) <= 0 && a.Compare(r.To) <= 0 {
 			return true
 		}
 	}
@@ -189,23 +189,23 @@ func within(ranges []ipsecctx.Range, a netip.Addr) bool {
 // opaque too; OPAQUE takes nothing else (RFC 4301 section 4.4.1.1).
 func matchNext(s *ipsecctx.Selector, f *flow, localPort, remotePort uint16) bool {
 	switch s.Protocol.Match {
-	case ipsecctx.MatchAny:
-		return true
+	case ipsecctx.MatchValue:
+		if !f.hasProtocol || f.protocol != s.Protocol.Number {
+			return false
+		}
 	case ipsecctx.MatchOpaque:
-		return !f.hasProtocol
-	}
-	if !f.hasProtocol || f.protocol != s.Protocol.Number {
-		return false
+		if f.hasProtocol {
+			return false
+		}
 	}
 	switch {
-	case hasPorts(f.protocol):
-		return matchPort(s.LocalPort, localPort, f.hasFields) && matchPort(s.RemotePort, remotePort, f.hasFields)
-	case f.protocol == protoICMP || f.protocol == protoICMPv6:
+	case s.Protocol.Match == ipsecctx.MatchValue && (f.protocol == protoICMP || f.protocol == protoICMPv6):
 		return matchICMP(&s.ICMP, f)
-	case f.protocol == protoMobility:
+	case s.Protocol.Match == ipsecctx.MatchValue && f.protocol == protoMobility:
 		return matchPort(s.MobilityHeader, uint16(f.mhType), f.hasFields)
 	}
-	return true
+	there := f.hasFields && hasPorts(f.protocol)
+	return matchPort(s.LocalPort, localPort, there) && matchPort(s.RemotePort, remotePort, there)
 }
 
 func matchPort(want ipsecctx.Ports, have uint16, there bool) bool {
@@ -218,6 +218,7 @@ func matchPort(want ipsecctx.Ports, have uint16, there bool) bool {
 	return there && want.From <= have && have <= want.To
 }
 
+// matchICMP compares type and code as one number of 16 bits.
 func matchICMP(want *ipsecctx.ICMPRange, f *flow) bool {
 	switch want.Match {
 	case ipsecctx.MatchAny:
@@ -225,9 +226,9 @@ func matchICMP(want *ipsecctx.ICMPRange, f *flow) bool {
 	case ipsecctx.MatchOpaque:
 		return !f.hasFields
 	}
+	have := uint16(f.icmpType)<<8 | uint16(f.icmpCode)
 	return f.hasFields &&
-		want.TypeFrom <= f.icmpType && f.icmpType <= want.TypeTo &&
-		want.CodeFrom <= f.icmpCode && f.icmpCode <= want.CodeTo
+		uint16(want.TypeFrom)<<8|uint16(want.CodeFrom) <= have && have <= uint16(want.TypeTo)<<8|uint16(want.CodeTo)
 }
 
 // hop takes one from the hop limit of an inner packet, whose headers are known

@@ -20,10 +20,13 @@ type Inspector struct {
 	last   uint64 // sequence number of the last packet opened
 }
 
-// NewInspector makes an Inspector from an SA's transforms, keys and SPI; its
-// direction does not matter. The keys are copied into the ciphers. It starts
+// NewInspector makes an Inspector from the transforms, keys and SPI of a valid SA;
+// its direction does not matter. The keys are copied into the ciphers. It starts
 // in the first 2^32 sequence numbers.
 func NewInspector(sa *ipsecctx.SA) (*Inspector, error) {
+	if err := sa.Validate(); err != nil {
+		return nil, err
+	}
 	inbound := *sa
 	inbound.Direction = ipsecctx.Inbound // an IV mode matters only to who sends
 	s, err := newSuite(&inbound)

@@ -189,6 +189,12 @@ func (r *receiver) save(now time.Time) ipsecctx.Dynamic {
 	return d
 }
 
+// merge adds what another gateway saw of the SA.
+func (r *receiver) merge(d *ipsecctx.Dynamic, now time.Time) {
+	united := ipsecctx.MergeWindows(r.save(now), *d, r.sa.Window)
+	r.load(&united, now)
+}
+
 func (r *receiver) load(d *ipsecctx.Dynamic, now time.Time) {
 	r.window.load(d)
 	r.meter.load(d, now)
@@ -196,31 +202,23 @@ func (r *receiver) load(d *ipsecctx.Dynamic, now time.Time) {
 
 // supports is what [Gateway.Supports] says; it depends on nothing but the SA.
 func supports(sa *ipsecctx.SA) error {
+	if err := sa.Validate(); err != nil {
+		return err
+	}
 	switch {
-	case sa.Direction != ipsecctx.Inbound && sa.Direction != ipsecctx.Outbound:
-		return refuse(cxtp.StatusMalformed, "direction %d", sa.Direction)
 	case sa.Protocol != ipsecctx.ESP:
-		return refuse(cxtp.StatusUnsupported, "IPsec protocol %d: a userspace gateway carries ESP (50) only", sa.Protocol)
+		return refuse(cxtp.StatusUnsupported, "%s: a userspace gateway carries ESP only", sa.Protocol)
 	case sa.Mode != ipsecctx.Tunnel:
-		return refuse(cxtp.StatusUnsupported, "transport mode: a userspace gateway has tunnel mode only")
-	case sa.SPI < 256:
-		return refuse(cxtp.StatusMalformed, "SPI %d is reserved (RFC 4303 section 2.1)", sa.SPI)
-	case sa.Encap.LocalPort == 0 || sa.Encap.RemotePort == 0:
+		return refuse(cxtp.StatusUnsupported, "%s mode: a userspace gateway has tunnel mode only", sa.Mode)
+	case !sa.Encap.Enabled():
 		return refuse(cxtp.StatusUnsupported, "no UDP encapsulation: a userspace gateway cannot carry bare ESP")
-	case !sa.Remote.IsValid() || sa.Remote.IsUnspecified():
-		return refuse(cxtp.StatusMalformed, "no outer address of the other end")
-	case sa.Window > ipsecctx.MaxWindow:
-		return refuse(cxtp.StatusWindow, "anti-replay window of %d packets: at most %d are possible here", sa.Window, ipsecctx.MaxWindow)
 	case sa.StatefulFragments:
 		return refuse(cxtp.StatusUnsupported, "stateful fragment checking (RFC 4301 section 7.3)")
-	case len(sa.Selectors) == 0:
-		return refuse(cxtp.StatusMalformed, "no selectors: an SA that carries nothing")
 	}
 	for i := range sa.Selectors {
 		if len(sa.Selectors[i].Sensitivity) != 0 {
 			return refuse(cxtp.StatusUnsupported, "sensitivity labels are not enforced here")
 		}
 	}
-	_, err := newSuite(sa)
-	return err
+	return checkTransforms(sa)
 }

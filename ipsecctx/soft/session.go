@@ -1,7 +1,6 @@
 package soft
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"net/netip"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
-	"github.com/cxtp/cxtp/cxtp/secret"
 	"github.com/cxtp/cxtp/features"
 	"github.com/cxtp/cxtp/ipsecctx"
 )
@@ -77,19 +75,18 @@ type session struct {
 
 // newSession builds the SAs of a session of which it keeps a copy of its own.
 func newSession(gw *Gateway, id cxtp.SessionID, static *ipsecctx.Session, now time.Time) (*session, error) {
-	s := &session{id: id, gw: gw, static: clone(static)}
-	seen := make(map[[2]uint32]bool, len(s.static.SAs))
+	if err := static.Validate(); err != nil {
+		return nil, err
+	}
+	s := &session{id: id, gw: gw, static: static.Clone()}
 	for i := range s.static.SAs {
 		sa := &s.static.SAs[i]
 		err := supports(sa)
-		if key := [2]uint32{uint32(sa.Direction), sa.SPI}; err == nil && seen[key] {
-			err = refuse(cxtp.StatusMalformed, "SPI %#x occurs twice in one direction", sa.SPI)
-		} else if err == nil {
-			seen[key] = true
+		if err == nil {
 			err = s.addSA(sa, now)
 		}
 		if err != nil {
-			wipe(s.static)
+			s.static.Wipe()
 			return nil, err
 		}
 	}
@@ -268,7 +265,7 @@ func (s *session) misplaced(operation string) error {
 // forget ends both directions and wipes the keys; the caller holds both locks.
 func (s *session) forget() {
 	s.phase, s.live, s.queue = gone, false, nil
-	wipe(s.static)
+	s.static.Wipe()
 }
 
 // save reads the dynamic state of every SA; the caller holds both locks.
@@ -291,55 +288,49 @@ func (s *session) saveInbound(now time.Time) []ipsecctx.Dynamic {
 // check refuses dynamic state that is not that of the session's SAs. With
 // complete set there has to be some for each of them.
 func (s *session) check(dynamic []ipsecctx.Dynamic, complete bool) error {
-	seen := make(map[[2]uint32]bool, len(dynamic))
+	seen := make(map[ipsecctx.ID]bool, len(dynamic))
 	for i := range dynamic {
 		d := &dynamic[i]
-		sa := s.find(d)
-		key := [2]uint32{uint32(d.Direction), d.SPI}
+		at := slices.IndexFunc(s.static.SAs, func(sa ipsecctx.SA) bool { return sa.ID() == d.ID() })
 		switch {
-		case sa == nil:
-			return refuseFor(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "dynamic state of an SA that the session does not have: SPI %#x", d.SPI)
-		case seen[key]:
-			return refuseFor(cxtp.FPTIPsecDynamic, cxtp.StatusMalformed, "dynamic state twice for SPI %#x", d.SPI)
-		case d.Sequence > maxSequence(sa):
-			return refuseFor(cxtp.FPTIPsecDynamic, cxtp.StatusMalformed, "sequence number %d without ESN for SPI %#x", d.Sequence, d.SPI)
-		case sa.Direction == ipsecctx.Inbound && d.Sequence > 0 && len(d.Window) < int(sa.Window+63)/64:
-			return refuseFor(cxtp.FPTIPsecDynamic, cxtp.StatusMalformed, "%d words of window for SPI %#x, which has %d packets", len(d.Window), d.SPI, sa.Window)
+		case at < 0:
+			return refuseFor(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "state of the %s, which session %v does not have", d.ID(), s.id)
+		case seen[d.ID()]:
+			return refuseFor(cxtp.FPTIPsecDynamic, cxtp.StatusMalformed, "state of the %s twice", d.ID())
 		}
-		seen[key] = true
+		if err := d.Validate(&s.static.SAs[at]); err != nil {
+			return err
+		}
+		seen[d.ID()] = true
 	}
-	if complete && len(dynamic) < len(s.static.SAs) {
-		return refuseFor(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "dynamic state of %d SAs where the session has %d", len(dynamic), len(s.static.SAs))
+	if complete && len(seen) < len(s.static.SAs) {
+		return refuseFor(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "state of %d SAs where session %v has %d", len(seen), s.id, len(s.static.SAs))
 	}
 	return nil
 }
 
-func (s *session) find(d *ipsecctx.Dynamic) *ipsecctx.SA {
-	i := slices.IndexFunc(s.static.SAs, func(sa ipsecctx.SA) bool {
-		return sa.Direction == d.Direction && sa.Protocol == d.Protocol && sa.SPI == d.SPI
-	})
-	if i < 0 {
-		return nil
+// find returns the state of the SA, or nil.
+func find(dynamic []ipsecctx.Dynamic, sa *ipsecctx.SA) *ipsecctx.Dynamic {
+	for i := range dynamic {
+		if dynamic[i].ID() == sa.ID() {
+			return &dynamic[i]
+		}
 	}
-	return &s.static.SAs[i]
+	return nil
 }
 
 func (s *session) loadInbound(dynamic []ipsecctx.Dynamic, now time.Time) {
 	for _, r := range s.receivers {
-		for i := range dynamic {
-			if d := &dynamic[i]; d.Direction == ipsecctx.Inbound && d.SPI == r.sa.SPI {
-				r.load(d, now)
-			}
+		if d := find(dynamic, r.sa); d != nil {
+			r.load(d, now)
 		}
 	}
 }
 
 func (s *session) loadOutbound(dynamic []ipsecctx.Dynamic, now time.Time) {
 	for _, o := range s.senders {
-		for i := range dynamic {
-			if d := &dynamic[i]; d.Direction == ipsecctx.Outbound && d.SPI == o.sa.SPI {
-				o.load(d, now)
-			}
+		if d := find(dynamic, o.sa); d != nil {
+			o.load(d, now)
 		}
 	}
 }
@@ -351,40 +342,4 @@ func refuse(status cxtp.Status, format string, args ...any) error {
 
 func refuseFor(fpt cxtp.FPT, status cxtp.Status, format string, args ...any) error {
 	return &features.Error{FPT: fpt, Status: status, Err: fmt.Errorf(format, args...)}
-}
-
-// clone copies a session with its keys.
-func clone(s *ipsecctx.Session) *ipsecctx.Session {
-	c := *s
-	c.Inner = slices.Clone(s.Inner)
-	c.LocalID.Data, c.RemoteID.Data = bytes.Clone(s.LocalID.Data), bytes.Clone(s.RemoteID.Data)
-	c.EAPIdentity = bytes.Clone(s.EAPIdentity)
-	c.SAs = slices.Clone(s.SAs)
-	for i := range c.SAs {
-		sa := &c.SAs[i]
-		for _, k := range keys(sa) {
-			*k = secret.Clone(k.Bytes())
-		}
-		sa.DSCP = bytes.Clone(sa.DSCP)
-		sa.Selectors = slices.Clone(sa.Selectors)
-		for j := range sa.Selectors {
-			sel := &sa.Selectors[j]
-			sel.Local, sel.Remote = slices.Clone(sel.Local), slices.Clone(sel.Remote)
-			sel.Name.Data = bytes.Clone(sel.Name.Data)
-			sel.Sensitivity = bytes.Clone(sel.Sensitivity)
-		}
-	}
-	return &c
-}
-
-func wipe(s *ipsecctx.Session) {
-	for i := range s.SAs {
-		for _, k := range keys(&s.SAs[i]) {
-			k.Wipe()
-		}
-	}
-}
-
-func keys(sa *ipsecctx.SA) []*secret.Key {
-	return []*secret.Key{&sa.Encryption.Key, &sa.Encryption.Salt, &sa.Encryption.ChainIV, &sa.Integrity.Key}
 }

@@ -57,7 +57,7 @@ func remoteHosts(s *ipsecctx.Session) ([]netip.Addr, bool) {
 				return nil, false
 			}
 			for _, r := range sel.Remote {
-				if r.From != r.To || !r.From.IsValid() {
+				if r.From != r.To {
 					return nil, false
 				}
 				if !slices.Contains(hosts, r.From) {
@@ -79,7 +79,7 @@ func (t *spd) add(s *session) {
 		t.wide = append(t.wide, s)
 	}
 	for _, p := range s.static.Inner {
-		if p = p.Masked(); p.IsSingleIP() {
+		if p.IsSingleIP() {
 			t.inner[p.Addr()] = s
 		} else {
 			t.nets[p] = s
@@ -100,7 +100,7 @@ func (t *spd) remove(s *session) {
 		t.wide = slices.DeleteFunc(t.wide, is)
 	}
 	for _, p := range s.static.Inner {
-		if p = p.Masked(); p.IsSingleIP() {
+		if p.IsSingleIP() {
 			delete(t.inner, p.Addr())
 		} else {
 			delete(t.nets, p)
@@ -112,7 +112,7 @@ func (t *spd) remove(s *session) {
 // addresses or in selectors, or nil.
 func (t *spd) conflict(static *ipsecctx.Session, self *session) *session {
 	for _, p := range static.Inner {
-		if other := t.innerConflict(p.Masked(), self); other != nil {
+		if other := t.innerConflict(p, self); other != nil {
 			return other
 		}
 	}
@@ -194,8 +194,7 @@ func overlapRanges(a, b []ipsecctx.Range) bool {
 	}
 	for _, x := range a {
 		for _, y := range b {
-			if x == (ipsecctx.Range{}) || y == (ipsecctx.Range{}) ||
-				x.From.BitLen() == y.From.BitLen() && x.From.Compare(y.To) <= 0 && y.From.Compare(x.To) <= 0 {
+			if x.From.BitLen() == y.From.BitLen() && x.From.Compare(y.To) <= 0 && y.From.Compare(x.To) <= 0 {
 				return true
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -47,10 +48,10 @@ var vectors = []vector{
 			9165b82829f641e076aaa8266b7fb0f7b11b369907e1ad43`,
 	},
 	{
-		source: "draft-mcgrew-gcm-test-01 section 4, second case: AES-128, the payload ends without padding",
+		source: "draft-mcgrew-gcm-test-01 section 4, SPI 0000a5f8, AES-128",
 		cipher: ipsecctx.EncrAESGCM16,
 		key:    "feffe9928665731c6d6a8f9467308308", salt: "cafebabe",
-		seq: 10, next: 1, // its trailer is octets of the payload; see below
+		seq: 10, next: 1,
 		inner: `4500003e698f000080114dccc0a80102c0a801010a980035002a2343b2d00100
 			0001000000000000037369700963796265726369747902646b0000010001`,
 		packet: `0000a5f80000000afacedbaddecaf888deb22cd9b07c72c16e3a65beeb8df304
@@ -58,7 +59,7 @@ var vectors = []vector{
 			cfbb85a5b47e48a4ec3b9ba95d918bd183b70d3aa8bc6ee4c309e9d85a41ad4a`,
 	},
 	{
-		source: "draft-mcgrew-gcm-test-01 section 4, third case: AES-256",
+		source: "draft-mcgrew-gcm-test-01 section 4, SPI 4a2cbfe3, AES-256",
 		cipher: ipsecctx.EncrAESGCM16,
 		key:    "abbccddef00112233445566778899aababbccddef00112233445566778899aab",
 		salt:   "11223344",
@@ -70,7 +71,7 @@ var vectors = []vector{
 			ef842d8eb335f4eecfdbf831824b4c4915956c96`,
 	},
 	{
-		source: "draft-mcgrew-gcm-test-01 section 4, first case: AES-128 with ESN",
+		source: "draft-mcgrew-gcm-test-01 section 4, SPI 00004321, AES-128 with ESN",
 		cipher: ipsecctx.EncrAESGCM16,
 		key:    "4c80cdefbb5d10da906ac73c3613a634", salt: "2e443b68",
 		esn: true, seq: 0x8765432100000000, next: 1,
@@ -83,7 +84,7 @@ var vectors = []vector{
 			2fd04796562dfdb4`,
 	},
 	{
-		source: "draft-mcgrew-gcm-test-01 section 4, case of 7 octets of text: AES-256 with ESN, last number of its SA",
+		source: "draft-mcgrew-gcm-test-01 section 4, SPI 796b6963, AES-256 with ESN",
 		cipher: ipsecctx.EncrAESGCM16,
 		key:    "6c6567616c697a656d6172696a75616e61616e64646f69746265666f72656961",
 		salt:   "7475726e",
@@ -95,7 +96,7 @@ var vectors = []vector{
 			1dcc63b9d0937ba2945f669368661a329fb4c053`,
 	},
 	{
-		source: "draft-mcgrew-gcm-test-01 section 4: a dummy packet's trailer alone",
+		source: "draft-mcgrew-gcm-test-01 section 4, SPI 335467ae, nothing but padding",
 		cipher: ipsecctx.EncrAESGCM16,
 		key:    "7d773d00c144c525ac619d18c84a3f47", salt: "d9664267",
 		seq: 1<<32 - 1, next: 1,
@@ -107,13 +108,19 @@ var vectors = []vector{
 func (v *vector) sa(t *testing.T) *ipsecctx.SA {
 	t.Helper()
 	key := unhex(v.key)
+	bits := uint16(0) // ChaCha20 has no key length attribute
+	if v.cipher == ipsecctx.EncrAESGCM16 {
+		bits = uint16(8 * len(key))
+	}
 	return &ipsecctx.SA{
 		Direction: ipsecctx.Inbound, Protocol: ipsecctx.ESP, Mode: ipsecctx.Tunnel,
-		SPI: binary.BigEndian.Uint32(unhex(v.packet)),
+		SPI: binary.BigEndian.Uint32(unhex(v.packet)), Pair: 1,
+		Local: netip.MustParseAddr("203.0.113.5"), Remote: netip.MustParseAddr("203.0.113.153"),
 		Encryption: ipsecctx.Cipher{
-			ID: v.cipher, Bits: uint16(8 * len(key)), Key: secret.New(key), Salt: secret.New(unhex(v.salt)),
+			ID: v.cipher, Bits: bits, Key: secret.New(key), Salt: secret.New(unhex(v.salt)),
 		},
-		ESN: v.esn,
+		ESN:       v.esn,
+		Selectors: []ipsecctx.Selector{selector()},
 	}
 }
 

@@ -81,17 +81,10 @@ func (w *window) save(d *ipsecctx.Dynamic) {
 // load replaces the window by a saved one.
 func (w *window) load(d *ipsecctx.Dynamic) {
 	clear(w.ring)
-	w.top = 0
-	w.merge(d)
-}
-
-// merge unites the window with a saved one. What fell behind either of them is
-// behind the union too.
-func (w *window) merge(d *ipsecctx.Dynamic) {
-	w.advance(d.Sequence)
-	for i := range min(uint64(w.size), d.Sequence, 64*uint64(len(d.Window))) {
+	w.top = d.Sequence
+	for i := range min(uint64(w.size), w.top, 64*uint64(len(d.Window))) {
 		if d.Window[i/64]&(1<<(i%64)) != 0 {
-			w.mark(d.Sequence - i)
+			w.mark(w.top - i)
 		}
 	}
 }

@@ -1,0 +1,60 @@
+// Command cxtpd is the access-router and security-gateway daemon: it holds the
+// IPsec sessions of mobile nodes and hands them to other gateways.
+//
+//	cxtpd -config /etc/cxtpd.toml
+//	cxtpd -config /etc/cxtpd.toml -check
+//	cxtpd -reference > cxtpd.toml
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/cxtp/cxtp/internal/config"
+	"github.com/cxtp/cxtp/internal/daemon"
+)
+
+func main() {
+	path := flag.String("config", "/etc/cxtpd.toml", "configuration `file`")
+	check := flag.Bool("check", false, "check the configuration and exit")
+	reference := flag.Bool("reference", false, "print a commented reference configuration and exit")
+	version := flag.Bool("version", false, "print the version and exit")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "cxtpd: unexpected argument %q: the configuration is named with -config\n", flag.Arg(0))
+		os.Exit(2)
+	}
+	switch {
+	case *version:
+		fmt.Println("cxtpd", daemon.Version)
+	case *reference:
+		fmt.Print(config.Reference())
+	default:
+		if err := run(*path, *check); err != nil {
+			fmt.Fprintln(os.Stderr, "cxtpd:", err)
+			os.Exit(1)
+		}
+	}
+}
+
+func run(path string, check bool) error {
+	cfg, err := config.Load(path)
+	if err != nil || check {
+		return err
+	}
+	// No core dump may hold the keys of other people's sessions.
+	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
+		return fmt.Errorf("failed to switch off core dumps: %w", err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	return daemon.Run(ctx, cfg, daemon.Options{Log: log, Ready: func() {
+		log.Info("ready", "router", cfg.Name, "control", cfg.Control)
+	}})
+}

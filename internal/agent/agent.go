@@ -1,0 +1,246 @@
+// Package agent runs the program on a mobile node that asks routers for a move
+// and follows its gateway: the pure machine [cxtp.Agent] with a UDP socket, a
+// clock, and the two things that it leaves to its caller, pointing the node's
+// outbound SAs at another gateway and keeping its state where the next run
+// finds it.
+//
+// One goroutine, [Agent.Run], owns the machine. Everything else hands work to
+// it over channels.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/transport"
+)
+
+// ErrClosed says that the agent was closed, or that its Run has ended.
+var ErrClosed = errors.New("the node's agent is closed")
+
+// ErrNoToken says that a request could not be authorised.
+var ErrNoToken = errors.New("no token key is left for a request: give the node new ones, by a new session or from its operator")
+
+// Config is what an agent runs with.
+type Config struct {
+	Listen  string                        // UDP address, "0.0.0.0:5092"
+	Routers map[netip.Addr]netip.AddrPort // a router's address in CXTP messages, and its UDP endpoint for nodes
+	Agent   cxtp.AgentConfig
+
+	// Follow points the node's outbound SAs at another gateway. It is called
+	// before the acknowledgement is sent; an error suppresses that, so that the
+	// router repeats the update. It must be idempotent, and nothing else happens
+	// before it returns.
+	Follow func(gateway netip.AddrPort, number uint64) error
+
+	// Save makes the machine's state durable: before a token is used, and before
+	// an update is acknowledged, of which an error keeps the agent. May be nil,
+	// for a session that does not outlive the process.
+	Save func(nextToken uint32, number uint64) error
+
+	// Trace tells what is sent and received, and what was dropped and why; no
+	// secrets. dir is "send", "receive" or "drop". May be nil.
+	Trace func(dir, what string, peer netip.AddrPort)
+}
+
+// Agent is a running agent.
+type Agent struct {
+	cfg      Config
+	conn     *transport.NodeConn
+	in       chan datagram
+	requests chan *request
+	closed   chan struct{}
+	once     sync.Once
+
+	// The rest belongs to Run.
+	machine *cxtp.Agent
+	saved   state
+	waiting *request // asked and not answered; another one waits for its turn
+	recent  map[uint32]time.Time
+}
+
+// state is what Save keeps.
+type state struct {
+	nextToken uint32
+	number    uint64
+}
+
+type datagram struct {
+	from netip.AddrPort
+	text []byte
+}
+
+type request struct {
+	ctx      context.Context
+	to       netip.AddrPort
+	naming   netip.Addr
+	sequence uint32
+	answer   chan answer // has room for one: Run never waits
+}
+
+type answer struct {
+	cxtp.AgentAnswered
+	err error
+}
+
+// New opens the agent's socket. Nothing is answered before [Agent.Run].
+func New(cfg Config) (*Agent, error) {
+	switch {
+	case cfg.Follow == nil:
+		return nil, errors.New("failed to start the node's agent: no way to follow its gateway was given")
+	case !cfg.Agent.Previous.IsValid():
+		return nil, errors.New("failed to start the node's agent: the address that routers know the node by is missing")
+	case cfg.Agent.Session.IsZero():
+		return nil, errors.New("failed to start the node's agent: the session id is missing")
+	}
+	cfg.Agent.Previous = cfg.Agent.Previous.Unmap()
+	a := &Agent{
+		cfg:      cfg,
+		in:       make(chan datagram),
+		requests: make(chan *request),
+		closed:   make(chan struct{}),
+		machine:  cxtp.NewAgent(cfg.Agent),
+		saved:    state{cfg.Agent.NextToken, cfg.Agent.Number},
+		recent:   map[uint32]time.Time{},
+	}
+	conn, err := transport.ListenNode(cfg.Listen, func(from netip.AddrPort, text []byte) {
+		select {
+		case a.in <- datagram{from, text}:
+		case <-a.closed:
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.conn = conn
+	return a, nil
+}
+
+// LocalAddr is where routers reach the agent.
+func (a *Agent) LocalAddr() netip.AddrPort { return a.conn.LocalAddr() }
+
+// Close ends Run and every Request, and frees the socket.
+func (a *Agent) Close() error {
+	var err error
+	a.once.Do(func() {
+		close(a.closed)
+		err = a.conn.Close()
+	})
+	return err
+}
+
+// Run does the agent's work until ctx ends or the agent is closed, and closes
+// it. It is called once.
+func (a *Agent) Run(ctx context.Context) error {
+	defer a.Close()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		requests, abandoned, tick := a.requests, (<-chan struct{})(nil), (<-chan time.Time)(nil)
+		if a.waiting != nil {
+			requests, abandoned = nil, a.waiting.ctx.Done()
+		}
+		if deadline := a.machine.Deadline(); !deadline.IsZero() {
+			timer.Reset(time.Until(deadline))
+			tick = timer.C
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.closed:
+			return nil
+		case d := <-a.in:
+			a.receive(d)
+		case q := <-requests:
+			a.begin(q)
+		case <-abandoned:
+			a.machine.Abandon()
+			a.waiting = nil
+		case <-tick:
+			a.carryOut(a.machine.Tick(time.Now()))
+		}
+	}
+}
+
+func (a *Agent) receive(d datagram) {
+	m, err := cxtp.Decode(d.text)
+	if err != nil {
+		a.trace("drop", err.Error(), d.from)
+		return
+	}
+	a.trace("receive", m.Type().String(), d.from)
+	before := a.machine.Number()
+	if err := a.carryOut(a.machine.Receive(d.from, m)); err != nil {
+		a.machine.Unfollow(before)
+		a.trace("drop", err.Error(), d.from)
+	}
+}
+
+// carryOut does what the machine says, in its order, up to the first failure:
+// what comes after a failure relies on it.
+func (a *Agent) carryOut(actions []cxtp.AgentAction) error {
+	for _, action := range actions {
+		switch action := action.(type) {
+		case cxtp.AgentFollow:
+			if err := a.cfg.Follow(action.Gateway, action.Number); err != nil {
+				return fmt.Errorf("failed to follow the gateway to %s: %w", action.Gateway, err)
+			}
+		case cxtp.AgentSend:
+			if err := a.send(action); err != nil {
+				return err
+			}
+		case cxtp.AgentAnswered:
+			a.finish(answer{AgentAnswered: action})
+		}
+	}
+	return nil
+}
+
+// send sends a message once the state that it discloses is durable. A network
+// that fails to take it is no failure: the message is repeated.
+func (a *Agent) send(action cxtp.AgentSend) error {
+	text, err := action.Message.Append(nil)
+	if err != nil {
+		return fmt.Errorf("failed to encode a %s: %w", action.Message.Type(), err)
+	}
+	if err := a.save(); err != nil {
+		return err
+	}
+	a.trace("send", action.Message.Type().String(), action.To)
+	if err := a.conn.Send(action.To, text); err != nil {
+		a.trace("drop", err.Error(), action.To)
+	}
+	return nil
+}
+
+func (a *Agent) save() error {
+	now := state{a.machine.NextToken(), a.machine.Number()}
+	if now == a.saved {
+		return nil
+	}
+	if a.cfg.Save != nil {
+		if err := a.cfg.Save(now.nextToken, now.number); err != nil {
+			return fmt.Errorf("failed to keep the state of the node's agent: %w", err)
+		}
+	}
+	a.saved = now
+	return nil
+}
+
+func (a *Agent) finish(with answer) {
+	if a.waiting != nil {
+		a.waiting.answer <- with
+		a.waiting = nil
+	}
+}
+
+func (a *Agent) trace(dir, what string, peer netip.AddrPort) {
+	if a.cfg.Trace != nil {
+		a.cfg.Trace(dir, what, peer)
+	}
+}

@@ -1,0 +1,84 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"net/netip"
+	"time"
+
+	"github.com/cxtp/cxtp/cxtp"
+)
+
+// sequenceLife is how long RFC 4067 section 3.2 wants a sequence number not to
+// come again.
+const sequenceLife = 7 * time.Second
+
+// Request asks the router at for a move, naming the other access router, and
+// waits for the answer; that contexts were refused, or that nobody answered, is
+// in [cxtp.AgentAnswered] and no error. A sequence of 0 draws one at random; the second half of
+// a predictive request repeats the one in the first half's answer (see
+// [cxtp.Agent.Request]).
+//
+// Requests are made one after the other. Ending ctx ends the waiting and the
+// repetitions, but the router may have been asked already.
+func (a *Agent) Request(ctx context.Context, at, naming netip.Addr, sequence uint32) (cxtp.AgentAnswered, error) {
+	q := &request{ctx: ctx, naming: naming.Unmap(), sequence: sequence, answer: make(chan answer, 1)}
+	var known bool
+	if q.to, known = a.cfg.Routers[at]; !known {
+		return cxtp.AgentAnswered{}, fmt.Errorf("failed to ask router %s: its UDP endpoint is not configured", at)
+	}
+	// A request that cannot be encoded would cost a token key.
+	if q.naming.Is4() != a.cfg.Agent.Previous.Is4() || !q.naming.IsValid() {
+		return cxtp.AgentAnswered{}, fmt.Errorf("failed to name router %s: its address must be of the family of the node's, %s", naming, a.cfg.Agent.Previous)
+	}
+	select {
+	case a.requests <- q:
+	case <-ctx.Done():
+		return cxtp.AgentAnswered{}, ctx.Err()
+	case <-a.closed:
+		return cxtp.AgentAnswered{}, ErrClosed
+	}
+	select {
+	case got := <-q.answer:
+		return got.AgentAnswered, got.err
+	case <-ctx.Done():
+		return cxtp.AgentAnswered{}, ctx.Err()
+	case <-a.closed:
+		return cxtp.AgentAnswered{}, ErrClosed
+	}
+}
+
+// begin sends the first message of a request.
+func (a *Agent) begin(q *request) {
+	a.waiting = q
+	now := time.Now()
+	maps.DeleteFunc(a.recent, func(_ uint32, at time.Time) bool { return now.Sub(at) > sequenceLife })
+	if q.sequence == 0 {
+		q.sequence = a.draw()
+	}
+	a.recent[q.sequence] = now
+	actions, ok := a.machine.Request(now, q.to, q.naming, q.sequence)
+	if !ok {
+		a.finish(answer{err: ErrNoToken})
+		return
+	}
+	if err := a.carryOut(actions); err != nil {
+		a.machine.Abandon()
+		a.finish(answer{err: err})
+	}
+}
+
+// draw gives a sequence number that is random, not null and not recent.
+func (a *Agent) draw() uint32 {
+	for {
+		var octets [4]byte
+		rand.Read(octets[:]) // never fails
+		s := binary.BigEndian.Uint32(octets[:])
+		if _, used := a.recent[s]; s != 0 && !used {
+			return s
+		}
+	}
+}

@@ -1,0 +1,188 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// mistakes collects what is wrong, so that an operator sees all of it at once.
+type mistakes []error
+
+func (m *mistakes) add(key, format string, args ...any) {
+	*m = append(*m, fmt.Errorf("%s %s", key, fmt.Sprintf(format, args...)))
+}
+
+// need reports a key that has no value.
+func (m *mistakes) need(present bool, key, example string) {
+	if !present {
+		m.add(key, "is missing: set it, for example %s = %s", key[strings.LastIndexAny(key, ". ")+1:], example)
+	}
+}
+
+// destination checks an endpoint that has to be there and takes packets.
+func (m *mistakes) destination(key string, endpoint netip.AddrPort, example string) {
+	if m.need(endpoint.IsValid(), key, example); endpoint.IsValid() {
+		m.reachable(key, endpoint)
+	}
+}
+
+// reachable reports endpoints that packets cannot be sent to.
+func (m *mistakes) reachable(key string, endpoints ...netip.AddrPort) {
+	for _, e := range endpoints {
+		if e.Addr().IsUnspecified() || e.Port() == 0 {
+			m.add(key, "has %s, which nothing can be sent to: write the address and the port that packets reach it at", e)
+		}
+	}
+}
+
+// addresses checks what CXTP messages call a router.
+func (m *mistakes) addresses(key string, addrs []netip.Addr, example string) {
+	m.need(len(addrs) > 0, key, example)
+	for _, a := range addrs {
+		if plain := a.Unmap().WithZone(""); a.IsUnspecified() || !a.IsValid() {
+			m.add(key, "has %q: write the address that other routers know it by", a)
+		} else if a != plain {
+			m.add(key, "has %s, which messages cannot carry: write %s", a, plain)
+		}
+	}
+}
+
+// inFile puts the file's name before each mistake.
+func inFile(name string, err error) error {
+	var errs []error
+	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+		errs = append(errs, fmt.Errorf("%s: %w", name, e))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) validate() error {
+	var m mistakes
+	m.need(c.Name != "", "name", `"sg1"`)
+	m.addresses("address", c.Address, `["192.0.2.1"]`)
+	m.need(c.StateDir != "", "state_dir", `"/var/lib/cxtpd"`)
+	m.need(c.Control != "", "control", `"/run/cxtpd/control.sock"`)
+	m.need(c.Transport.Listen.IsValid(), "transport.listen", `"0.0.0.0:5091"`)
+	m.need(c.Transport.Certificate != "", "transport.certificate", `"sg1.pem"`)
+	m.need(c.Transport.Key != "", "transport.key", `"sg1.key"`)
+	m.need(c.Transport.CA != "", "transport.ca", `"ca.pem"`)
+	m.need(c.Node.Listen.IsValid(), "node.listen", `"0.0.0.0:5092"`)
+	c.Gateway.validate(&m)
+	c.Steering.validate(&m)
+	c.Timers.validate(&m)
+	c.validatePeers(&m)
+	return errors.Join(m...)
+}
+
+func (g *Gateway) validate(m *mistakes) {
+	m.need(g.Outside.IsValid(), "gateway.outside", `"0.0.0.0:4500"`)
+	m.need(g.Inside.IsValid(), "gateway.inside", `"127.0.0.1:4600"`)
+	m.destination("gateway.next_hop", g.NextHop, `"127.0.0.1:4601"`)
+	if g.Outside.IsValid() && len(g.Announce) == 0 {
+		m.add("gateway.announce", "is missing, and gateway.outside is the wildcard %s: set it to what nodes can reach, for example announce = [\"203.0.113.1:4500\"]", g.Outside)
+	}
+	m.reachable("gateway.announce", g.Announce...)
+	families := map[bool]netip.AddrPort{}
+	for _, a := range g.Announce {
+		if first, dup := families[a.Addr().Is4()]; dup {
+			m.add("gateway.announce", "has both %s and %s: keep one IPv4 and one IPv6 endpoint at most", first, a)
+		}
+		families[a.Addr().Is4()] = a
+	}
+	if g.Queue < 1 {
+		m.add("gateway.queue", "is %d: set it to at least 1 packet", g.Queue)
+	}
+}
+
+func (s *Steering) validate(m *mistakes) {
+	if len(s.Hook) > 0 && s.Hook[0] == "" {
+		m.add("steering.hook", "names no program: begin it with the path of one, or leave it empty")
+	}
+	if s.Timeout <= 0 {
+		m.add("steering.timeout", "is %v: set it to more than 0s", s.Timeout)
+	}
+}
+
+func (t *Timers) validate(m *mistakes) {
+	for _, timer := range []struct {
+		key   string
+		value Duration
+	}{
+		{"max_transfer", t.MaxTransfer}, {"request_wait", t.RequestWait}, {"stage_hold", t.StageHold},
+		{"repeat", t.Repeat}, {"repeat_max", t.RepeatMax}, {"freeze_deadline", t.FreezeDeadline},
+		{"steer_deadline", t.SteerDeadline}, {"update_repeat", t.UpdateRepeat},
+		{"update_give_up", t.UpdateGiveUp}, {"close_give_up", t.CloseGiveUp},
+	} {
+		if timer.value <= 0 {
+			m.add("timers."+timer.key, "is %v: set it to more than 0s, or leave it out for its default", timer.value)
+		}
+	}
+	if t.Grace < 0 {
+		m.add("timers.grace", "is %v: set it to 0s or more", t.Grace)
+	}
+	if t.RepeatMax < t.Repeat {
+		m.add("timers.repeat_max", "is %v, below timers.repeat: set it to at least %v", t.RepeatMax, t.Repeat)
+	}
+}
+
+func (c *Config) validatePeers(m *mistakes) {
+	names := map[string]bool{}
+	identities := map[string]string{}
+	addresses := map[netip.Addr]string{}
+	for _, a := range c.Address {
+		addresses[a] = c.Name
+	}
+	for i := range c.Peers {
+		p := &c.Peers[i]
+		key := fmt.Sprintf("peer[%d]", i+1)
+		if p.Name == "" {
+			m.need(false, key+".name", `"sg2"`)
+			continue
+		}
+		key = fmt.Sprintf("peer %q: ", p.Name)
+		switch identity := strings.ToLower(p.Identity); {
+		case p.Name == c.Name:
+			m.add(key+"name", "is this router's own: list only the other routers")
+		case names[p.Name]:
+			m.add(key+"name", "is listed twice: keep one [[peer]] for each router")
+		case identities[identity] != "":
+			m.add(key+"identity", "is %q, as that of peer %q: each router needs a certificate of its own", p.Identity, identities[identity])
+		default:
+			names[p.Name], identities[identity] = true, p.Name
+		}
+		for _, a := range p.Address {
+			if other, dup := addresses[a]; dup {
+				m.add(key+"address", "has %s, which is %q's: give each router addresses of its own", a, other)
+			}
+			addresses[a] = p.Name
+		}
+		p.validate(key, m)
+	}
+}
+
+func (p *Peer) validate(key string, m *mistakes) {
+	m.addresses(key+"address", p.Address, `["192.0.2.2"]`)
+	m.destination(key+"inside", p.Inside, `"127.0.0.1:4700"`)
+	if p.Endpoint != "" && !validEndpoint(p.Endpoint) {
+		m.add(key+"endpoint", "is %q: write host:port, for example \"198.51.100.2:5091\"", p.Endpoint)
+	}
+	if p.MaxSessions < 0 {
+		m.add(key+"max_sessions", "is %d: set it to 0 for no bound, or more", p.MaxSessions)
+	}
+	for _, inner := range p.Inner {
+		if inner != inner.Masked() {
+			m.add(key+"inner", "has %s with bits beyond its length: write %s", inner, inner.Masked())
+		}
+	}
+}
+
+// validEndpoint reports whether s is a host and a numeric port that can be dialed.
+func validEndpoint(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	n, portErr := strconv.ParseUint(port, 10, 16)
+	return err == nil && host != "" && portErr == nil && n > 0
+}

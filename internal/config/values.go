@@ -1,0 +1,105 @@
+package config
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/cxtp/cxtp/cxtp"
+)
+
+// Duration is a time written with its unit: "200ms", "1m30s".
+type Duration time.Duration
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is no duration: write a number and a unit, for example \"200ms\", \"5s\" or \"1m\"", text)
+	}
+	*d = Duration(parsed)
+	return nil
+}
+
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// Mode is a [cxtp.MoveMode] written as a word.
+type Mode cxtp.MoveMode
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (m *Mode) UnmarshalText(text []byte) error {
+	for _, mode := range []cxtp.MoveMode{cxtp.ModeLossless, cxtp.ModeStrict} {
+		if mode.String() == string(text) {
+			*m = Mode(mode)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no mode: write \"lossless\" or \"strict\"", text)
+}
+
+// Pull is a [cxtp.PullPolicy] written as a word.
+type Pull cxtp.PullPolicy
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (p *Pull) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "off":
+		*p = Pull(cxtp.PullOff)
+	case "stage":
+		*p = Pull(cxtp.PullStage)
+	case "move":
+		*p = Pull(cxtp.PullMove)
+	default:
+		return fmt.Errorf("%q is no pull policy: write \"off\", \"stage\" or \"move\"", text)
+	}
+	return nil
+}
+
+// Timers are the machine's times, those of [cxtp.Timers].
+type Timers struct {
+	MaxTransfer    Duration `toml:"max_transfer"`
+	RequestWait    Duration `toml:"request_wait"`
+	StageHold      Duration `toml:"stage_hold"`
+	Repeat         Duration `toml:"repeat"`
+	RepeatMax      Duration `toml:"repeat_max"`
+	FreezeDeadline Duration `toml:"freeze_deadline"`
+	SteerDeadline  Duration `toml:"steer_deadline"`
+	Grace          Duration `toml:"grace"`
+	UpdateRepeat   Duration `toml:"update_repeat"`
+	UpdateGiveUp   Duration `toml:"update_give_up"`
+	CloseGiveUp    Duration `toml:"close_give_up"`
+}
+
+func defaultTimers() Timers {
+	t := cxtp.DefaultTimers()
+	return Timers{
+		MaxTransfer:    Duration(t.MaxTransfer),
+		RequestWait:    Duration(t.RequestWait),
+		StageHold:      Duration(t.StageHold),
+		Repeat:         Duration(t.Repeat),
+		RepeatMax:      Duration(t.RepeatMax),
+		FreezeDeadline: Duration(t.FreezeDeadline),
+		SteerDeadline:  Duration(t.SteerDeadline),
+		Grace:          Duration(t.Grace),
+		UpdateRepeat:   Duration(t.UpdateRepeat),
+		UpdateGiveUp:   Duration(t.UpdateGiveUp),
+		CloseGiveUp:    Duration(t.CloseGiveUp),
+	}
+}
+
+// MachineTimers returns the machine's times.
+func (c *Config) MachineTimers() cxtp.Timers {
+	t := c.Timers
+	return cxtp.Timers{
+		MaxTransfer:    time.Duration(t.MaxTransfer),
+		RequestWait:    time.Duration(t.RequestWait),
+		StageHold:      time.Duration(t.StageHold),
+		Repeat:         time.Duration(t.Repeat),
+		RepeatMax:      time.Duration(t.RepeatMax),
+		FreezeDeadline: time.Duration(t.FreezeDeadline),
+		SteerDeadline:  time.Duration(t.SteerDeadline),
+		Grace:          time.Duration(t.Grace),
+		UpdateRepeat:   time.Duration(t.UpdateRepeat),
+		UpdateGiveUp:   time.Duration(t.UpdateGiveUp),
+		CloseGiveUp:    time.Duration(t.CloseGiveUp),
+	}
+}

@@ -1,0 +1,329 @@
+// Package daemon is cxtpd: it wires the pure machine of package cxtp to a
+// transport, a gateway, a journal, a steering hook and a control socket.
+//
+//	control socket --> server --+
+//	other routers --> transport-+--> engine --> cxtp.Router (decides)
+//	nodes ----> transport (UDP)-+       |
+//	                                    +--> transport   messages
+//	                                    +--> features    stage, freeze, activate ...
+//	                                    +--> journal     durable decisions
+//	                                    +--> hook        steering
+//
+// What happens is decided in package cxtp and nowhere else; here it is carried
+// out, and its result is handed back.
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/features"
+	"github.com/cxtp/cxtp/internal/config"
+	"github.com/cxtp/cxtp/internal/control"
+	"github.com/cxtp/cxtp/internal/hook"
+	"github.com/cxtp/cxtp/internal/journal"
+	"github.com/cxtp/cxtp/ipsecctx"
+	"github.com/cxtp/cxtp/ipsecctx/soft"
+	"github.com/cxtp/cxtp/transport"
+	"golang.org/x/sync/errgroup"
+)
+
+// Version is what status reports.
+const Version = "0.1.0-dev"
+
+// traceEvents is how many of the machine's steps are kept for ladders.
+const traceEvents = 4096
+
+// Options are what a program that embeds the daemon may set.
+type Options struct {
+	Log   *slog.Logger
+	Ready func() // called once everything listens
+	// WrapFeature stands between the engine and the features: for tests and
+	// demonstrations that remove a guard.
+	WrapFeature func(features.Feature) features.Feature
+	// Bypass makes the gateway send unprotected, to this outside address, what
+	// no policy covers. Dangerous: it is what the demo's missing guard is.
+	Bypass netip.AddrPort
+	// NoJournal keeps no journal: for benchmarks only.
+	NoJournal bool
+}
+
+// daemon is the wiring of one run.
+type daemon struct {
+	cfg       *config.Config
+	log       *slog.Logger
+	started   time.Time
+	journal   *journal.Journal
+	endpoint  *transport.Endpoint
+	nodes     *transport.NodeConn
+	gateway   *soft.Gateway
+	engine    *engine
+	malformed uint64 // messages that did not parse; the engine's
+}
+
+// Run runs a gateway until ctx ends, which is no error, or something breaks.
+func Run(ctx context.Context, cfg *config.Config, opts Options) error {
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &daemon{cfg: cfg, log: opts.Log, started: time.Now()}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	listener, err := listenControl(cfg.Control)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	records, err := d.openJournal(opts)
+	if err != nil {
+		return err
+	}
+	defer d.journal.Close()
+	if err := d.openGateway(opts); err != nil {
+		return err
+	}
+	if err := d.startEngine(ctx, cancel, opts, records); err != nil {
+		return err
+	}
+	defer d.engine.stop()
+	if err := d.listen(); err != nil {
+		return err
+	}
+	defer d.nodes.Close()
+	defer d.endpoint.Close()
+
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.gateway.Run(gctx) })
+	g.Go(func() error { return (&server{d}).serve(gctx, listener) })
+	if opts.Ready != nil {
+		opts.Ready()
+	}
+	err = g.Wait()
+	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	return err
+}
+
+func (d *daemon) openJournal(opts Options) ([]cxtp.Record, error) {
+	if opts.NoJournal {
+		d.journal = journal.None()
+		return nil, nil
+	}
+	j, records, err := journal.Open(d.cfg.StateDir)
+	if err != nil {
+		return nil, fmt.Errorf("failed to open the journal: %w", err)
+	}
+	d.journal = j
+	return records, nil
+}
+
+// openGateway opens the userspace gateway.
+func (d *daemon) openGateway(opts Options) error {
+	g := &d.cfg.Gateway
+	outside, err := soft.ListenUDP(g.Outside)
+	if err != nil {
+		return fmt.Errorf("gateway.outside: %w", err)
+	}
+	inside, err := soft.ListenUDP(g.Inside)
+	if err != nil {
+		outside.Close()
+		return fmt.Errorf("gateway.inside: %w", err)
+	}
+	c := soft.Config{Outside: outside, Inside: inside, NextHop: g.NextHop, QueuePackets: g.Queue,
+		Peers: map[cxtp.RouterID]netip.AddrPort{}}
+	for _, p := range d.cfg.Peers {
+		if p.Inside.IsValid() {
+			c.Peers[cxtp.RouterID(p.Name)] = p.Inside
+		}
+	}
+	if opts.Bypass.IsValid() {
+		c.DefaultPolicy, c.ClearNextHop = soft.Bypass, opts.Bypass
+	}
+	d.gateway, err = soft.New(c)
+	if err != nil {
+		return errors.Join(fmt.Errorf("failed to start the gateway: %w", err), outside.Close(), inside.Close())
+	}
+	return nil
+}
+
+// announced is the address that nodes are told, by family.
+func (d *daemon) announced(remote netip.Addr) (netip.Addr, uint16) {
+	for _, a := range d.cfg.Gateway.Announce {
+		if a.Addr().Is4() == remote.Is4() {
+			return a.Addr(), a.Port()
+		}
+	}
+	return netip.Addr{}, 0
+}
+
+// startEngine builds the machine from the journal and makes what follows from
+// the restart durable before anything else happens.
+func (d *daemon) startEngine(ctx context.Context, fail context.CancelCauseFunc, opts Options, records []cxtp.Record) error {
+	set, err := features.NewSet(ipsecctx.NewFeature(d.gateway, ipsecctx.Options{LocalEndpoint: d.announced}))
+	if err != nil {
+		return err
+	}
+	var feature features.Feature = set
+	if opts.WrapFeature != nil {
+		feature = opts.WrapFeature(feature)
+	}
+	machine := cxtp.Config{
+		Self: cxtp.RouterID(d.cfg.Name), Incarnation: d.journal.Incarnation(),
+		Peers: d.cfg.MachinePeers(), Timers: d.cfg.MachineTimers(), Mode: cxtp.ModeLossless,
+		Headroom: headroom, Inspect: set.Claims,
+	}
+	if d.cfg.Mode == "strict" {
+		machine.Mode = cxtp.ModeStrict
+	}
+	for _, a := range d.cfg.Gateway.Announce {
+		if a.Addr().Is4() {
+			machine.Gateway4 = a
+		} else {
+			machine.Gateway6 = a
+		}
+	}
+	router, added, err := cxtp.NewRouter(machine, records)
+	if err != nil {
+		return err
+	}
+	for _, r := range added {
+		durable := make(chan error, 1)
+		d.journal.Append(r, func(err error) { durable <- err })
+		if err := <-durable; err != nil {
+			return fmt.Errorf("failed to write the journal: %w", err)
+		}
+	}
+	d.engine = newEngine(ctx, d.log, router, feature)
+	d.engine.persist = d.journal.Append
+	d.engine.steer = d.steer
+	d.engine.send = func(to cxtp.RouterID, msg []byte, expires time.Time) error {
+		return d.endpoint.Send(string(to), msg, expires)
+	}
+	d.engine.toNode = func(to netip.AddrPort, msg []byte) error { return d.nodes.Send(to, msg) }
+	d.engine.fatal = func(err error) {
+		fail(fmt.Errorf("failed to write the journal, and nothing may be decided without it: %w", err))
+	}
+	return nil
+}
+
+// headroom is how far above its present sequence number a ceiling lets an
+// outbound SA go: about a minute at 17,000 packets a second.
+const headroom = 1 << 20
+
+// listen opens the wires to routers and nodes, last: a message may come at once.
+func (d *daemon) listen() error {
+	t := &d.cfg.Transport
+	cert, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
+	if err != nil {
+		return fmt.Errorf("failed to load transport.certificate and transport.key: %w", err)
+	}
+	pem, err := os.ReadFile(t.CA)
+	if err != nil {
+		return fmt.Errorf("failed to read transport.ca: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("failed to read transport.ca %s: no PEM certificate in it", t.CA)
+	}
+	c := transport.Config{Addr: t.Listen, Certificate: cert, Roots: roots, Handler: d.fromRouter, Events: d.peerEvent}
+	for _, p := range d.cfg.Peers {
+		c.Peers = append(c.Peers, transport.Peer{Name: p.Name, Addr: p.Endpoint, Identity: p.Identity})
+	}
+	if t.InsecureKeyLog != "" {
+		log, err := os.OpenFile(t.InsecureKeyLog, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return fmt.Errorf("failed to open transport.insecure_key_log: %w", err)
+		}
+		d.log.Warn("DTLS secrets are written to a file: whoever reads it reads every key that is moved", "file", t.InsecureKeyLog)
+		c.KeyLog, c.InsecureKeyLog = log, true
+	}
+	// Messages wait until both wires are open: the machine may answer on either.
+	open := make(chan struct{})
+	defer close(open)
+	c.Handler = func(peer string, msg []byte) { <-open; d.fromRouter(peer, msg) }
+	if d.endpoint, err = transport.Listen(c); err != nil {
+		return fmt.Errorf("transport.listen: %w", err)
+	}
+	d.nodes, err = transport.ListenNode(d.cfg.Node.Listen, func(from netip.AddrPort, msg []byte) { <-open; d.fromNode(from, msg) })
+	if err != nil {
+		return errors.Join(fmt.Errorf("node.listen: %w", err), d.endpoint.Close())
+	}
+	return nil
+}
+
+func (d *daemon) fromRouter(peer string, msg []byte) {
+	m, err := cxtp.Decode(msg)
+	if err != nil {
+		d.engine.run(func() { d.malformed++ })
+		d.log.Warn("message does not parse", "peer", peer, "error", err)
+		return
+	}
+	d.engine.input(cxtp.FromRouter{From: cxtp.RouterID(peer), Message: m})
+}
+
+// fromNode takes what anybody may send: what does not parse is counted and not
+// logged, because a flood of it must cost nothing.
+func (d *daemon) fromNode(from netip.AddrPort, msg []byte) {
+	m, err := cxtp.Decode(msg)
+	if err != nil {
+		d.engine.run(func() { d.malformed++ })
+		return
+	}
+	d.engine.input(cxtp.FromNode{From: from, Message: m})
+}
+
+func (d *daemon) peerEvent(e transport.Event) {
+	switch e := e.(type) {
+	case transport.PeerUp:
+		d.log.Info("peer is up", "peer", e.Peer, "remote", e.Remote)
+	case transport.PeerDown:
+		d.log.Warn("peer is down", "peer", e.Peer, "remote", e.Remote, "reason", e.Reason)
+	case transport.PeerRefused:
+		d.log.Warn("refused: no allowed certificate", "remote", e.Remote, "identity", e.Identity, "reason", e.Reason)
+	}
+}
+
+// steer runs the operator's hook.
+func (d *daemon) steer(ctx context.Context, s cxtp.Steer) error {
+	if len(d.cfg.Steering.Hook) == 0 {
+		return nil
+	}
+	inner := make([]string, len(s.Inner))
+	for i, p := range s.Inner {
+		inner[i] = p.String()
+	}
+	return hook.Run(ctx, d.cfg.Steering.Hook, time.Duration(d.cfg.Steering.Timeout), map[string]string{
+		"CXTP_ACTION": "steer", "CXTP_SESSION": s.Session.String(), "CXTP_EPOCH": fmt.Sprint(s.Epoch),
+		"CXTP_NODE": s.Previous.String(), "CXTP_INNER": strings.Join(inner, " "),
+		"CXTP_GATEWAY": d.cfg.Name, "CXTP_FROM": string(s.From), "CXTP_INSIDE": d.cfg.Gateway.Inside.String(),
+	})
+}
+
+// status collects what an operator asks for first.
+func (d *daemon) status() control.Status {
+	st := control.Status{Router: cxtp.RouterID(d.cfg.Name), Version: Version, Started: d.started, Counters: map[string]uint64{}}
+	d.engine.call(func() {
+		st.Sessions = len(d.engine.router.Sessions())
+		st.Counters["malformed_messages"] = d.malformed
+	})
+	ts := d.endpoint.Stats()
+	st.Counters["refused_peers"], st.Counters["discarded_datagrams"] = ts.Refused, ts.Discarded
+	for i, p := range ts.Peers {
+		st.Peers = append(st.Peers, control.PeerStatus{Peer: cxtp.RouterID(p.Name), Endpoint: d.cfg.Peers[i].Endpoint,
+			Up: p.Remote.IsValid(), Sent: p.MessagesSent, Received: p.MessagesReceived, Error: p.LastError})
+	}
+	gs := d.gateway.Stats()
+	st.Counters["esp_sent"], st.Counters["esp_received"] = gs.Sent, gs.Received
+	st.Counters["policy_drops"], st.Counters["unknown_spi"] = gs.Stray.PolicyDrops, gs.Stray.UnknownSPI
+	return st
+}

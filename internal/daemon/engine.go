@@ -1,0 +1,284 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/features"
+)
+
+// engine steps the pure machine and carries out what it decides. It decides
+// nothing itself.
+//
+// Inputs come from many goroutines; whoever finds the engine idle works through
+// the queue until it is empty. That keeps the machine to one goroutine at a
+// time without a goroutine of its own, so a message is answered on the
+// goroutine that read it.
+type engine struct {
+	log     *slog.Logger
+	router  *cxtp.Router
+	feature features.Feature
+	persist func(cxtp.Record, func(error))
+	send    func(to cxtp.RouterID, msg []byte, expires time.Time) error
+	toNode  func(to netip.AddrPort, msg []byte) error
+	steer   func(ctx context.Context, s cxtp.Steer) error
+	fatal   func(error) // the journal failed: nothing may be decided any more
+	trace   *trace
+
+	mu      sync.Mutex
+	queue   []func()
+	running bool
+
+	// Owned by whoever runs the queue.
+	buffer  []byte
+	timer   *time.Timer
+	tickets cxtp.Ticket
+	watch   map[cxtp.Ticket]func(cxtp.Report)
+	stopped bool // results that still come are of no use
+
+	ctx     context.Context
+	workers sync.WaitGroup
+	chains  chains
+}
+
+// run works through the queue, unless somebody does already.
+func (e *engine) run(f func()) {
+	e.mu.Lock()
+	e.queue = append(e.queue, f)
+	if e.running {
+		e.mu.Unlock()
+		return
+	}
+	e.running = true
+	for len(e.queue) > 0 {
+		next := e.queue[0]
+		e.queue = e.queue[1:]
+		e.mu.Unlock()
+		next()
+		e.mu.Lock()
+	}
+	e.running = false
+	e.mu.Unlock()
+}
+
+// call runs f on the machine and waits for it.
+func (e *engine) call(f func()) {
+	done := make(chan struct{})
+	e.run(func() { defer close(done); f() })
+	<-done
+}
+
+// input gives the machine something that happened.
+func (e *engine) input(in cxtp.Input) { e.run(func() { e.step(in) }) }
+
+// ask is input for an operator's request: every report with its ticket goes to
+// watcher, until unwatch.
+func (e *engine) ask(watcher func(cxtp.Report), request func(cxtp.Ticket) cxtp.Input) (unwatch func()) {
+	var ticket cxtp.Ticket
+	e.call(func() {
+		e.tickets++
+		ticket = e.tickets
+		e.watch[ticket] = watcher
+		e.step(request(ticket))
+	})
+	return func() { e.run(func() { delete(e.watch, ticket) }) }
+}
+
+func (e *engine) step(in cxtp.Input) {
+	if e.stopped {
+		return
+	}
+	now := time.Now()
+	e.trace.input(now, in)
+	e.carryOut(now, e.router.Step(now, in))
+}
+
+func (e *engine) tick() {
+	if e.stopped {
+		return
+	}
+	now := time.Now()
+	e.carryOut(now, e.router.Tick(now))
+}
+
+// carryOut begins the actions in order. Results come back as inputs, which wait
+// in the queue: what is sent here is encoded before the machine steps again.
+func (e *engine) carryOut(now time.Time, actions []cxtp.Action) {
+	for _, a := range actions {
+		e.trace.action(now, a)
+		switch a := a.(type) {
+		case cxtp.Send:
+			e.sendMessage(a.Message, func(b []byte) error { return e.send(a.To, b, a.Expires) })
+		case cxtp.SendNode:
+			e.sendMessage(a.Message, func(b []byte) error { return e.toNode(a.To, b) })
+		case cxtp.Persist:
+			e.record(a)
+		case cxtp.Do:
+			e.work(a.Session, func() { e.do(a) })
+		case cxtp.Steer:
+			// Not in the session's chain: a slow hook holds up no operation.
+			e.workers.Go(func() { e.finish(a.Session, a.Op, features.Snapshot{}, e.steer(e.ctx, a)) })
+		case cxtp.Report:
+			e.report(a)
+		}
+	}
+	e.arm(now)
+}
+
+// arm sets the timer to the machine's next deadline.
+func (e *engine) arm(now time.Time) {
+	at := e.router.Deadline()
+	if at.IsZero() {
+		e.timer.Stop()
+		return
+	}
+	e.timer.Reset(max(at.Sub(now), 0))
+}
+
+// sendMessage encodes into the engine's buffer, which may hold keys and is
+// cleared right away: the transport copies. A message that is not taken is as
+// good as lost on the way, and the machine's repetitions are for that.
+func (e *engine) sendMessage(m cxtp.Message, send func([]byte) error) {
+	b, err := m.Append(e.buffer[:0])
+	if err == nil {
+		err = send(b)
+	}
+	clear(b)
+	e.buffer = b[:0]
+	if err != nil {
+		e.log.Warn("failed to send", "message", what(m), "error", err)
+	}
+}
+
+func (e *engine) record(p cxtp.Persist) {
+	session, op := p.Record.Session, p.Op
+	e.persist(p.Record, func(err error) {
+		if err != nil {
+			e.fatal(err)
+			return
+		}
+		e.input(cxtp.Done{Session: session, Op: op})
+	})
+}
+
+// finish gives an operation's result to the machine.
+func (e *engine) finish(id cxtp.SessionID, op cxtp.OpID, s features.Snapshot, err error) {
+	d := cxtp.Done{Session: id, Op: op, Blocks: s.Blocks, Manifest: s.Manifest, Failed: features.Statuses(err)}
+	if err != nil {
+		d.Detail = err.Error()
+	}
+	e.input(d)
+}
+
+// do carries out one operation of the features.
+func (e *engine) do(d cxtp.Do) {
+	ref := features.Ref{Session: d.Session, Epoch: d.Epoch}
+	var s features.Snapshot
+	var err error
+	switch d.Verb {
+	case cxtp.VerbExport:
+		s, err = e.feature.Export(e.ctx, ref)
+	case cxtp.VerbStage:
+		err = e.feature.Stage(e.ctx, ref, features.Staging{Blocks: d.Blocks, Manifest: d.Manifest, Deadline: d.Deadline})
+	case cxtp.VerbFreeze:
+		s, err = e.feature.Freeze(e.ctx, ref)
+	case cxtp.VerbActivate:
+		err = e.feature.Activate(e.ctx, ref, d.Blocks)
+	case cxtp.VerbThaw:
+		err = e.feature.Thaw(e.ctx, ref)
+	case cxtp.VerbRedirect:
+		err = e.feature.Redirect(e.ctx, ref, d.Peer)
+	case cxtp.VerbClose:
+		s, err = e.feature.Close(e.ctx, ref)
+	case cxtp.VerbMerge:
+		err = e.feature.Merge(e.ctx, ref, d.Blocks)
+	case cxtp.VerbRelease:
+		err = e.feature.Release(e.ctx, ref)
+	case cxtp.VerbDiscard:
+		err = e.feature.Discard(e.ctx, ref)
+	}
+	// The blocks came in a message, and the feature has copied what it keeps.
+	for _, b := range d.Blocks {
+		clear(b.Data)
+	}
+	if err != nil {
+		e.log.Warn("failed to carry out", "operation", d.Verb.String(), "session", d.Session.String(), "epoch", d.Epoch, "error", err)
+	}
+	e.finish(d.Session, d.Op, s, err)
+}
+
+// report logs, and tells the operator who asked.
+func (e *engine) report(r cxtp.Report) {
+	level := slog.LevelInfo
+	switch r.Event {
+	case cxtp.EventRefused, cxtp.EventFailed, cxtp.EventThawed, cxtp.EventEnded, cxtp.EventSteering:
+		level = slog.LevelWarn
+	}
+	args := []any{"session", r.Session.String(), "epoch", r.Epoch, "peer", r.Peer}
+	if r.Detail != "" {
+		args = append(args, "detail", r.Detail)
+	}
+	for _, st := range r.Statuses {
+		args = append(args, "status", st.Status.String())
+	}
+	e.log.Log(e.ctx, level, r.Event.String(), args...)
+	if watcher := e.watch[r.Ticket]; watcher != nil {
+		watcher(r)
+	}
+}
+
+// chains orders the operations of each session; different sessions' run side by
+// side.
+type chains struct {
+	mu      sync.Mutex
+	pending map[cxtp.SessionID][]func()
+}
+
+// work appends f to the session's chain.
+func (e *engine) work(id cxtp.SessionID, f func()) {
+	c := &e.chains
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	waiting, busy := c.pending[id]
+	c.pending[id] = append(waiting, f)
+	if !busy {
+		e.workers.Go(func() { c.drain(id) })
+	}
+}
+
+func (c *chains) drain(id cxtp.SessionID) {
+	for {
+		c.mu.Lock()
+		waiting := c.pending[id]
+		if len(waiting) == 0 {
+			delete(c.pending, id)
+			c.mu.Unlock()
+			return
+		}
+		f := waiting[0]
+		c.pending[id] = waiting[1:]
+		c.mu.Unlock()
+		f()
+	}
+}
+
+func newEngine(ctx context.Context, log *slog.Logger, router *cxtp.Router, feature features.Feature) *engine {
+	e := &engine{
+		log: log, router: router, feature: feature, trace: newTrace(traceEvents),
+		watch: map[cxtp.Ticket]func(cxtp.Report){}, ctx: ctx,
+		chains: chains{pending: map[cxtp.SessionID][]func(){}},
+	}
+	e.timer = time.AfterFunc(time.Hour, func() { e.run(e.tick) })
+	e.timer.Stop()
+	return e
+}
+
+// stop waits for the operations under way.
+func (e *engine) stop() {
+	e.call(func() { e.stopped = true; e.timer.Stop() })
+	e.workers.Wait()
+}

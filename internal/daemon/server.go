@@ -1,0 +1,236 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/internal/control"
+)
+
+// maxRequest bounds a control request in octets.
+const maxRequest = 1 << 20
+
+// server answers on the control socket.
+type server struct {
+	d *daemon
+}
+
+// listenControl opens the control socket with mode 0660. A socket file that
+// nobody answers on is left over from a crash and is replaced.
+func listenControl(path string) (net.Listener, error) {
+	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		conn.Close()
+		return nil, fmt.Errorf("failed to open the control socket %s: another cxtpd answers on it; stop that one or set another path", path)
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("failed to remove the old control socket: %w", err)
+		}
+	}
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("failed to open the control socket %s: %w; does its folder exist, and may this user write to it?", path, err)
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		listener.Close()
+		return nil, fmt.Errorf("failed to restrict the control socket: %w", err)
+	}
+	return listener, nil
+}
+
+// serve runs until ctx ends.
+func (s *server) serve(ctx context.Context, listener net.Listener) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+control.PathStatus, s.status)
+	mux.HandleFunc("GET "+control.PathSessions, s.sessions)
+	mux.HandleFunc("POST "+control.PathSessions, s.add)
+	mux.HandleFunc("POST "+control.PathHandover, s.handover)
+	mux.HandleFunc("POST "+control.PathCancel, s.cancel)
+	mux.HandleFunc("GET "+control.PathTrace, s.trace)
+	hs := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	stop := context.AfterFunc(ctx, func() { hs.Close() })
+	defer stop()
+	if err := hs.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("failed to serve the control socket: %w", err)
+	}
+	return nil
+}
+
+func reply(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	json.NewEncoder(w).Encode(v)
+}
+
+// read decodes a request; an unknown field is a mistake worth telling.
+func read(w http.ResponseWriter, r *http.Request, v any) bool {
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		reply(w, http.StatusBadRequest, control.Result{Error: "failed to read the request: " + err.Error()})
+		return false
+	}
+	return true
+}
+
+func (s *server) status(w http.ResponseWriter, _ *http.Request) {
+	reply(w, http.StatusOK, s.d.status())
+}
+
+func (s *server) views() (views []cxtp.View) {
+	s.d.engine.call(func() { views = s.d.engine.router.Sessions() })
+	return views
+}
+
+func (s *server) sessions(w http.ResponseWriter, _ *http.Request) {
+	reply(w, http.StatusOK, s.views())
+}
+
+func (s *server) trace(w http.ResponseWriter, r *http.Request) {
+	after, err := strconv.ParseUint(r.FormValue("after"), 10, 64)
+	if err != nil && r.FormValue("after") != "" {
+		reply(w, http.StatusBadRequest, control.Result{Error: "after: not a number"})
+		return
+	}
+	reply(w, http.StatusOK, s.d.engine.trace.after(after))
+}
+
+// add installs a session with manual keys and makes this gateway its owner.
+func (s *server) add(w http.ResponseWriter, r *http.Request) {
+	var n control.NewSession
+	if !read(w, r, &n) {
+		return
+	}
+	if n.Session.IsZero() || !n.Previous.IsValid() {
+		reply(w, http.StatusBadRequest, control.Result{Error: "session and previous are required"})
+		return
+	}
+	static, dynamic, node, err := manualSession(&n)
+	if err != nil {
+		reply(w, http.StatusBadRequest, control.Result{Error: err.Error()})
+		return
+	}
+	if err := s.d.gateway.Install(n.Session, static, dynamic); err != nil {
+		reply(w, http.StatusConflict, control.Result{Error: err.Error()})
+		return
+	}
+	adopted := make(chan cxtp.Report, 1)
+	unwatch := s.d.engine.ask(func(rep cxtp.Report) { adopted <- rep }, func(t cxtp.Ticket) cxtp.Input {
+		return cxtp.Adopt{Session: n.Session, Previous: n.Previous, Node: node, Ticket: t,
+			Claims: cxtp.Claims{Identity: "fqdn:" + n.Identity, Inner: n.Inner}}
+	})
+	defer unwatch()
+	rep := <-adopted
+	if rep.Event == cxtp.EventFailed {
+		if err := s.d.gateway.Release(r.Context(), n.Session); err != nil {
+			s.d.log.Error("failed to remove a session that was not adopted", "session", n.Session.String(), "error", err)
+		}
+		reply(w, http.StatusConflict, control.Result{Error: rep.Detail})
+		return
+	}
+	reply(w, http.StatusOK, control.Result{Session: n.Session})
+}
+
+// handover streams the reports on a move until the last one.
+func (s *server) handover(w http.ResponseWriter, r *http.Request) {
+	var h control.Handover
+	if !read(w, r, &h) {
+		return
+	}
+	if why := s.resolve(&h); why != "" {
+		reply(w, http.StatusBadRequest, control.Result{Error: why})
+		return
+	}
+	reports := make(chan cxtp.Report, 64)
+	unwatch := s.d.engine.ask(func(rep cxtp.Report) {
+		select {
+		case reports <- rep:
+		default: // the operator's tool reads too slowly: it misses one
+		}
+	}, func(t cxtp.Ticket) cxtp.Input {
+		if h.To != "" {
+			return cxtp.Handover{Session: h.Session, To: h.To, StageOnly: h.Stage, Ticket: t}
+		}
+		return cxtp.Pull{Previous: h.Previous, Session: h.Session, From: h.From, StageOnly: h.Stage, Sequence: rand.Uint32(), Ticket: t}
+	})
+	defer unwatch()
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	enc := json.NewEncoder(w)
+	flush := http.NewResponseController(w)
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case rep := <-reports:
+			if enc.Encode(progress(rep)) != nil || rep.Final {
+				return
+			}
+			flush.Flush()
+		}
+	}
+}
+
+// resolve completes a handover's names, or says what is missing.
+func (s *server) resolve(h *control.Handover) string {
+	switch {
+	case (h.To == "") == (h.From == ""):
+		return "give either to (this gateway is the source) or from (it is the target)"
+	case h.From != "" && !h.Previous.IsValid():
+		return "with from, the node's previous address is required"
+	case h.To != "" && h.Session.IsZero():
+		var err error
+		h.Session, err = sessionAt(s.views(), h.Previous)
+		if err != nil {
+			return err.Error()
+		}
+	}
+	return ""
+}
+
+// sessionAt names the one session of a node's address.
+func sessionAt(views []cxtp.View, addr netip.Addr) (cxtp.SessionID, error) {
+	matching := slices.DeleteFunc(slices.Clone(views), func(v cxtp.View) bool { return v.Previous != addr })
+	switch len(matching) {
+	case 0:
+		return cxtp.SessionID{}, fmt.Errorf("no session of the node %s is here", addr)
+	case 1:
+		return matching[0].Session, nil
+	}
+	return cxtp.SessionID{}, fmt.Errorf("the address %s has %d sessions here: name one by its id", addr, len(matching))
+}
+
+func progress(r cxtp.Report) control.Progress {
+	return control.Progress{Time: time.Now(), Session: r.Session, Epoch: r.Epoch, Event: r.Event, Peer: r.Peer,
+		Statuses: r.Statuses, Detail: r.Detail, Final: r.Final}
+}
+
+func (s *server) cancel(w http.ResponseWriter, r *http.Request) {
+	var c control.Cancel
+	if !read(w, r, &c) {
+		return
+	}
+	answer := make(chan cxtp.Report, 8)
+	unwatch := s.d.engine.ask(func(rep cxtp.Report) { answer <- rep },
+		func(t cxtp.Ticket) cxtp.Input { return cxtp.Cancel{Session: c.Session, Ticket: t} })
+	defer unwatch()
+	select {
+	case rep := <-answer:
+		if slices.ContainsFunc(rep.Statuses, func(st cxtp.ContextStatus) bool { return st.Status == cxtp.StatusCancelled }) {
+			reply(w, http.StatusOK, control.Result{Session: c.Session})
+			return
+		}
+		reply(w, http.StatusConflict, control.Result{Error: rep.Detail})
+	case <-r.Context().Done():
+	}
+}

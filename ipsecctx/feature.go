@@ -1,0 +1,362 @@
+package ipsecctx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/features"
+)
+
+// Options of a [Feature].
+type Options struct {
+	// LocalEndpoint gives this gateway's outer address and UDP encapsulation
+	// port towards a node, for gateways that do not share one address. A port
+	// of 0 leaves the port as it is. nil leaves everything as it is.
+	LocalEndpoint func(remote netip.Addr) (netip.Addr, uint16)
+
+	// Remember is the number of sessions whose epochs are remembered; 0 means
+	// DefaultRemember. Sessions that are staged, active or frozen do not count.
+	Remember int
+}
+
+// DefaultRemember is about 10 MB of memory.
+const DefaultRemember = 65536
+
+// Feature is the IPsec feature context on top of a gateway: it encodes and
+// decodes, checks, answers repetitions, and refuses epochs that are over, so
+// that a [Backend] sees each thing once and in Go values.
+//
+// The blocks of a snapshot belong to the feature, which answers repetitions with
+// them. It wipes them when the session is released, or thawed, or a later epoch
+// begins; whoever has a use for them then has made a copy.
+type Feature struct {
+	backend Backend
+	options Options
+	records records
+}
+
+var _ features.Feature = (*Feature)(nil)
+
+// NewFeature puts the IPsec context on top of a gateway.
+func NewFeature(b Backend, options Options) *Feature {
+	limit := options.Remember
+	if limit == 0 {
+		limit = DefaultRemember
+	}
+	return &Feature{
+		backend: b,
+		options: options,
+		records: records{byID: map[cxtp.SessionID]*record{}, limit: limit},
+	}
+}
+
+// FPTs implements [features.Feature].
+func (*Feature) FPTs() []cxtp.FPT {
+	return []cxtp.FPT{cxtp.FPTIPsecSession, cxtp.FPTIPsecSA, cxtp.FPTIPsecDynamic}
+}
+
+// once runs an operation in the session's turn, unless it has been answered for
+// this Ref.
+func (f *Feature) once(ctx context.Context, ref features.Ref, op operation, run func(*record) (features.Snapshot, error)) (features.Snapshot, error) {
+	r, err := f.records.enter(ctx, ref.Session)
+	if err != nil {
+		return features.Snapshot{}, fmt.Errorf("failed to wait for the session's turn: %w", err)
+	}
+	defer f.records.leave(r)
+	if err := r.admit(op, ref.Epoch); err != nil {
+		return features.Snapshot{}, err
+	}
+	if first, ok := r.answers[op]; ok {
+		return first.snapshot, first.err
+	}
+	snapshot, err := run(r)
+	if settled(err) {
+		r.answers[op] = answer{snapshot, err}
+	}
+	return snapshot, err
+}
+
+// do is once for an operation that reads nothing.
+func (f *Feature) do(ctx context.Context, ref features.Ref, op operation, run func(*record) error) error {
+	_, err := f.once(ctx, ref, op, func(r *record) (features.Snapshot, error) {
+		return features.Snapshot{}, run(r)
+	})
+	return err
+}
+
+// Export implements [features.Feature].
+func (f *Feature) Export(ctx context.Context, ref features.Ref) (features.Snapshot, error) {
+	return f.once(ctx, ref, opExport, func(*record) (features.Snapshot, error) {
+		s, dynamic, err := f.backend.Export(ctx, ref.Session)
+		if err != nil {
+			return features.Snapshot{}, fmt.Errorf("failed to export: %w", err)
+		}
+		if err := s.Validate(); err != nil {
+			return features.Snapshot{}, fmt.Errorf("failed to export: %w", err)
+		}
+		blocks, err := EncodeSession(s)
+		if err != nil {
+			return features.Snapshot{}, err
+		}
+		return features.Snapshot{Blocks: blocks, Manifest: Manifest(s, dynamic)}, nil
+	})
+}
+
+// Stage implements [features.Feature]. A stage without IPsec contexts, of a
+// session that has none, stages nothing.
+func (f *Feature) Stage(ctx context.Context, ref features.Ref, st features.Staging) error {
+	return f.do(ctx, ref, opStage, func(r *record) error {
+		if r.holds == holdsActive || r.holds == holdsFrozen {
+			return refusal(cxtp.FPTIPsecSession, cxtp.StatusBusy, "the session is active here")
+		}
+		s := new(Session)
+		if len(st.Blocks) > 0 || len(st.Manifest) > 0 {
+			var err error
+			if s, err = f.check(st); err != nil {
+				return err
+			}
+		}
+		if r.holds == holdsStaged {
+			if err := f.discard(ctx, r); err != nil {
+				return err
+			}
+		}
+		if len(s.SAs) > 0 {
+			if err := f.backend.Stage(ctx, ref.Session, s); err != nil {
+				return fmt.Errorf("failed to stage: %w", err)
+			}
+		}
+		r.stage(ref.Epoch, s, st.Manifest)
+		return nil
+	})
+}
+
+// check decodes what is to be staged and looks for a reason to refuse it.
+func (f *Feature) check(st features.Staging) (*Session, error) {
+	s, err := DecodeSession(st.Blocks)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	if err := checkManifest(s, st.Manifest); err != nil {
+		return nil, err
+	}
+	for i := range s.SAs {
+		if err := f.localise(&s.SAs[i]); err != nil {
+			return nil, err
+		}
+		if err := f.backend.Supports(&s.SAs[i]); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// localise puts this gateway's endpoint in the place of the other's.
+func (f *Feature) localise(sa *SA) error {
+	if f.options.LocalEndpoint == nil {
+		return nil
+	}
+	local, port := f.options.LocalEndpoint(sa.Remote)
+	if reason := unicast(local); reason != "" || local.Is4() != sa.Remote.Is4() {
+		return refusal(cxtp.FPTIPsecSA, cxtp.StatusUnsupported, "%s: this gateway has no outer address towards %s", sa.ID(), sa.Remote)
+	}
+	sa.Local = local
+	if sa.Encap.Enabled() && port != 0 {
+		sa.Encap.LocalPort = port
+	}
+	return nil
+}
+
+func manifestID(m cxtp.ManifestEntry) ID {
+	return ID{Direction(m.Direction), Protocol(m.Protocol), m.SPI}
+}
+
+// checkManifest checks that the manifest, where there is one, names the
+// session's SAs, all of them and no others.
+func checkManifest(s *Session, manifest []cxtp.ManifestEntry) error {
+	if len(manifest) == 0 {
+		return nil
+	}
+	listed := make(map[ID]bool, len(manifest))
+	for _, m := range manifest {
+		listed[manifestID(m)] = true
+	}
+	for i := range s.SAs {
+		if !listed[s.SAs[i].ID()] {
+			return malformed(cxtp.FPTIPsecSA, "%s: not in the manifest", s.SAs[i].ID())
+		}
+	}
+	if len(manifest) != len(s.SAs) {
+		return malformed(cxtp.FPTIPsecSession, "manifest of %d SAs, context of %d", len(manifest), len(s.SAs))
+	}
+	return nil
+}
+
+// Freeze implements [features.Feature].
+func (f *Feature) Freeze(ctx context.Context, ref features.Ref) (features.Snapshot, error) {
+	return f.once(ctx, ref, opFreeze, func(r *record) (features.Snapshot, error) {
+		dynamic, err := f.backend.Freeze(ctx, ref.Session)
+		if err != nil {
+			return features.Snapshot{}, fmt.Errorf("failed to freeze: %w", err)
+		}
+		r.holds = holdsFrozen
+		return snapshot(dynamic)
+	})
+}
+
+// snapshot encodes dynamic state.
+func snapshot(dynamic []Dynamic) (features.Snapshot, error) {
+	blocks, err := EncodeDynamic(dynamic)
+	if err != nil {
+		return features.Snapshot{}, err
+	}
+	manifest := make([]cxtp.ManifestEntry, len(dynamic))
+	for i := range dynamic {
+		manifest[i] = dynamic[i].ID().manifest(dynamic[i].Sequence)
+	}
+	return features.Snapshot{Blocks: blocks, Manifest: manifest}, nil
+}
+
+// Activate implements [features.Feature]. State that does not name exactly the
+// staged SAs, or whose counters are above the ceilings that were staged, is
+// refused with StatusNoBase.
+func (f *Feature) Activate(ctx context.Context, ref features.Ref, blocks []cxtp.CDB) error {
+	return f.do(ctx, ref, opActivate, func(r *record) error {
+		if r.holds != holdsStaged || r.staged != ref.Epoch {
+			return refusal(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "nothing is staged for epoch %d", ref.Epoch)
+		}
+		dynamic, err := DecodeDynamic(blocks)
+		if err != nil {
+			return err
+		}
+		if err := r.checkFinal(dynamic); err != nil {
+			return err
+		}
+		if len(dynamic) > 0 {
+			if err := f.backend.Activate(ctx, ref.Session, dynamic); err != nil {
+				return fmt.Errorf("failed to activate: %w", err)
+			}
+		}
+		r.holds = holdsActive
+		return nil
+	})
+}
+
+// Thaw implements [features.Feature].
+func (f *Feature) Thaw(ctx context.Context, ref features.Ref) error {
+	return f.do(ctx, ref, opThaw, func(r *record) error {
+		if err := f.backend.Thaw(ctx, ref.Session); err != nil {
+			return fmt.Errorf("failed to thaw: %w", err)
+		}
+		r.holds = holdsUnknown
+		r.forgetOne(opExport)
+		return nil
+	})
+}
+
+// Redirect implements [features.Feature].
+func (f *Feature) Redirect(ctx context.Context, ref features.Ref, to cxtp.RouterID) error {
+	return f.do(ctx, ref, opRedirect, func(*record) error {
+		if err := f.backend.Redirect(ctx, ref.Session, to); err != nil {
+			return fmt.Errorf("failed to redirect: %w", err)
+		}
+		return nil
+	})
+}
+
+// Close implements [features.Feature]. Only inbound SAs are in the snapshot:
+// the outbound ones have been frozen since the final.
+func (f *Feature) Close(ctx context.Context, ref features.Ref) (features.Snapshot, error) {
+	return f.once(ctx, ref, opClose, func(*record) (features.Snapshot, error) {
+		dynamic, err := f.backend.Close(ctx, ref.Session)
+		if err != nil {
+			return features.Snapshot{}, fmt.Errorf("failed to close: %w", err)
+		}
+		return snapshot(inboundOnly(dynamic))
+	})
+}
+
+// Merge implements [features.Feature]. What the blocks say of outbound SAs is
+// ignored. An inbound SA that was staged may be missing: it has expired.
+func (f *Feature) Merge(ctx context.Context, ref features.Ref, blocks []cxtp.CDB) error {
+	return f.do(ctx, ref, opMerge, func(r *record) error {
+		all, err := DecodeDynamic(blocks)
+		if err != nil {
+			return err
+		}
+		last := inboundOnly(all)
+		if len(last) == 0 {
+			return nil
+		}
+		base := r.base
+		if base == nil {
+			// A restart between Activate and Merge: the SAs tell it again.
+			s, _, err := f.backend.Export(ctx, ref.Session)
+			if err != nil {
+				return fmt.Errorf("failed to read the SAs to merge into: %w", err)
+			}
+			base = bareSAs(s)
+		}
+		if err := checkLast(base, last); err != nil {
+			return err
+		}
+		if err := f.backend.Merge(ctx, ref.Session, last); err != nil {
+			return fmt.Errorf("failed to merge: %w", err)
+		}
+		return nil
+	})
+}
+
+// Release implements [features.Feature].
+func (f *Feature) Release(ctx context.Context, ref features.Ref) error {
+	return f.do(ctx, ref, opRelease, func(r *record) error {
+		if err := f.backend.Release(ctx, ref.Session); err != nil {
+			return fmt.Errorf("failed to release: %w", err)
+		}
+		r.end()
+		return nil
+	})
+}
+
+// Discard implements [features.Feature]. It does nothing to a session that was
+// activated in an earlier epoch, and refuses one activated in this.
+func (f *Feature) Discard(ctx context.Context, ref features.Ref) error {
+	return f.do(ctx, ref, opDiscard, func(r *record) error {
+		if r.holds == holdsActive || r.holds == holdsFrozen {
+			if r.staged == ref.Epoch {
+				return errors.New("failed to discard: the session is active, and no longer only staged")
+			}
+			return nil
+		}
+		return f.discard(ctx, r)
+	})
+}
+
+func (f *Feature) discard(ctx context.Context, r *record) error {
+	if err := f.backend.Discard(ctx, r.id); err != nil {
+		return fmt.Errorf("failed to discard: %w", err)
+	}
+	r.end()
+	return nil
+}
+
+// Claims implements [features.Feature]. Without IPsec contexts there are none.
+func (f *Feature) Claims(blocks []cxtp.CDB) (cxtp.Claims, error) {
+	if len(blocks) == 0 {
+		return cxtp.Claims{}, nil
+	}
+	s, err := DecodeSession(blocks)
+	if err != nil {
+		return cxtp.Claims{}, err
+	}
+	if err := s.Validate(); err != nil {
+		return cxtp.Claims{}, err
+	}
+	return s.Claims(), nil
+}

@@ -1,0 +1,75 @@
+package ipsecctx
+
+import (
+	"slices"
+
+	"github.com/cxtp/cxtp/cxtp"
+)
+
+func inboundOnly(dynamic []Dynamic) []Dynamic {
+	return slices.DeleteFunc(slices.Clone(dynamic), func(d Dynamic) bool { return d.Direction != Inbound })
+}
+
+// find gives the SA that dynamic state names.
+func find(base []stagedSA, d *Dynamic) (*stagedSA, error) {
+	for i := range base {
+		if base[i].sa.ID() == d.ID() {
+			return &base[i], nil
+		}
+	}
+	return nil, refusal(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "%s: no such SA is staged", d.ID())
+}
+
+// distinct checks that each SA is named once at most.
+func distinct(dynamic []Dynamic) error {
+	named := make(map[ID]bool, len(dynamic))
+	for i := range dynamic {
+		id := dynamic[i].ID()
+		if named[id] {
+			return malformed(cxtp.FPTIPsecDynamic, "%s: named twice", id)
+		}
+		named[id] = true
+	}
+	return nil
+}
+
+// checkFinal checks the dynamic state that is to start the staged SAs.
+func (r *record) checkFinal(dynamic []Dynamic) error {
+	if err := distinct(dynamic); err != nil {
+		return err
+	}
+	for i := range dynamic {
+		d := &dynamic[i]
+		b, err := find(r.base, d)
+		if err != nil {
+			return err
+		}
+		if err := d.Validate(&b.sa); err != nil {
+			return err
+		}
+		if b.bounded && d.Sequence > b.ceiling {
+			return refusal(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "%s: sequence number %d is above the staged ceiling %d", d.ID(), d.Sequence, b.ceiling)
+		}
+	}
+	if len(dynamic) != len(r.base) {
+		return refusal(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "state of %d SAs, %d are staged", len(dynamic), len(r.base))
+	}
+	return nil
+}
+
+// checkLast checks the windows that the source had last.
+func checkLast(base []stagedSA, last []Dynamic) error {
+	if err := distinct(last); err != nil {
+		return err
+	}
+	for i := range last {
+		b, err := find(base, &last[i])
+		if err != nil {
+			return err
+		}
+		if err := last[i].Validate(&b.sa); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+// Package transport carries CXTP messages between routers, and between a router
+// and its mobile nodes. It moves octets and knows peers by name; what a message
+// means is not its business.
+//
+// # Between routers
+//
+// An Endpoint exchanges messages with its configured peers over one UDP socket,
+// which both dials and accepts:
+//
+//	message, 1 to 65,535 octets, unordered, reliable
+//	SCTP association, stream 0, one per peer
+//	DTLS 1.2 connection, certificates on both sides, AES-GCM
+//	flow: one DTLS connection's share of the socket
+//	UDP socket
+//
+// RFC 4067 runs CXTP over SCTP and has the routers protect it by IPsec (section
+// 6). Here DTLS protects it, so that the channel needs neither a kernel nor its
+// policy, and the peer is known by its certificate. RFC 4065 gives CXTP the SCTP
+// port 5091 and no payload protocol identifier. Inside DTLS, the library fixes
+// both SCTP ports to 5000, so 5091 can only be the UDP port; as identifier we
+// use 0x43585450, 'CXTP' in ASCII.
+//
+// The DTLS library is pion/dtls version 3, because GHSA-9f3f-wv7r-qc8r (random
+// nonces with AES-GCM give the authentication key away) has no fix in version 2.
+// What travels here is other people's IPsec keys.
+//
+// # Who may connect
+//
+// A peer is authenticated by a certificate that one of Config.Roots issued for
+// client and server, and whose subject alternative names contain the identity of
+// exactly one configured peer; if we dialed, of the very peer that we wanted.
+// Everybody else is refused within the DTLS handshake, counted each time and
+// reported once. Which address a peer has is no part of this: it may come from
+// another than the one that is configured for dialing.
+//
+// # Up and down
+//
+// Peers with an address are dialed at once, and again with a growing pause
+// (50 ms to 2 s), so that the channel is there before a transfer needs it. When
+// two routers dial each other at the same time, the handshake whose ClientHello
+// has the larger random goes on and both ends drop the other. A peer that is
+// restarted dials from the same address and port. Its handshake runs beside the
+// dead connection, which stays in use until the new one is authenticated: that
+// takes milliseconds, and nobody who merely forges an address can end a
+// connection. A restarted peer that does not know our address is found when it
+// has been silent for Config.KeepaliveTimeout; then we dial it. Every
+// association sends keepalives, because nothing in SCTP below us would ever
+// declare a peer dead.
+//
+// An established connection is shown encrypted records only. The library ends a
+// connection for some forged records in the clear, which anybody who can forge
+// the peer's address could send.
+//
+// # What may be lost
+//
+// Send returns before anything is delivered. A message waits in our queue until
+// SCTP takes it, or its expiry passes; messages of a final transfer have none.
+// What SCTP has taken is delivered unless the association fails first, in which
+// case nobody can say which messages arrived: the protocol above repeats them.
+// Messages may overtake each other. Our own copies are wiped when they leave the
+// queue; the libraries' copies are not ours to wipe.
+//
+// # Bounds
+//
+// In octets, for each peer: Config.QueueBytes (4 MiB) waiting in our queue,
+// 256 KiB and one message unacknowledged in SCTP, 1 MiB received and not yet
+// taken by the handler, 1.25 MiB of datagrams not yet decrypted. For strangers:
+// 64 handshakes, 8 for one IP address, 4 for one address and port, each 128 KiB
+// before authentication; one that does not return its cookie within a second is
+// gone. A configured peer's address counts only against the 4. Of refused
+// remotes, 1,024 are remembered.
+//
+// # To the mobile node
+//
+// A NodeConn carries single UDP datagrams, unprotected, of up to 1,232 octets.
+// RFC 4067 section 3.2 sends these messages by ICMP and lets other transports
+// take its place.
+package transport
