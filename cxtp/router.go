@@ -182,9 +182,8 @@ func (r *Router) adopt(a Adopt) {
 	}
 	s := r.session(a.Session, a.Previous)
 	r.with(s, func() {
-		s.node, s.claims = a.Node, a.Claims
+		s.node, s.claims, s.adopter = a.Node, a.Claims, a.Ticket
 		s.persist(stateAdopt, Record{Kind: RecordOwned})
-		s.report(Report{Ticket: a.Ticket, Event: EventAdopted, Final: true})
 	})
 }
 

@@ -53,17 +53,18 @@ func (s state) String() string { return stateNames[s] }
 // Session is the machine of one session at one router. It has no lock: one
 // goroutine at a time.
 type Session struct {
-	cfg    *Config
-	id     SessionID
-	addr   netip.Addr // MN's previous address
-	state  state
-	epoch  Epoch // the highest allocated or promised; never used again
-	node   NodeState
-	claims Claims
-	from   RouterID   // the peer that it came from; "" = it began here
-	answer []answered // what became of the epochs that were staged here
-	used   usedToken  // the last CTAR that proved itself, to answer its repeats
-	asker  asker      // the node that waits for a CTAA
+	cfg     *Config
+	id      SessionID
+	addr    netip.Addr // MN's previous address
+	state   state
+	epoch   Epoch // the highest allocated or promised; never used again
+	node    NodeState
+	claims  Claims
+	adopter Ticket     // waits for stateAdopt to end
+	from    RouterID   // the peer that it came from; "" = it began here
+	answer  []answered // what became of the epochs that were staged here
+	used    usedToken  // the last CTAR that proved itself, to answer its repeats
+	asker   asker      // the node that waits for a CTAA
 
 	src   *outgoing // the move away from here, from stateAllocating to stateMoved
 	tgt   *incoming // the move to here, from stateChecking to stateOwnerPersist
@@ -178,9 +179,26 @@ func (s *Session) do(next state, d Do) {
 	s.act(d)
 }
 
+// report tells the operator. A final report uses its ticket up: what becomes of
+// the move later is nobody's answer any more.
 func (s *Session) report(r Report) {
 	r.Session = s.id
 	s.act(r)
+	if r.Final && s.src != nil && s.src.ticket == r.Ticket {
+		s.src.ticket = 0
+	}
+	if r.Final && s.tgt != nil && s.tgt.ticket == r.Ticket {
+		s.tgt.ticket = 0
+	}
+}
+
+// supersede gives a move the ticket of a later order, and answers the older.
+func (s *Session) supersede(ticket *Ticket, by Ticket, epoch Epoch, peer RouterID) {
+	if *ticket != 0 {
+		s.report(Report{Epoch: epoch, Ticket: *ticket, Event: EventFailed, Peer: peer, Final: true,
+			Statuses: []ContextStatus{{FPTControl, StatusCancelled}}, Detail: "a later order has taken this one's place"})
+	}
+	*ticket = by
 }
 
 // done takes the result of an operation.

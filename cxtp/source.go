@@ -56,7 +56,8 @@ func (s *Session) handover(h Handover) {
 			refuse(StatusBusy, "staged at "+string(s.src.to)+": cancel that first")
 			return
 		}
-		s.src.ticket, s.src.ordered = h.Ticket, s.src.ordered || !h.StageOnly
+		s.supersede(&s.src.ticket, h.Ticket, s.src.epoch, h.To)
+		s.src.ordered = s.src.ordered || !h.StageOnly
 		s.grantIfWanted()
 	case stateUnclosed, stateMerging, stateOwnerPersist:
 		refuse(StatusBusy, "the gateway that it came from has not confirmed its close yet: try again")
@@ -71,10 +72,10 @@ func (s *Session) handover(h Handover) {
 func (s *Session) cancel(t Ticket) {
 	switch s.state {
 	case stateStaging, stateStaged:
-		s.src.ticket = t
+		s.supersede(&s.src.ticket, t, s.src.epoch, s.src.to)
 		s.giveUp(EventFailed, StatusCancelled, "cancelled by the operator; the session goes on here")
 	case stateHeld:
-		s.tgt.ticket = t
+		s.supersede(&s.tgt.ticket, t, s.tgt.epoch, s.tgt.from)
 		s.refuse(StatusCancelled, "cancelled by the operator")
 	default:
 		s.report(Report{Ticket: t, Event: EventFailed, Detail: "there is nothing that can be cancelled: the session is " + s.state.String(),
@@ -88,6 +89,7 @@ func (s *Session) sourceDone(d Done) {
 	switch s.state {
 	case stateAdopt:
 		s.rest(stateOwner, 0)
+		s.report(Report{Ticket: s.adopter, Event: EventAdopted, Final: true})
 	case stateAllocating:
 		s.do(stateExporting, Do{Verb: VerbExport, Epoch: m.epoch})
 	case stateExporting:

@@ -181,7 +181,7 @@ func (s *Session) goOn(p Pull, peer *Peer) {
 			Statuses: []ContextStatus{{FPTControl, StatusBusy}}, Detail: "the session is " + s.state.String() + " here"})
 		return
 	}
-	t.ticket = p.Ticket
+	s.supersede(&t.ticket, p.Ticket, t.epoch, t.from)
 	t.allowed = peer.ActivateWithoutToken
 	if !t.mayActivate() {
 		s.report(Report{Epoch: t.epoch, Ticket: p.Ticket, Event: EventWaiting, Peer: t.from, Final: true,

@@ -110,7 +110,7 @@ func (r *wireReader) u64(field string) (v uint64) {
 	return v
 }
 
-// bits reads a part of an octet that take has just read.
+// bits reads the field that mask selects in an octet which octet has just read.
 func (r *wireReader) bits(field string, octet, mask byte) byte {
 	for mask&1 == 0 {
 		octet, mask = octet>>1, mask>>1
@@ -222,7 +222,7 @@ func (r *wireReader) header(section, second string, kinds ...Type) (kind Type, s
 
 	octet = r.octet("V")
 	r.v4 = r.bits("V", octet, flagFirst) == 1
-	reserved := byte(^byte(flagFirst))
+	reserved := ^byte(flagFirst)
 	if second != "" {
 		set = r.bits(second, octet, flagSecond) == 1
 		reserved &^= flagSecond
@@ -365,9 +365,9 @@ func named[T interface {
 
 // inHex shows the number that was read last with all its digits.
 func inHex[T ~uint32 | ~uint64](r *wireReader, v T) T {
-	if last := r.trace; last != nil && r.err == nil {
-		f := last.last()
-		f.Value = fmt.Sprintf("0x%0*x", 2*f.Length, uint64(v))
+	if r.trace != nil && r.err == nil {
+		field := r.trace.last()
+		field.Value = fmt.Sprintf("0x%0*x", 2*field.Length, uint64(v))
 	}
 	return v
 }

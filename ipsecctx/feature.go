@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
@@ -29,9 +30,10 @@ const DefaultRemember = 65536
 // decodes, checks, answers repetitions, and refuses epochs that are over, so
 // that a [Backend] sees each thing once and in Go values.
 //
-// The blocks of a snapshot belong to the feature, which answers repetitions with
-// them. It wipes them when the session is released, or thawed, or a later epoch
-// begins; whoever has a use for them then has made a copy.
+// The blocks of a snapshot belong to the caller, who wipes them. The feature
+// keeps a copy for repetitions, and wipes that when the session is released, or
+// thawed, or a later epoch begins. The blocks that it is given stay the
+// caller's too.
 type Feature struct {
 	backend Backend
 	options Options
@@ -70,13 +72,21 @@ func (f *Feature) once(ctx context.Context, ref features.Ref, op operation, run 
 		return features.Snapshot{}, err
 	}
 	if first, ok := r.answers[op]; ok {
-		return first.snapshot, first.err
+		return copySnapshot(first.snapshot), first.err
 	}
 	snapshot, err := run(r)
 	if settled(err) {
-		r.answers[op] = answer{snapshot, err}
+		r.answers[op] = answer{copySnapshot(snapshot), err}
 	}
 	return snapshot, err
+}
+
+func copySnapshot(s features.Snapshot) features.Snapshot {
+	s.Blocks, s.Manifest = slices.Clone(s.Blocks), slices.Clone(s.Manifest)
+	for i := range s.Blocks {
+		s.Blocks[i].Data = slices.Clone(s.Blocks[i].Data)
+	}
+	return s
 }
 
 // do is once for an operation that reads nothing.

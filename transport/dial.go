@@ -20,7 +20,7 @@ const (
 )
 
 // keepUp dials the peer whenever it is down, if its address is known, until the
-// context ends: RFC 4067 wants the secure channel in place before a transfer.
+// context ends: RFC 4067 section 6 wants the secure channel there in advance.
 func (p *peer) keepUp(ctx context.Context) {
 	pause := firstPause
 	for ctx.Err() == nil {

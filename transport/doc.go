@@ -13,12 +13,16 @@
 //	flow: one DTLS connection's share of the socket
 //	UDP socket
 //
-// RFC 4067 runs CXTP over SCTP and has the routers protect it by IPsec (section
-// 6). Here DTLS protects it, so that the channel needs neither a kernel nor its
-// policy, and the peer is known by its certificate. RFC 4065 gives CXTP the SCTP
-// port 5091 and no payload protocol identifier. Inside DTLS, the library fixes
-// both SCTP ports to 5000, so 5091 can only be the UDP port; as identifier we
-// use 0x43585450, 'CXTP' in ASCII.
+// RFC 4067 section 3.1 gives CXTP one SCTP stream with unordered delivery, and
+// section 6 has the routers protect it by IPsec. Here DTLS protects it, which is
+// a departure: the channel needs neither a kernel nor its policy, and the peer
+// is known by its certificate. The section also wants no bundling delay: SCTP
+// puts messages into one packet only if they wait already, never waits for them.
+//
+// RFC 4065 assigns the SCTP port 5091. Inside DTLS, the library fixes both SCTP
+// ports to 5000, so 5091 can only be the UDP port. RFC 4067 calls the payload
+// protocol identifier 'CXTP', and RFC 4065 registers no number for it: we take
+// the name's four ASCII characters for one, 0x43585450.
 //
 // The DTLS library is pion/dtls version 3, because GHSA-9f3f-wv7r-qc8r (random
 // nonces with AES-GCM give the authentication key away) has no fix in version 2.
@@ -73,6 +77,7 @@
 // # To the mobile node
 //
 // A NodeConn carries single UDP datagrams, unprotected, of up to 1,232 octets.
-// RFC 4067 section 3.2 sends these messages by ICMP and lets other transports
-// take its place.
+// RFC 4067 section 3.2 sends these messages by ICMP, and lets UDP take its place
+// for prototypes and demonstrations. Repeating a request that is not answered,
+// with doubling pauses, is for the caller.
 package transport

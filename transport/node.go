@@ -14,8 +14,8 @@ import (
 const MaxNodeMessage = 1280 - 40 - 8
 
 // NodeConn carries messages between a router and its mobile nodes in plain UDP
-// datagrams, one message each, in place of ICMP (RFC 4067 section 3.2 allows
-// other transports). Nothing here is authenticated or confidential: the
+// datagrams, one message each, in place of ICMP (RFC 4067 section 3.2 allows it
+// for prototypes). Nothing here is authenticated or confidential: the
 // messages' own authorization tokens are what protects them, and the sender's
 // address proves nothing.
 type NodeConn struct {

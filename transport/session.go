@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// payloadMessage marks a CXTP message: 'CXTP' in ASCII. RFC 4065 registers
-	// no payload protocol identifier, so this one is ours.
+	// payloadMessage marks a CXTP message. RFC 4067 section 3.1 calls it 'CXTP'
+	// and RFC 4065 registers no number, so the name in ASCII is our choice.
 	payloadMessage sctp.PayloadProtocolIdentifier = 0x43585450
 	// payloadKeepalive marks a keepalive, one octet that nobody looks at: 'CXTK'.
 	payloadKeepalive sctp.PayloadProtocolIdentifier = 0x4358544b

@@ -70,11 +70,9 @@ func requireKeys(t *testing.T, path string, typ reflect.Type, tree map[string]an
 		switch v := value.(type) {
 		case map[string]any:
 			requireKeys(t, path+key+".", field.Type, v)
-		case []any:
-			if table, ok := v[0:min(len(v), 1)], len(v) > 0; ok {
-				if sub, ok := table[0].(map[string]any); ok {
-					requireKeys(t, path+key+".", field.Type.Elem(), sub)
-				}
+		case []any: // of the peers; other lists have no keys
+			if len(v) > 0 && field.Type.Elem() == reflect.TypeFor[config.Peer]() {
+				requireKeys(t, path+key+".", field.Type.Elem(), v[0].(map[string]any))
 			}
 		}
 	}

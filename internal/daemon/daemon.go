@@ -158,12 +158,11 @@ func (d *daemon) openGateway(opts Options) error {
 
 // announced is the address that nodes are told, by family.
 func (d *daemon) announced(remote netip.Addr) (netip.Addr, uint16) {
-	for _, a := range d.cfg.Gateway.Announce {
-		if a.Addr().Is4() == remote.Is4() {
-			return a.Addr(), a.Port()
-		}
+	v4, v6 := d.cfg.MachineGateway()
+	if remote.Is4() {
+		return v4.Addr(), v4.Port()
 	}
-	return netip.Addr{}, 0
+	return v6.Addr(), v6.Port()
 }
 
 // startEngine builds the machine from the journal and makes what follows from
@@ -179,19 +178,10 @@ func (d *daemon) startEngine(ctx context.Context, fail context.CancelCauseFunc, 
 	}
 	machine := cxtp.Config{
 		Self: cxtp.RouterID(d.cfg.Name), Incarnation: d.journal.Incarnation(),
-		Peers: d.cfg.MachinePeers(), Timers: d.cfg.MachineTimers(), Mode: cxtp.ModeLossless,
+		Peers: d.cfg.MachinePeers(), Timers: d.cfg.MachineTimers(), Mode: cxtp.MoveMode(d.cfg.Mode),
 		Headroom: headroom, Inspect: set.Claims,
 	}
-	if d.cfg.Mode == "strict" {
-		machine.Mode = cxtp.ModeStrict
-	}
-	for _, a := range d.cfg.Gateway.Announce {
-		if a.Addr().Is4() {
-			machine.Gateway4 = a
-		} else {
-			machine.Gateway6 = a
-		}
-	}
+	machine.Gateway4, machine.Gateway6 = d.cfg.MachineGateway()
 	router, added, err := cxtp.NewRouter(machine, records)
 	if err != nil {
 		return err
@@ -235,7 +225,7 @@ func (d *daemon) listen() error {
 	if !roots.AppendCertsFromPEM(pem) {
 		return fmt.Errorf("failed to read transport.ca %s: no PEM certificate in it", t.CA)
 	}
-	c := transport.Config{Addr: t.Listen, Certificate: cert, Roots: roots, Handler: d.fromRouter, Events: d.peerEvent}
+	c := transport.Config{Addr: t.Listen.String(), Certificate: cert, Roots: roots, Handler: d.fromRouter, Events: d.peerEvent}
 	for _, p := range d.cfg.Peers {
 		c.Peers = append(c.Peers, transport.Peer{Name: p.Name, Addr: p.Endpoint, Identity: p.Identity})
 	}
@@ -254,7 +244,7 @@ func (d *daemon) listen() error {
 	if d.endpoint, err = transport.Listen(c); err != nil {
 		return fmt.Errorf("transport.listen: %w", err)
 	}
-	d.nodes, err = transport.ListenNode(d.cfg.Node.Listen, func(from netip.AddrPort, msg []byte) { <-open; d.fromNode(from, msg) })
+	d.nodes, err = transport.ListenNode(d.cfg.Node.Listen.String(), func(from netip.AddrPort, msg []byte) { <-open; d.fromNode(from, msg) })
 	if err != nil {
 		return errors.Join(fmt.Errorf("node.listen: %w", err), d.endpoint.Close())
 	}
@@ -323,7 +313,7 @@ func (d *daemon) status() control.Status {
 			Up: p.Remote.IsValid(), Sent: p.MessagesSent, Received: p.MessagesReceived, Error: p.LastError})
 	}
 	gs := d.gateway.Stats()
-	st.Counters["esp_sent"], st.Counters["esp_received"] = gs.Sent, gs.Received
+	st.Counters["esp_sent"], st.Counters["esp_received"] = gs.Out.Sent, gs.In.Received
 	st.Counters["policy_drops"], st.Counters["unknown_spi"] = gs.Stray.PolicyDrops, gs.Stray.UnknownSPI
 	return st
 }

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/internal/agent"
 	"github.com/cxtp/cxtp/ipsecctx"
 	"github.com/cxtp/cxtp/ipsecctx/soft"
@@ -71,9 +70,12 @@ func (n *node) run(ctx context.Context) {
 	tasks.Wait()
 }
 
-// send sends the next packet to the host.
+// send sends the next packet to the host. It waits while the stack is behind.
 func (n *node) send() {
-	n.app.packets <- appendPacket(nil, n.inner, n.peer, n.up.next())
+	select {
+	case n.app.packets <- appendPacket(nil, n.inner, n.peer, n.up.next()):
+	case <-n.app.closed:
+	}
 }
 
 func (n *node) burst() {

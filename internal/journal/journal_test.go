@@ -141,9 +141,8 @@ func TestTornTail(t *testing.T) {
 
 // TestTornHeader has no excuse: a journal appears with its header.
 func TestTornHeader(t *testing.T) {
-	_, ends := written(0)
-	data, _ := written(0)
-	for cut := range ends[0] {
+	data := header(1)
+	for cut := range data {
 		_, err := decode(data[:cut])
 		if damage, ok := errors.AsType[*DamageError](err); !ok || damage.Line != 1 {
 			t.Fatalf("cut at %d: %v", cut, err)

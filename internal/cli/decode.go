@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/ipsecctx"
+)
+
+// maxDigits bounds what is read from standard input, in octets: the longest
+// message, with room for white space.
+const maxDigits = 8 * cxtp.MaxMessage
+
+func decodeCommand() *urfave.Command {
+	return &urfave.Command{
+		Name:      "decode",
+		Usage:     "show every field of a CXTP message",
+		ArgsUsage: "HEX... | -",
+		Description: "The message is given in hexadecimal, with white space and colons wherever you\n" +
+			"like; - reads it from standard input, which other users of this machine cannot\n" +
+			"see. Keys are not shown without --show-secrets.",
+		Flags: []urfave.Flag{
+			&urfave.BoolFlag{Name: "show-secrets", Usage: "show keys, and data that may be keys"},
+		},
+		Action: decode,
+	}
+}
+
+// decoded is the JSON document of decode.
+type decoded struct {
+	Fields []cxtp.FieldDump `json:"fields"`
+	Error  *decodeError     `json:"error,omitempty"`
+}
+
+type decodeError struct {
+	Message string `json:"message"` // what was being read
+	Field   string `json:"field"`
+	Offset  int    `json:"offset"`
+	Reason  string `json:"reason"`
+}
+
+func decode(c *urfave.Context) error {
+	octets, err := hexOf(c)
+	if err != nil {
+		return err
+	}
+	fields, err := cxtp.Describe(octets, cxtp.DescribeOptions{
+		ShowSecrets: c.Bool("show-secrets"),
+		Blocks:      ipsecctx.Describers(),
+	})
+	if fields == nil {
+		fields = []cxtp.FieldDump{}
+	}
+	if printed := printFields(c, decoded{fields, parseError(err)}); printed != nil {
+		return printed
+	}
+	if err != nil {
+		return fmt.Errorf("failed to decode: %w", err)
+	}
+	return nil
+}
+
+func printFields(c *urfave.Context, d decoded) error {
+	if c.Bool("json") {
+		return printJSON(c, d)
+	}
+	rows := []string{row("OFFSET", "LENGTH", "FIELD", "VALUE", "SECTION")}
+	for _, f := range d.Fields {
+		rows = append(rows, row(f.Offset, f.Length, f.Name, f.Value, f.Section))
+	}
+	return printTable(c, rows)
+}
+
+// parseError is err for JSON.
+func parseError(err error) *decodeError {
+	var e *cxtp.ParseError
+	switch {
+	case errors.As(err, &e):
+		return &decodeError{e.Message, e.Field, e.Offset, e.Reason}
+	case err != nil:
+		return &decodeError{Message: "message", Reason: err.Error()}
+	}
+	return nil
+}
+
+// hexOf reads the octets that the arguments give. Its errors quote no more than
+// one digit of what may be keys.
+func hexOf(c *urfave.Context) ([]byte, error) {
+	digits := strings.Join(c.Args().Slice(), "")
+	if digits == "-" {
+		text, err := io.ReadAll(io.LimitReader(c.App.Reader, maxDigits+1))
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("failed to read standard input: %w", err)
+		case len(text) > maxDigits:
+			return nil, fmt.Errorf("standard input is longer than any message: a message has at most %d octets", cxtp.MaxMessage)
+		}
+		digits = string(text)
+	}
+	digits = strings.Map(func(r rune) rune {
+		if r == ':' || unicode.IsSpace(r) {
+			return -1
+		}
+		return r
+	}, digits)
+	if digits == "" {
+		return nil, errors.New("nothing to decode: give a message in hexadecimal, or - to read it from standard input")
+	}
+	octets, err := hex.DecodeString(digits)
+	if err != nil {
+		return nil, fmt.Errorf("failed to read the message, which must be hexadecimal digits, two an octet: %w", err)
+	}
+	return octets, nil
+}

@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/internal/control"
+)
+
+func handoverCommand() *urfave.Command {
+	return &urfave.Command{
+		Name:      "handover",
+		Usage:     "move a session to another gateway, or fetch it from there",
+		UsageText: "cxtp handover SESSION --to ROUTER [--stage]\n   cxtp handover --from ROUTER --node ADDR [SESSION] [--stage]\n   cxtp handover --cancel SESSION",
+		Description: "SESSION is the id that cxtp sessions shows. With --to, --node ADDR may stand for\n" +
+			"it where the node has one session only. --stage puts the session at the target\n" +
+			"without moving it. Interrupting the command does not stop the move.",
+		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "to", Usage: "the `router` to move to; ask the source"},
+			&urfave.StringFlag{Name: "from", Usage: "the `router` to fetch from; ask the target"},
+			&urfave.StringFlag{Name: "node", Usage: "the node's previous `address`"},
+			&urfave.BoolFlag{Name: "stage", Usage: "stage only"},
+			&urfave.BoolFlag{Name: "cancel", Usage: "give up a move that has not been granted"},
+		},
+		Action: handover,
+	}
+}
+
+func handover(c *urfave.Context) error {
+	move, err := moveOf(c)
+	if err != nil {
+		return err
+	}
+	client := dial(c)
+	defer client.Close()
+	if c.Bool("cancel") {
+		return cancel(c, client, move.Session)
+	}
+	doc := moved{Outcome: "unknown", Reports: []control.Progress{}}
+	final, err := client.Handover(c.Context, move, func(p control.Progress) {
+		doc.Reports = append(doc.Reports, p)
+		if !c.Bool("json") {
+			fmt.Fprintln(c.App.ErrWriter, line(p))
+		}
+	})
+	if err == nil {
+		doc.Outcome, err = judge(final, move.Stage)
+	}
+	if c.Bool("json") {
+		if printed := printJSON(c, doc); printed != nil {
+			return printed
+		}
+	}
+	if errors.Is(err, context.Canceled) {
+		return errors.New("interrupted; the move goes on, see cxtp sessions, or stop it with cxtp handover --cancel SESSION")
+	}
+	return err
+}
+
+// moved is the JSON document of handover.
+type moved struct {
+	Outcome string             `json:"outcome"` // "moved", "staged", "failed", or "unknown" without a final report
+	Reports []control.Progress `json:"reports"`
+}
+
+// moveOf reads what the command line asks for.
+func moveOf(c *urfave.Context) (move control.Handover, err error) {
+	if c.NArg() > 1 {
+		return move, usagef("handover moves one session, got %q after %q", c.Args().Get(1), c.Args().First())
+	}
+	move.To, move.From = cxtp.RouterID(c.String("to")), cxtp.RouterID(c.String("from"))
+	move.Stage = c.Bool("stage")
+	if c.Args().Present() {
+		if move.Session, err = cxtp.ParseSessionID(c.Args().First()); err != nil {
+			return move, usagef("%s; cxtp sessions lists the sessions", err)
+		}
+	}
+	if c.IsSet("node") {
+		if move.Previous, err = netip.ParseAddr(c.String("node")); err != nil {
+			return move, usagef("--node %s is no IP address", c.String("node"))
+		}
+	}
+	named := c.Args().Present()
+	switch {
+	case c.Bool("cancel") && (!named || move.To != "" || move.From != "" || move.Stage):
+		return move, usagef("--cancel takes a session id and no other flag: cxtp handover --cancel SESSION")
+	case c.Bool("cancel"):
+	case (move.To == "") == (move.From == ""):
+		return move, usagef("say where the session goes: --to ROUTER at its source, or --from ROUTER at its target")
+	case move.From != "" && !move.Previous.IsValid():
+		return move, usagef("--from needs --node ADDR, the address that the other router knows the node by")
+	case move.To != "" && named == move.Previous.IsValid():
+		return move, usagef("name one session: cxtp handover SESSION --to %s, or --node ADDR in place of SESSION", move.To)
+	}
+	return move, nil
+}
+
+// judge says what the last report means for what was asked.
+func judge(final control.Progress, stage bool) (outcome string, err error) {
+	switch final.Event {
+	case cxtp.EventClosed, cxtp.EventActive, cxtp.EventSteered:
+		return "moved", nil
+	case cxtp.EventStaged, cxtp.EventWaiting:
+		if stage {
+			return "staged", nil
+		}
+		return "staged", errors.New("not moved: it is staged, and moves when its node or its source asks")
+	case cxtp.EventEnded:
+		return "failed", fmt.Errorf("the session is over%s", reasons(final))
+	}
+	return "failed", fmt.Errorf("not moved: %s%s", final.Event, reasons(final))
+}
+
+// line is a report for people.
+func line(p control.Progress) string {
+	text := fmt.Sprintf("%s %s epoch %d: %s", p.Time.Local().Format("15:04:05.000"), p.Session, p.Epoch, p.Event)
+	if p.Peer != "" {
+		text += ", peer " + string(p.Peer)
+	}
+	return text + reasons(p)
+}
+
+// reasons are a report's statuses and detail: ": SPI already in use (IPsec SA); ..."
+func reasons(p control.Progress) string {
+	var parts []string
+	for _, s := range p.Statuses {
+		parts = append(parts, fmt.Sprintf("%s (%s)", s.Status, s.FPT))
+	}
+	if p.Detail != "" {
+		parts = append(parts, p.Detail)
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(parts, "; ")
+}
+
+func cancel(c *urfave.Context, client *control.Client, session cxtp.SessionID) error {
+	if err := client.Cancel(c.Context, session); err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c, control.Result{Session: session})
+	}
+	_, err := fmt.Fprintf(c.App.Writer, "the move of %s is cancelled\n", session)
+	return err
+}

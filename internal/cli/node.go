@@ -1,0 +1,258 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/internal/agent"
+	"github.com/cxtp/cxtp/internal/hook"
+)
+
+// updateTimeout is how long the program that follows the gateway may run.
+const updateTimeout = 10 * time.Second
+
+func nodeCommand() *urfave.Command {
+	return &urfave.Command{
+		Name:        "mn",
+		Usage:       "be a mobile node's agent: follow its gateway, and ask for a move",
+		UsageText:   "cxtp mn --config node.toml [--at ADDR --naming ADDR [--once]]",
+		Description: nodeHelp,
+		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "config", Usage: "the node's `file`"},
+			&urfave.StringFlag{Name: "at", Usage: "ask the router with this `address` for a move"},
+			&urfave.StringFlag{Name: "naming", Usage: "the other router's `address`: where to, or where from"},
+			&urfave.BoolFlag{Name: "once", Usage: "with --at: end after the answer"},
+			&urfave.BoolFlag{Name: "trace", Usage: "also tell what is sent, received and dropped"},
+		},
+		Before: noArguments,
+		Action: runNode,
+	}
+}
+
+const nodeHelp = `Runs until it is interrupted. The file, which only its owner may read:
+
+   listen     = "0.0.0.0:5092"        # UDP, where routers send updates
+   previous   = "192.0.2.10"          # the address that routers know this node by
+   session    = "32 hexadecimal digits"
+   update_key = "hexadecimal"         # authenticates updates
+   token_file = "node.tokens"         # a number and a key in hexadecimal a line, or:
+   # [[token]]
+   # number = 1
+   # key    = "hexadecimal"
+   on_update  = ["/usr/local/sbin/follow"]
+   [routers]                          # address in messages = UDP endpoint for nodes
+   "198.51.100.1" = "198.51.100.1:5091"
+
+on_update is run for each new gateway, with CXTP_ACTION ("follow"), CXTP_SESSION,
+CXTP_NUMBER and CXTP_GATEWAY (address:port) in its environment. Only when it ends
+with status 0 is the update acknowledged, otherwise the router repeats it, so it
+may be run again for the same one.
+
+Which tokens are used, and the last update, are kept beside the file in
+node.toml.state; never go back to an older copy of that.`
+
+// node is a run of the agent.
+type node struct {
+	events events
+	agent  *agent.Agent
+}
+
+func runNode(c *urfave.Context) error {
+	if c.String("config") == "" {
+		return usagef("mn needs --config FILE; cxtp mn --help shows what is in it")
+	}
+	if (c.String("at") == "") != (c.String("naming") == "") {
+		return usagef("--at and --naming belong together: the router to ask, and the other router")
+	}
+	var at, naming netip.Addr
+	if c.String("at") == "" && c.Bool("once") {
+		return usagef("--once needs --at ADDR: it ends the agent after a router's answer")
+	}
+	if c.String("at") != "" {
+		var err error
+		if at, err = netip.ParseAddr(c.String("at")); err != nil {
+			return usagef("--at %s is no IP address", c.String("at"))
+		}
+		if naming, err = netip.ParseAddr(c.String("naming")); err != nil {
+			return usagef("--naming %s is no IP address", c.String("naming"))
+		}
+	}
+	if err := forbidCoreDumps(); err != nil {
+		return err
+	}
+	n, err := newNode(c)
+	if err != nil {
+		return err
+	}
+	return n.run(c.Context, at, naming, c.Bool("once"))
+}
+
+func newNode(c *urfave.Context) (*node, error) {
+	file, err := loadNode(c.String("config"))
+	if err != nil {
+		return nil, err
+	}
+	kept, err := loadState(file.State, file.Session)
+	if err != nil {
+		return nil, err
+	}
+	n := &node{events: events{out: c.App.Writer, json: c.Bool("json")}}
+	cfg := agent.Config{
+		Listen:  file.Listen,
+		Routers: file.Routers,
+		Agent: cxtp.AgentConfig{
+			Previous: file.Previous, Session: file.Session, Node: file.node,
+			Number: kept.Number, NextToken: kept.NextToken,
+		},
+		Follow: func(gateway netip.AddrPort, number uint64) error { return n.follow(c.Context, file, gateway, number) },
+		Save: func(next uint32, number uint64) error {
+			return saveState(file.State, nodeState{Session: file.Session, NextToken: next, Number: number})
+		},
+	}
+	if c.Bool("trace") {
+		cfg.Trace = func(dir, what string, peer netip.AddrPort) {
+			n.events.write(event{Event: dir, What: what, Address: peer})
+		}
+	}
+	n.agent, err = agent.New(cfg)
+	return n, err
+}
+
+// run works until ctx ends, or with once until the request is answered. The end
+// of ctx is how an agent ends that has nothing more to ask.
+func (n *node) run(ctx context.Context, at, naming netip.Addr, once bool) error {
+	done := make(chan error, 1)
+	go func() { done <- n.agent.Run(ctx) }()
+	n.events.write(event{Event: "listening", Address: n.agent.LocalAddr()})
+	if at.IsValid() {
+		err := n.request(ctx, at, naming)
+		if err != nil || once {
+			n.agent.Close()
+			return errors.Join(err, <-done)
+		}
+	}
+	return <-done
+}
+
+func (n *node) request(ctx context.Context, at, naming netip.Addr) error {
+	answered, err := n.agent.Request(ctx, at, naming, 0)
+	if ctx.Err() != nil {
+		return errors.New("interrupted before the router answered; the move may go on")
+	}
+	if err != nil {
+		return err
+	}
+	e := event{Event: "answered", Router: at, Sequence: answered.Sequence, TimedOut: answered.TimedOut}
+	for _, f := range answered.Failed {
+		e.Failed = append(e.Failed, failure{f.FPT.String(), f.Status.String()})
+	}
+	n.events.write(e)
+	switch {
+	case answered.TimedOut:
+		return fmt.Errorf("router %s did not answer: is it running, and is its endpoint in [routers] right?", at)
+	case len(answered.Failed) > 0:
+		return fmt.Errorf("router %s refused: %s (%s)", at, answered.Failed[0].Status, answered.Failed[0].FPT)
+	}
+	return nil
+}
+
+// follow runs the program that points the node's SAs at another gateway.
+func (n *node) follow(ctx context.Context, file *nodeFile, gateway netip.AddrPort, number uint64) error {
+	err := hook.Run(ctx, file.OnUpdate, updateTimeout, map[string]string{
+		"CXTP_ACTION":  "follow",
+		"CXTP_SESSION": file.Session.String(),
+		"CXTP_NUMBER":  strconv.FormatUint(number, 10),
+		"CXTP_GATEWAY": gateway.String(),
+	})
+	e := event{Event: "following", Address: gateway, Number: number}
+	if err != nil {
+		e.Event, e.What = "not following", hookError(err).Error()
+		err = hookError(err)
+	}
+	n.events.write(e)
+	return err
+}
+
+// hookError tells of on_update, where package hook tells of steering.
+func hookError(err error) error {
+	var e *hook.Error
+	switch {
+	case !errors.As(err, &e):
+		return err
+	case errors.Is(e.Err, context.DeadlineExceeded):
+		return fmt.Errorf("on_update %s took longer than %s and was killed", e.Program, updateTimeout)
+	case e.ExitCode >= 0:
+		return fmt.Errorf("on_update %s ended with status %d and said %q", e.Program, e.ExitCode, e.Output)
+	}
+	return fmt.Errorf("on_update %s did not run: %w", e.Program, e.Err)
+}
+
+// event is what the agent tells, a JSON document a line.
+type event struct {
+	Time     time.Time      `json:"time"`
+	Event    string         `json:"event"` // "listening", "answered", "following", "not following", "send", "receive", "drop"
+	Address  netip.AddrPort `json:"address,omitzero"`
+	Router   netip.Addr     `json:"router,omitzero"`
+	Number   uint64         `json:"number,omitempty"`
+	Sequence uint32         `json:"sequence,omitempty"`
+	Failed   []failure      `json:"failed,omitempty"`
+	TimedOut bool           `json:"timed_out,omitempty"`
+	What     string         `json:"what,omitempty"`
+}
+
+type failure struct {
+	Context string `json:"context"`
+	Status  string `json:"status"`
+}
+
+// events writes events from several goroutines.
+type events struct {
+	mu   sync.Mutex
+	out  io.Writer
+	json bool
+}
+
+func (s *events) write(e event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.Time = time.Now()
+	if s.json {
+		json.NewEncoder(s.out).Encode(e)
+		return
+	}
+	text := e.Time.Local().Format("15:04:05.000") + " " + e.Event
+	switch e.Event {
+	case "answered":
+		text = fmt.Sprintf("%s by router %s, sequence number %d: ", text, e.Router, e.Sequence)
+		switch {
+		case e.TimedOut:
+			text += "no answer"
+		case len(e.Failed) == 0:
+			text += "success"
+		}
+		for i, f := range e.Failed {
+			if i > 0 {
+				text += "; "
+			}
+			text += f.Status + " (" + f.Context + ")"
+		}
+	case "following", "not following":
+		text = fmt.Sprintf("%s gateway %s, update %d", text, e.Address, e.Number)
+		if e.What != "" {
+			text += ": " + e.What
+		}
+	default:
+		text = fmt.Sprintf("%s %s %s", text, e.Address, e.What)
+	}
+	fmt.Fprintln(s.out, text)
+}

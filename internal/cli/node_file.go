@@ -1,0 +1,177 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/cxtp/secret"
+)
+
+// nodeFile is the configuration of a node's agent; nodeHelp explains it.
+type nodeFile struct {
+	Listen    string                        `toml:"listen"`
+	Previous  netip.Addr                    `toml:"previous"`
+	Session   cxtp.SessionID                `toml:"session"`
+	UpdateKey hexKey                        `toml:"update_key"`
+	Tokens    []fileToken                   `toml:"token"`
+	TokenFile string                        `toml:"token_file"`
+	OnUpdate  []string                      `toml:"on_update"`
+	Routers   map[netip.Addr]netip.AddrPort `toml:"routers"`
+	State     string                        `toml:"state_file"`
+
+	node cxtp.NodeState // the keys
+}
+
+type fileToken struct {
+	Number uint32 `toml:"number"`
+	Key    hexKey `toml:"key"`
+}
+
+// hexKey is a key in hexadecimal. Its errors do not quote it.
+type hexKey struct{ secret.Key }
+
+func (k *hexKey) UnmarshalText(text []byte) error {
+	octets := make([]byte, hex.DecodedLen(len(text)))
+	if _, err := hex.Decode(octets, text); err != nil || len(octets) == 0 {
+		return errors.New("a key must be hexadecimal digits, two an octet, and at least one octet")
+	}
+	k.Key = secret.New(octets)
+	return nil
+}
+
+// loadNode reads and checks a node's file and its token file.
+func loadNode(path string) (*nodeFile, error) {
+	text, err := readPrivate(path)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(text)
+	var f nodeFile
+	decoder := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
+	if err := decoder.Decode(&f); err != nil {
+		return nil, fmt.Errorf("failed to read %s: %w", path, where(err))
+	}
+	if f.State == "" {
+		f.State = filepath.Base(path) + ".state"
+	}
+	f.State = beside(path, f.State)
+	if f.TokenFile != "" {
+		if err := f.loadTokens(beside(path, f.TokenFile)); err != nil {
+			return nil, err
+		}
+	}
+	if err := f.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &f, nil
+}
+
+// where says where a TOML error is, without the text around it, which may have
+// keys.
+func where(err error) error {
+	var unknown *toml.StrictMissingError
+	var wrong *toml.DecodeError
+	switch {
+	case errors.As(err, &unknown) && len(unknown.Errors) > 0:
+		line, _ := unknown.Errors[0].Position()
+		return fmt.Errorf("line %d: %s is not a setting; cxtp mn --help lists them", line, strings.Join(unknown.Errors[0].Key(), "."))
+	case errors.As(err, &wrong):
+		line, column := wrong.Position()
+		return fmt.Errorf("line %d, column %d: %w", line, column, err)
+	}
+	return err
+}
+
+// beside is a file that is named from the folder of another one.
+func beside(path, name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(filepath.Dir(path), name)
+}
+
+func (f *nodeFile) loadTokens(path string) error {
+	if len(f.Tokens) > 0 {
+		return errors.New("there are both token_file and [[token]]: keep one of them")
+	}
+	text, err := readPrivate(path)
+	if err != nil {
+		return err
+	}
+	defer clear(text)
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	for n := 1; lines.Scan(); n++ {
+		fields := strings.Fields(lines.Text())
+		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
+			continue
+		}
+		var t fileToken
+		number, err := strconv.ParseUint(fields[0], 10, 32)
+		if err != nil || len(fields) != 2 || t.Key.UnmarshalText([]byte(fields[1])) != nil {
+			return fmt.Errorf("%s, line %d: want a number and a key in hexadecimal", path, n)
+		}
+		t.Number = uint32(number)
+		f.Tokens = append(f.Tokens, t)
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("failed to read %s: %w", path, err)
+	}
+	return nil
+}
+
+// check says what is missing or wrong, and gathers the keys.
+func (f *nodeFile) check() error {
+	switch {
+	case f.Listen == "":
+		return errors.New(`listen is missing: for example "0.0.0.0:5092"`)
+	case !f.Previous.IsValid():
+		return errors.New("previous is missing: the address that routers know this node by")
+	case f.Session.IsZero():
+		return errors.New("session is missing: the session id, 32 hexadecimal digits")
+	case f.UpdateKey.IsZero():
+		return errors.New("update_key is missing: without it no update can be believed")
+	}
+	f.node.UpdateKey = f.UpdateKey.Key
+	for i, t := range f.Tokens {
+		if t.Key.IsZero() {
+			return fmt.Errorf("token %d has no key", t.Number)
+		}
+		if i > 0 && t.Number <= f.Tokens[i-1].Number {
+			return fmt.Errorf("token %d comes after token %d: the numbers must ascend", t.Number, f.Tokens[i-1].Number)
+		}
+		f.node.Tokens = append(f.node.Tokens, cxtp.NumberedKey{Number: t.Number, Key: t.Key.Key})
+	}
+	return nil
+}
+
+// readPrivate reads a file with keys, and refuses one that others may read.
+func readPrivate(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no file %s; cxtp mn --help shows what is in it", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("failed to read %s: %w", path, err)
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%s has keys and other users may open it: chmod 600 %s", path, path)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("failed to read: %w", err)
+	}
+	return text, nil
+}

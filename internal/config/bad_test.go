@@ -1,0 +1,133 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/cxtp/cxtp/internal/config"
+)
+
+// TestBad changes one thing in a good configuration and wants exactly these
+// messages, one a line.
+func TestBad(t *testing.T) {
+	tests := []struct {
+		name     string
+		old, new string // replaced in minimal; no old: new is appended
+		want     string
+	}{
+		{"syntax", `name = "sg1"`, `name = sg1`,
+			`sg.toml:1:8: unexpected character U+0073 's' at start of value`},
+		{"unknown key", `[node]`, "lisen = \"x\"\n[node]",
+			`sg.toml:8:1: unknown key "transport.lisen": remove it or correct its spelling`},
+		{"unknown section", `[node]`, "[colour]\nred = 1\n[node]",
+			`sg.toml:8:2: unknown key "colour": remove it or correct its spelling`},
+		{"unknown keys", "", "a = 1\nb = 2\n",
+			"sg.toml:18:1: unknown key \"peer.a\": remove it or correct its spelling\n" +
+				`sg.toml:19:1: unknown key "peer.b": remove it or correct its spelling`},
+		{"bad address", `["192.0.2.1"]`, `["192.0.2"]`,
+			`sg.toml:2:12: address: ParseAddr("192.0.2"): IPv4 address too short`},
+		{"wrong type", `address = ["192.0.2.1"]`, `address = 5`,
+			`sg.toml:2:11: address: cannot decode TOML integer into struct field config.Config.Address of type []netip.Addr`},
+		{"bad mode", `[transport]`, "mode = \"fast\"\n[transport]",
+			`sg.toml:3:8: mode: "fast" is no mode: write "lossless" or "strict"`},
+		{"bad pull", "", `pull = "push"`,
+			`sg.toml:18:8: peer.pull: "push" is no pull policy: write "off", "stage" or "move"`},
+		{"bad duration", "", "[timers]\ngrace = \"100\"",
+			`sg.toml:19:9: timers.grace: "100" is no duration: write a number and a unit, for example "200ms", "5s" or "1m"`},
+		{"key twice", `name = "sg1"`, "name = \"sg1\"\nname = \"sg3\"",
+			`sg.toml:2:1: name: key name is already defined`},
+
+		{"no name", `name = "sg1"`, ``,
+			`sg.toml: name is missing: set it, for example name = "sg1"`},
+		{"empty name", `name = "sg1"`, `name = ""`,
+			`sg.toml: name is missing: set it, for example name = "sg1"`},
+		{"no address", `address = ["192.0.2.1"]`, ``,
+			`sg.toml: address is missing: set it, for example address = ["192.0.2.1"]`},
+		{"wildcard address", `["192.0.2.1"]`, `["::"]`,
+			`sg.toml: address has "::": write the address that other routers know it by`},
+		{"mapped address", `["192.0.2.1"]`, `["::ffff:192.0.2.1"]`,
+			`sg.toml: address has ::ffff:192.0.2.1, which messages cannot carry: write 192.0.2.1`},
+		{"empty state_dir", `[transport]`, "state_dir = \"\"\n[transport]",
+			`sg.toml: state_dir is missing: set it, for example state_dir = "/var/lib/cxtpd"`},
+		{"no certificate or key", "certificate = \"sg1.pem\"\nkey = \"pki/sg1.key\"", ``,
+			"sg.toml: transport.certificate is missing: set it, for example certificate = \"sg1.pem\"\n" +
+				`sg.toml: transport.key is missing: set it, for example key = "sg1.key"`},
+		{"wildcard outside", `203.0.113.1:4500`, `0.0.0.0:4500`,
+			`sg.toml: gateway.announce is missing, and gateway.outside is the wildcard 0.0.0.0:4500: set it to what nodes can reach, for example announce = ["203.0.113.1:4500"]`},
+		{"announced wildcard", `[[peer]]`, "announce = [\"[::]:4500\"]\n[[peer]]",
+			`sg.toml: gateway.announce has [::]:4500, which nothing can be sent to: write the address and the port that packets reach it at`},
+		{"announced twice", `[[peer]]`, "announce = [\"192.0.2.8:1\", \"192.0.2.9:1\"]\n[[peer]]",
+			`sg.toml: gateway.announce has both 192.0.2.8:1 and 192.0.2.9:1: keep one IPv4 and one IPv6 endpoint at most`},
+		{"no next hop's port", `127.0.0.1:4601`, `127.0.0.1:0`,
+			`sg.toml: gateway.next_hop has 127.0.0.1:0, which nothing can be sent to: write the address and the port that packets reach it at`},
+		{"no queue", `[[peer]]`, "queue = 0\n[[peer]]",
+			`sg.toml: gateway.queue is 0: set it to at least 1 packet`},
+		{"nameless hook", "", "[steering]\nhook = [\"\", \"x\"]\ntimeout = \"0s\"",
+			"sg.toml: steering.hook names no program: begin it with the path of one, or leave it empty\n" +
+				`sg.toml: steering.timeout is 0s: set it to more than 0s`},
+		{"zero timer", "", "[timers]\nupdate_repeat = \"0s\"",
+			`sg.toml: timers.update_repeat is 0s: set it to more than 0s, or leave it out for its default`},
+		{"negative grace", "", "[timers]\ngrace = \"-1s\"",
+			`sg.toml: timers.grace is -1s: set it to 0s or more`},
+		{"repeat above its maximum", "", "[timers]\nrepeat = \"2s\"",
+			`sg.toml: timers.repeat_max is 1s, below timers.repeat: set it to at least 2s`},
+
+		{"nameless peer", "", "[[peer]]\naddress = [\"192.0.2.3\"]",
+			`sg.toml: peer[2].name is missing: set it, for example name = "sg2"`},
+		{"itself as a peer", `name = "sg2"`, `name = "sg1"`,
+			`sg.toml: peer "sg1": name is this router's own: list only the other routers`},
+		{"peer twice", "", peer("sg2", "192.0.2.3", ""),
+			`sg.toml: peer "sg2": name is listed twice: keep one [[peer]] for each router`},
+		{"identity twice", "", peer("sg3", "192.0.2.3", `identity = "SG2"`),
+			`sg.toml: peer "sg3": identity is "SG2", as that of peer "sg2": each router needs a certificate of its own`},
+		{"address of another", "", peer("sg3", "192.0.2.2", ""),
+			`sg.toml: peer "sg3": address has 192.0.2.2, which is "sg2"'s: give each router addresses of its own`},
+		{"address of this router", `["192.0.2.2"]`, `["192.0.2.1"]`,
+			`sg.toml: peer "sg2": address has 192.0.2.1, which is "sg1"'s: give each router addresses of its own`},
+		{"peer without address and inside", "address = [\"192.0.2.2\"]\ninside = \"127.0.0.1:4700\"", ``,
+			"sg.toml: peer \"sg2\": address is missing: set it, for example address = [\"192.0.2.2\"]\n" +
+				`sg.toml: peer "sg2": inside is missing: set it, for example inside = "127.0.0.1:4700"`},
+		{"endpoint without port", "", `endpoint = "198.51.100.2"`,
+			`sg.toml: peer "sg2": endpoint is "198.51.100.2": write host:port, for example "198.51.100.2:5091"`},
+		{"endpoint with a service", "", `endpoint = "sg2.example:cxtp"`,
+			`sg.toml: peer "sg2": endpoint is "sg2.example:cxtp": write host:port, for example "198.51.100.2:5091"`},
+		{"negative bound", "", `max_sessions = -1`,
+			`sg.toml: peer "sg2": max_sessions is -1: set it to 0 for no bound, or more`},
+		{"unmasked prefix", "", `inner = ["10.1.2.3/16"]`,
+			`sg.toml: peer "sg2": inner has 10.1.2.3/16 with bits beyond its length: write 10.1.0.0/16`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			text := minimal + test.new
+			if test.old != "" {
+				if text = strings.Replace(minimal, test.old, test.new, 1); text == minimal {
+					t.Fatalf("%q is not in the configuration", test.old)
+				}
+			}
+			_, err := config.Parse("sg.toml", []byte(text))
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			if err.Error() != test.want {
+				t.Errorf("got  %s\nwant %s", err, test.want)
+			}
+		})
+	}
+}
+
+// peer is one more [[peer]] section.
+func peer(name, address, more string) string {
+	return "[[peer]]\nname = \"" + name + "\"\naddress = [\"" + address + "\"]\ninside = \"127.0.0.1:4701\"\n" + more
+}
+
+// FuzzParse looks for input that panics, or an error that does not name the
+// file.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(minimal))
+	f.Add([]byte(config.Reference()))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if _, err := config.Parse("sg.toml", data); err != nil && !strings.HasPrefix(err.Error(), "sg.toml:") {
+			t.Errorf("%v", err)
+		}
+	})
+}

@@ -1,0 +1,259 @@
+package daemon_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/internal/config"
+	"github.com/cxtp/cxtp/internal/control"
+	"github.com/cxtp/cxtp/internal/daemon"
+	"github.com/cxtp/cxtp/transport/testcert"
+)
+
+// gatewayRole makes the test binary run a gateway: with the configuration file
+// that it names, until its standard input closes.
+const (
+	gatewayRole = "CXTP_TEST_GATEWAY"
+	noJournal   = "CXTP_TEST_NO_JOURNAL"
+)
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(gatewayRole); path != "" {
+		runGateway(path)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func runGateway(path string) {
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		stop()
+	}()
+	cfg, err := config.Load(path)
+	if err == nil {
+		err = daemon.Run(ctx, cfg, daemon.Options{NoJournal: os.Getenv(noJournal) != "", Ready: func() { fmt.Println("ready") }})
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// process is a gateway in a process of its own.
+type process struct {
+	name   string
+	client *control.Client
+}
+
+// pair starts two gateways, sg1 and sg2, that trust each other; policy is added
+// to the peer's section at both.
+func pair(t testing.TB, journal bool, policy string) [2]process {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "cxtp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	authority, err := testcert.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "ca.pem"), authority.CertPEM())
+	ports := freePorts(t, 8)
+	var gateways [2]process
+	for i := range gateways {
+		name, peer := fmt.Sprintf("sg%d", i+1), fmt.Sprintf("sg%d", 2-i)
+		cert, err := authority.Issue(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := testcert.KeyPEM(cert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, name+".pem"), testcert.ChainPEM(cert))
+		write(t, filepath.Join(dir, name+".key"), key)
+		mine, theirs := ports[4*i:4*i+4], ports[4-4*i:8-4*i]
+		path := filepath.Join(dir, name+".toml")
+		write(t, path, fmt.Appendf(nil, `
+name = %q
+address = ["192.0.2.%d"]
+state_dir = %q
+control = %q
+[transport]
+listen = "127.0.0.1:%d"
+certificate = "%s.pem"
+key = "%s.key"
+ca = "ca.pem"
+[node]
+listen = "127.0.0.1:%d"
+[gateway]
+outside = "127.0.0.1:%d"
+inside = "127.0.0.1:%d"
+next_hop = "127.0.0.1:9"
+[timers]
+grace = "0s"
+max_transfer = "5s"
+[[peer]]
+name = %q
+address = ["192.0.2.%d"]
+endpoint = "127.0.0.1:%d"
+inside = "127.0.0.1:%d"
+%s
+`, name, i+1, filepath.Join(dir, name+".state"), filepath.Join(dir, name+".sock"),
+			mine[0], name, name, mine[1], mine[2], mine[3], peer, 2-i, theirs[0], theirs[3], policy))
+		start(t, path, journal)
+		gateways[i] = process{name, control.Dial(filepath.Join(dir, name+".sock"))}
+	}
+	return gateways
+}
+
+// start runs this binary as a gateway and waits until it listens.
+func start(t testing.TB, path string, journal bool) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), gatewayRole+"="+path)
+	if !journal {
+		cmd.Env = append(cmd.Env, noJournal+"=1")
+	}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stdin.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("gateway %s: %v: %s", path, err, stderr.String())
+		}
+	})
+	if line := make([]byte, 5); first(io.ReadFull(stdout, line)) != 5 || string(line) != "ready" {
+		t.Fatalf("gateway %s did not start", path)
+	}
+}
+
+func first(n int, _ error) int { return n }
+
+func write(t testing.TB, path string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// freePorts finds UDP ports that nobody uses at the moment.
+func freePorts(t testing.TB, n int) []int {
+	t.Helper()
+	ports := make([]int, n)
+	for i := range ports {
+		conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		ports[i] = conn.LocalAddr().(*net.UDPAddr).Port
+	}
+	return ports
+}
+
+var sessionID = cxtp.SessionID{1, 2, 3}
+
+// install begins a session at a gateway.
+func install(t testing.TB, g process) {
+	t.Helper()
+	key := strings.Repeat("0b", 32)
+	sa := control.NewSA{SPI: 0x1000, Gateway: netip.MustParseAddrPort("127.0.0.1:4500"), Node: netip.MustParseAddrPort("127.0.0.1:9"),
+		Encryption: 20, KeyBits: 256, Key: key, Salt: "01020304", ESN: true, Window: 1024}
+	out := sa
+	out.Outbound, out.SPI, out.Key = true, 0x2000, strings.Repeat("0c", 32)
+	err := g.client.AddSession(t.Context(), control.NewSession{
+		Session: sessionID, Previous: netip.MustParseAddr("198.51.100.7"), Identity: "node.example",
+		Inner: []netip.Prefix{netip.MustParsePrefix("10.8.0.7/32")}, SAs: []control.NewSA{sa, out},
+		Tokens: []control.NewToken{{Number: 1, Key: strings.Repeat("0d", 20)}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func state(t testing.TB, g process) string {
+	t.Helper()
+	views, err := g.client.Sessions(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range views {
+		if v.Session == sessionID {
+			return v.State
+		}
+	}
+	return "unseen"
+}
+
+const trusting = "push = true\nwithout_token = true\npull = \"move\""
+
+func TestMoveThereAndBack(t *testing.T) {
+	sg := pair(t, true, trusting)
+	install(t, sg[0])
+	for i := range 4 {
+		from, to := sg[i%2], sg[(i+1)%2]
+		last, err := from.client.Handover(t.Context(), control.Handover{Session: sessionID, To: cxtp.RouterID(to.name)}, nil)
+		if err != nil || last.Event != cxtp.EventClosed {
+			t.Fatalf("move %d: %v, %+v", i, err, last)
+		}
+		if a, b := state(t, from), state(t, to); a != "gone" || b != "active" {
+			t.Fatalf("after move %d the session is %s at the source and %s at the target", i, a, b)
+		}
+	}
+}
+
+func TestPullByTheTarget(t *testing.T) {
+	sg := pair(t, true, trusting)
+	install(t, sg[0])
+	last, err := sg[1].client.Handover(t.Context(), control.Handover{Previous: netip.MustParseAddr("198.51.100.7"), From: "sg1"}, nil)
+	if err != nil || last.Event != cxtp.EventClosed {
+		t.Fatalf("%v, %+v", err, last)
+	}
+}
+
+// TestRefusalLeavesTheSession asks for moves that the target's or the source's
+// policy does not allow.
+func TestRefusalLeavesTheSession(t *testing.T) {
+	sg := pair(t, true, "")
+	install(t, sg[0])
+	for name, ask := range map[string]func() (control.Progress, error){
+		"push": func() (control.Progress, error) {
+			return sg[0].client.Handover(t.Context(), control.Handover{Session: sessionID, To: "sg2"}, nil)
+		},
+		"pull": func() (control.Progress, error) {
+			return sg[1].client.Handover(t.Context(), control.Handover{Previous: netip.MustParseAddr("198.51.100.7"), From: "sg1"}, nil)
+		},
+	} {
+		last, err := ask()
+		if err != nil || len(last.Statuses) != 1 || last.Statuses[0].Status != cxtp.StatusNotAuthorised {
+			t.Errorf("%s: %v, %+v", name, err, last)
+		}
+		if got := state(t, sg[0]); got != "active" {
+			t.Errorf("%s: the session is %s at the source", name, got)
+		}
+	}
+}
