@@ -1,5 +1,7 @@
 package cxtp
 
+import "errors"
+
 // incoming is a move to here: the target's half.
 type incoming struct {
 	epoch    Epoch
@@ -105,13 +107,16 @@ func (s *Session) examine(o *offer) ([]CDB, Status, string) {
 			continue
 		}
 		node, err := ParseNodeState(b)
+		if errors.Is(err, ErrUnknownCritical) {
+			return nil, StatusUnknownCritical, err.Error()
+		}
 		if err != nil {
 			return nil, StatusMalformed, err.Error()
 		}
 		s.node = cloneNode(node)
 		clear(b.Data) // the message is ours: its keys go as soon as they are read
 	}
-	if len(s.node.Tokens) == 0 && o.data.Predictive {
+	if len(s.node.Tokens) == 0 && o.data.Predictive && o.data.Algorithm == AlgorithmHMACSHA1 {
 		s.node = cloneNode(NodeState{Agent: s.node.Agent, UpdateKey: s.node.UpdateKey, Tokens: []NumberedKey{{Key: o.data.Key}}})
 	}
 	claims, err := s.cfg.Inspect(feature)

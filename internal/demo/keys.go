@@ -1,0 +1,124 @@
+package demo
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"net/netip"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/cxtp/secret"
+	"github.com/cxtp/cxtp/internal/control"
+	"github.com/cxtp/cxtp/ipsecctx"
+)
+
+const (
+	// firstSequence is the last sequence number "used" when the session begins:
+	// soon the high half of the 64 bits changes, which is not on the wire.
+	firstSequence = 1<<32 - 150
+
+	window   = 1024 // packets
+	nodeName = "mn.example.net"
+	keyBits  = 256
+	saltSize = 4
+	// tokenKeySize is that of HMAC-SHA-1's output, the token's algorithm.
+	tokenKeySize = 20
+)
+
+// association is the session before it begins: the keys that the demo made.
+type association struct {
+	id        cxtp.SessionID
+	up, down  saKeys // as the node sees it: to the gateway, from the gateway
+	updateKey secret.Key
+	tokens    []cxtp.NumberedKey
+}
+
+type saKeys struct {
+	spi       uint32
+	key, salt secret.Key
+}
+
+// newAssociation draws all keys, and as many token keys as there are moves that
+// may need one.
+func newAssociation(moves int) *association {
+	a := &association{up: newSAKeys(), down: newSAKeys(), updateKey: random(32)}
+	copy(a.id[:], random(len(a.id)).Bytes())
+	for i := range moves/2 + 4 {
+		a.tokens = append(a.tokens, cxtp.NumberedKey{Number: uint32(i + 1), Key: random(tokenKeySize)})
+	}
+	return a
+}
+
+func newSAKeys() saKeys {
+	spi := binary.BigEndian.Uint32(random(4).Bytes())
+	return saKeys{spi: spi | 1<<31, key: random(keyBits / 8), salt: random(saltSize)} // none of the reserved SPIs
+}
+
+func random(octets int) secret.Key {
+	b := make([]byte, octets)
+	rand.Read(b) // never fails
+	return secret.New(b)
+}
+
+// installation is the session as the first gateway gets it.
+func (a *association) installation(p *place, gateway, node, agent netip.AddrPort) control.NewSession {
+	n := control.NewSession{
+		Session: a.id, Previous: p.previous, Agent: agent, UpdateKey: text(a.updateKey),
+		Identity: nodeName, Inner: []netip.Prefix{p.innerPrefix()},
+	}
+	for _, t := range a.tokens {
+		n.Tokens = append(n.Tokens, control.NewToken{Number: t.Number, Key: text(t.Key)})
+	}
+	for _, sa := range []struct {
+		saKeys
+		outbound bool
+	}{{a.up, false}, {a.down, true}} {
+		n.SAs = append(n.SAs, control.NewSA{
+			Outbound: sa.outbound, SPI: sa.spi, Gateway: gateway, Node: node,
+			Encryption: ipsecctx.EncrAESGCM16, KeyBits: keyBits, Key: text(sa.key), Salt: text(sa.salt),
+			ESN: true, Window: window, Sequence: firstSequence, Local: []netip.Prefix{p.behind},
+		})
+	}
+	return n
+}
+
+func text(k secret.Key) string { return hex.EncodeToString(k.Bytes()) }
+
+// atNode is the session as the node has it, and where its SAs start. The node's
+// gateway is at remote.
+func (a *association) atNode(p *place, local, remote netip.AddrPort) (*ipsecctx.Session, []ipsecctx.Dynamic) {
+	s := &ipsecctx.Session{
+		Inner: []netip.Prefix{p.innerPrefix()},
+		SAs: []ipsecctx.SA{
+			a.up.sa(p, ipsecctx.Outbound, local, remote),
+			a.down.sa(p, ipsecctx.Inbound, local, remote),
+		},
+	}
+	return s, []ipsecctx.Dynamic{
+		{Direction: ipsecctx.Outbound, Protocol: ipsecctx.ESP, SPI: a.up.spi, Sequence: firstSequence},
+		{Direction: ipsecctx.Inbound, Protocol: ipsecctx.ESP, SPI: a.down.spi, Sequence: firstSequence, Window: make([]uint64, window/64)},
+	}
+}
+
+func (k saKeys) sa(p *place, d ipsecctx.Direction, local, remote netip.AddrPort) ipsecctx.SA {
+	last := p.innerPrefix().Addr()
+	return ipsecctx.SA{
+		Direction: d, Protocol: ipsecctx.ESP, SPI: k.spi, Mode: ipsecctx.Tunnel, Pair: 1,
+		Local: local.Addr(), Remote: remote.Addr(),
+		Encap: ipsecctx.Encap{LocalPort: local.Port(), RemotePort: remote.Port()},
+		Encryption: ipsecctx.Cipher{
+			ID: ipsecctx.EncrAESGCM16, Bits: keyBits,
+			Key: secret.Clone(k.key.Bytes()), Salt: secret.Clone(k.salt.Bytes()),
+		},
+		ESN: true, Window: window,
+		Selectors: []ipsecctx.Selector{{
+			Local:     []ipsecctx.Range{{From: last, To: last}},
+			LocalPort: ipsecctx.AnyPort, RemotePort: ipsecctx.AnyPort,
+		}},
+	}
+}
+
+// innerPrefix is the node's inner address.
+func (p *place) innerPrefix() netip.Prefix {
+	return netip.PrefixFrom(p.node.Addr(), p.node.Addr().BitLen())
+}
