@@ -110,6 +110,9 @@ func (c *Config) validate() error {
 	case c.Mode != ModeLossless && c.Mode != ModeStrict:
 		return fmt.Errorf("move mode %d is neither lossless nor strict", c.Mode)
 	}
+	if err := c.Timers.validate(); err != nil {
+		return err
+	}
 	seen := map[netip.Addr]RouterID{}
 	for _, p := range c.Peers {
 		if p.ID == c.Self {
@@ -120,6 +123,22 @@ func (c *Config) validate() error {
 				return fmt.Errorf("peers %q and %q share the address %s", other, p.ID, a)
 			}
 			seen[a] = p.ID
+		}
+	}
+	return nil
+}
+
+// validate insists on times without which a machine would wait for ever or
+// repeat without a pause. Grace may be 0.
+func (t *Timers) validate() error {
+	for name, d := range map[string]time.Duration{
+		"MaxTransfer": t.MaxTransfer, "RequestWait": t.RequestWait, "StageHold": t.StageHold,
+		"Repeat": t.Repeat, "RepeatMax": t.RepeatMax, "FreezeDeadline": t.FreezeDeadline,
+		"SteerDeadline": t.SteerDeadline, "UpdateRepeat": t.UpdateRepeat,
+		"UpdateGiveUp": t.UpdateGiveUp, "CloseGiveUp": t.CloseGiveUp,
+	} {
+		if d <= 0 {
+			return fmt.Errorf("timer %s is %s: it must be above 0", name, d)
 		}
 	}
 	return nil

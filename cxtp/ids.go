@@ -1,6 +1,7 @@
 package cxtp
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 )
@@ -27,6 +28,8 @@ func (id *SessionID) UnmarshalText(text []byte) error {
 
 // IsZero reports whether the id names no session.
 func (id SessionID) IsZero() bool { return id == SessionID{} }
+
+func (id SessionID) compare(other SessionID) int { return bytes.Compare(id[:], other[:]) }
 
 // ParseSessionID reads the 32 hexadecimal digits that String writes.
 func ParseSessionID(s string) (SessionID, error) {

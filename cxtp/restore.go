@@ -1,5 +1,10 @@
 package cxtp
 
+import (
+	"maps"
+	"slices"
+)
+
 // restore rebuilds what the journal lets this router answer for, and returns
 // the records that the loss of the data plane adds.
 func (r *Router) restore(journal []Record) []Record {
@@ -24,7 +29,8 @@ func (r *Router) restore(journal []Record) []Record {
 		last[rec.Session] = rec
 	}
 	var added []Record
-	for id, rec := range last {
+	for _, id := range slices.SortedFunc(maps.Keys(last), SessionID.compare) {
+		rec := last[id]
 		if after, changed := afterLoss(rec); changed {
 			added = append(added, after)
 			if after.Kind == RecordLost {

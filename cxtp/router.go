@@ -26,6 +26,7 @@ type Router struct {
 // request is a CT-Req of ours that has not been answered yet.
 type request struct {
 	to        RouterID
+	session   SessionID // zero = whichever is at the address
 	sequence  uint32
 	token     Token
 	stageOnly bool
@@ -33,6 +34,9 @@ type request struct {
 	asker     asker
 	deadline  time.Time
 }
+
+// means reports whether a stage of the session may be the answer.
+func (q *request) means(id SessionID) bool { return q.session.IsZero() || q.session == id }
 
 // maxRequests bounds the requests that may be unanswered at once: each can be
 // caused by an unauthenticated CTAR.
@@ -89,8 +93,8 @@ func (r *Router) Tick(now time.Time) []Action {
 			r.with(s, s.tick)
 		}
 	}
-	for addr, q := range r.requests {
-		if due(q.deadline, now) {
+	for _, addr := range slices.SortedFunc(maps.Keys(r.requests), netip.Addr.Compare) {
+		if q := r.requests[addr]; due(q.deadline, now) {
 			delete(r.requests, addr)
 			r.requestFailed(addr, q, StatusExpired, "no answer from "+string(q.to))
 		}
@@ -113,7 +117,7 @@ func (r *Router) Sessions() []View {
 	for _, s := range r.sessions {
 		views = append(views, s.View())
 	}
-	slices.SortFunc(views, func(a, b View) int { return slices.Compare(a.Session[:], b.Session[:]) })
+	slices.SortFunc(views, func(a, b View) int { return a.Session.compare(b.Session) })
 	return views
 }
 
@@ -214,7 +218,7 @@ func (r *Router) pull(p Pull) {
 	if !p.Session.IsZero() {
 		requests = []CDB{SessionNameBlock(p.Session)}
 	}
-	r.ask(p.Previous, requests, &request{to: p.From, sequence: p.Sequence, stageOnly: p.StageOnly, ticket: p.Ticket})
+	r.ask(p.Previous, requests, &request{to: p.From, session: p.Session, sequence: p.Sequence, stageOnly: p.StageOnly, ticket: p.Ticket})
 }
 
 // ask sends a CT-Req and remembers it.

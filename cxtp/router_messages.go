@@ -67,12 +67,12 @@ func (r *Router) data(peer *Peer, m *CTD) {
 // stage gives a stage to its session, with the request of ours that it answers.
 func (r *Router) stage(peer *Peer, m *CTD, c Control) {
 	o := &offer{peer: peer, data: m, control: c}
-	if q := r.requests[m.Previous]; q != nil && q.to == peer.ID {
+	o.clash = func(id SessionID, claims Claims) bool { return r.clashes(id, claims) || r.full(peer) }
+	s := r.session(c.Session, m.Previous)
+	if q := r.requests[m.Previous]; q != nil && q.to == peer.ID && q.means(c.Session) && s.welcomes(c.Epoch) {
 		o.request = q
 		delete(r.requests, m.Previous)
 	}
-	o.clash = func(id SessionID, claims Claims) bool { return r.clashes(id, claims) || r.full(peer) }
-	s := r.session(c.Session, m.Previous)
 	r.with(s, func() { s.offered(o) })
 }
 
@@ -166,7 +166,7 @@ func (r *Router) activateRequest(at asker, m *CTAR) {
 	case st == StatusAmbiguous:
 		r.refuseNode(at, m, st)
 	default:
-		r.ask(m.Previous, m.Requests, &request{to: peer.ID, sequence: m.Sequence, token: m.Token, asker: at})
+		r.ask(m.Previous, m.Requests, &request{to: peer.ID, session: namedSession(m.Requests), sequence: m.Sequence, token: m.Token, asker: at})
 	}
 }
 

@@ -203,11 +203,13 @@ func (s *Session) supersede(ticket *Ticket, by Ticket, epoch Epoch, peer RouterI
 
 // done takes the result of an operation.
 func (s *Session) done(d Done) {
-	if s.steer != nil && d.Op == s.steer.op {
+	switch {
+	case d.Op == 0:
+		return // nobody's
+	case s.steer != nil && d.Op == s.steer.op:
 		s.steered(d)
 		return
-	}
-	if d.Op != s.waitOp || d.Op == 0 {
+	case d.Op != s.waitOp:
 		return // of a note, or of a state that has ended since
 	}
 	s.waitOp = 0
@@ -264,6 +266,8 @@ func (s *Session) expired() {
 	case stateDraining:
 		s.close()
 	case stateMoved:
+		s.report(Report{Epoch: s.src.epoch, Ticket: s.src.ticket, Event: EventClosed, Peer: s.src.to, Final: true,
+			Detail: "closed here; the target has not confirmed that it heard"})
 		s.forget()
 	case stateHeld:
 		s.refuse(StatusExpired, "staged for too long without being activated")
@@ -279,6 +283,8 @@ func (s *Session) again() {
 		s.ask()
 	case stateMoved:
 		s.sendClosed()
+	case stateUnclosed:
+		s.tell(s.tgt.from, s.tgt.epoch, nil)
 	}
 }
 

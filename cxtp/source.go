@@ -205,8 +205,15 @@ func (s *Session) sendPhase(phase Phase, blocks []CDB, expires time.Time) {
 // epoch of the move.
 func (s *Session) hear(from RouterID, o *Outcome) {
 	m := s.src
+	if s.state == stateNone && o.State == OutcomeActive && o.Epoch <= s.epoch {
+		s.closedLongAgo(from, o.Epoch)
+		return
+	}
 	if m == nil || from != m.to || o.Epoch != m.epoch {
 		return
+	}
+	if s.state >= stateGranting && o.Incarnation != m.incarnation {
+		return // it lost the journal that it promised in, and cannot know
 	}
 	switch s.state {
 	case stateStaging, stateStaged:
@@ -283,15 +290,24 @@ func (s *Session) sendFinal() { s.sendPhase(PhaseFinal, s.src.dynamic, time.Time
 
 func (s *Session) sendClosed() { s.sendPhase(PhaseClosed, s.src.dynamic, time.Time{}) }
 
+// closedLongAgo answers a target that never heard "closed" while we repeated it.
+// Whatever ended our part since, a thaw did not; our last windows are gone.
+func (s *Session) closedLongAgo(to RouterID, e Epoch) {
+	s.src = &outgoing{epoch: e, to: to, started: s.now}
+	s.sendClosed()
+	s.src = nil
+}
+
 // ask puts the question that an Outcome answers.
 func (s *Session) ask() {
 	s.act(Send{To: s.src.to, Message: &Outcome{Question: true, Previous: s.addr, Session: s.id, Epoch: s.src.epoch, Incarnation: s.src.incarnation}})
 }
 
 // activeThere drains: the queue of the freeze goes to the target, inbound stays
-// until traffic has moved.
+// until traffic has moved, and is no longer steered to here.
 func (s *Session) activeThere(o *Outcome) {
 	m := s.src
+	s.steer = nil
 	s.rest(stateDraining, s.cfg.Timers.SteerDeadline)
 	s.repeatEvery(s.cfg.Timers.Repeat)
 	s.act(Do{Op: s.op(), Verb: VerbRedirect, Session: s.id, Epoch: m.epoch, Mode: s.cfg.Mode, Peer: m.to})

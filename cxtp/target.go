@@ -1,5 +1,12 @@
 package cxtp
 
+import (
+	"cmp"
+	"slices"
+
+	"github.com/cxtp/cxtp/cxtp/secret"
+)
+
 import "errors"
 
 // incoming is a move to here: the target's half.
@@ -41,11 +48,11 @@ func (s *Session) offered(o *offer) {
 	switch s.state {
 	case stateNone, stateMoved:
 	case stateHeld:
-		s.later = o
+		s.postpone(o)
 		s.refuse(StatusCancelled, "the source started another attempt")
 		return
 	case stateRefusing, stateDiscarding:
-		s.later = o
+		s.postpone(o)
 		return
 	default:
 		// No promise was made for this epoch, so nothing has to be durable
@@ -56,6 +63,49 @@ func (s *Session) offered(o *offer) {
 	}
 	s.forget()
 	s.take(o)
+}
+
+// welcomes reports whether a stage will be examined, now or later.
+func (s *Session) welcomes(e Epoch) bool {
+	switch s.state {
+	case stateNone, stateMoved, stateHeld, stateRefusing, stateDiscarding:
+		return e > s.epoch
+	}
+	return false
+}
+
+// postpone keeps a stage until the older attempt is gone: the latest of several,
+// with the request that any of them answered. It outlives the receive buffer.
+func (s *Session) postpone(o *offer) {
+	older := s.later
+	if older == nil || o.control.Epoch > older.control.Epoch {
+		data := *o.data
+		data.Key = secret.Clone(data.Key.Bytes())
+		data.Blocks = cloned(data.Blocks)
+		s.later = o
+		s.later.data = &data
+	}
+	if older != nil {
+		s.later.request = cmp.Or(s.later.request, older.request, o.request)
+	}
+	if older != nil && older != s.later {
+		older.wipe()
+	}
+}
+
+// wipe clears a postponed stage that is done with.
+func (o *offer) wipe() {
+	o.data.Key.Wipe()
+	wipe(o.data.Blocks)
+}
+
+// cloned copies blocks that alias a received message.
+func cloned(blocks []CDB) []CDB {
+	out := slices.Clone(blocks)
+	for i := range out {
+		out[i].Data = slices.Clone(out[i].Data)
+	}
+	return out
 }
 
 // take examines a stage and hands it to the features.
@@ -181,7 +231,7 @@ func (s *Session) held() {
 // goOn is the target's own operator asking for what is staged already.
 func (s *Session) goOn(p Pull, peer *Peer) {
 	t := s.tgt
-	if s.state != stateHeld || p.StageOnly {
+	if s.state != stateHeld || p.StageOnly || p.From != t.from {
 		s.report(Report{Ticket: p.Ticket, Event: EventFailed, Peer: p.From, Final: true,
 			Statuses: []ContextStatus{{FPTControl, StatusBusy}}, Detail: "the session is " + s.state.String() + " here"})
 		return
@@ -219,6 +269,7 @@ func (s *Session) final(from RouterID, data *CTD, c Control) {
 func (s *Session) activated() {
 	t := s.tgt
 	s.rest(stateUnclosed, 0)
+	s.repeatEvery(s.cfg.Timers.RepeatMax) // the source's own repetitions may have ended
 	s.steer = &steering{epoch: t.epoch, from: t.from}
 	s.steer.uplink = !s.node.Agent.IsValid()
 	s.tell(t.from, t.epoch, nil)

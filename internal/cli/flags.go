@@ -32,9 +32,15 @@ func flagsAnywhere(app *urfave.App, line []string) []string {
 		words := line[i : i+1]
 		name, _, hasValue := strings.Cut(strings.TrimLeft(word, "-"), "=")
 		flag, isGlobal := lookUp(app, command, name)
-		if flag != nil && flag.TakesValue() && !hasValue && i+1 < len(line) {
+		switch wantsValue := flag != nil && flag.TakesValue() && !hasValue; {
+		case wantsValue && i+1 < len(line):
 			i++
 			words = line[i-1 : i+1]
+		case wantsValue: // what is moved behind it must not become its value
+			arguments = nil
+			if isGlobal {
+				command, local = nil, nil
+			}
 		}
 		if isGlobal {
 			global = append(global, words...)

@@ -83,7 +83,7 @@ func moveOf(c *urfave.Context) (move control.Handover, err error) {
 	}
 	if c.IsSet("node") {
 		if move.Previous, err = netip.ParseAddr(c.String("node")); err != nil {
-			return move, usagef("--node %s is no IP address", c.String("node"))
+			return move, usagef("--node %q is no IP address", c.String("node"))
 		}
 	}
 	named := c.Args().Present()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -71,21 +72,9 @@ func runNode(c *urfave.Context) error {
 	if c.String("config") == "" {
 		return usagef("mn needs --config FILE; cxtp mn --help shows what is in it")
 	}
-	if (c.String("at") == "") != (c.String("naming") == "") {
-		return usagef("--at and --naming belong together: the router to ask, and the other router")
-	}
-	var at, naming netip.Addr
-	if c.String("at") == "" && c.Bool("once") {
-		return usagef("--once needs --at ADDR: it ends the agent after a router's answer")
-	}
-	if c.String("at") != "" {
-		var err error
-		if at, err = netip.ParseAddr(c.String("at")); err != nil {
-			return usagef("--at %s is no IP address", c.String("at"))
-		}
-		if naming, err = netip.ParseAddr(c.String("naming")); err != nil {
-			return usagef("--naming %s is no IP address", c.String("naming"))
-		}
+	at, naming, err := routersOf(c)
+	if err != nil {
+		return err
 	}
 	if err := forbidCoreDumps(); err != nil {
 		return err
@@ -97,12 +86,32 @@ func runNode(c *urfave.Context) error {
 	return n.run(c.Context, at, naming, c.Bool("once"))
 }
 
+// routersOf reads whom to ask for a move, and whom to name; neither is valid
+// when there is nothing to ask.
+func routersOf(c *urfave.Context) (at, naming netip.Addr, err error) {
+	switch {
+	case c.IsSet("at") != c.IsSet("naming"):
+		return at, naming, usagef("--at and --naming belong together: the router to ask, and the other router")
+	case c.Bool("once") && !c.IsSet("at"):
+		return at, naming, usagef("--once needs --at ADDR: it ends the agent after a router's answer")
+	case !c.IsSet("at"):
+		return at, naming, nil
+	}
+	if at, err = netip.ParseAddr(c.String("at")); err != nil {
+		return at, naming, usagef("--at %q is no IP address", c.String("at"))
+	}
+	if naming, err = netip.ParseAddr(c.String("naming")); err != nil {
+		return at, naming, usagef("--naming %q is no IP address", c.String("naming"))
+	}
+	return at, naming, nil
+}
+
 func newNode(c *urfave.Context) (*node, error) {
 	file, err := loadNode(c.String("config"))
 	if err != nil {
 		return nil, err
 	}
-	kept, err := loadState(file.State, file.Session)
+	kept, err := loadState(file.state, file.Session)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +125,7 @@ func newNode(c *urfave.Context) (*node, error) {
 		},
 		Follow: func(gateway netip.AddrPort, number uint64) error { return n.follow(c.Context, file, gateway, number) },
 		Save: func(next uint32, number uint64) error {
-			return saveState(file.State, nodeState{Session: file.Session, NextToken: next, Number: number})
+			return saveState(file.state, nodeState{Session: file.Session, NextToken: next, Number: number})
 		},
 	}
 	if c.Bool("trace") {
@@ -176,8 +185,8 @@ func (n *node) follow(ctx context.Context, file *nodeFile, gateway netip.AddrPor
 	})
 	e := event{Event: "following", Address: gateway, Number: number}
 	if err != nil {
-		e.Event, e.What = "not following", hookError(err).Error()
 		err = hookError(err)
+		e.Event, e.What = "not following", err.Error()
 	}
 	n.events.write(e)
 	return err
@@ -254,5 +263,5 @@ func (s *events) write(e event) {
 	default:
 		text = fmt.Sprintf("%s %s %s", text, e.Address, e.What)
 	}
-	fmt.Fprintln(s.out, text)
+	fmt.Fprintln(s.out, strings.TrimSpace(text))
 }

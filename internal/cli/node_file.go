@@ -30,9 +30,9 @@ type nodeFile struct {
 	TokenFile string                        `toml:"token_file"`
 	OnUpdate  []string                      `toml:"on_update"`
 	Routers   map[netip.Addr]netip.AddrPort `toml:"routers"`
-	State     string                        `toml:"state_file"`
 
-	node cxtp.NodeState // the keys
+	node  cxtp.NodeState // the keys
+	state string         // where the state is kept
 }
 
 type fileToken struct {
@@ -64,10 +64,7 @@ func loadNode(path string) (*nodeFile, error) {
 	if err := decoder.Decode(&f); err != nil {
 		return nil, fmt.Errorf("failed to read %s: %w", path, where(err))
 	}
-	if f.State == "" {
-		f.State = filepath.Base(path) + ".state"
-	}
-	f.State = beside(path, f.State)
+	f.state = path + ".state"
 	if f.TokenFile != "" {
 		if err := f.loadTokens(beside(path, f.TokenFile)); err != nil {
 			return nil, err
