@@ -266,9 +266,7 @@ func (s *Session) expired() {
 	case stateDraining:
 		s.close()
 	case stateMoved:
-		s.report(Report{Epoch: s.src.epoch, Ticket: s.src.ticket, Event: EventClosed, Peer: s.src.to, Final: true,
-			Detail: "closed here; the target has not confirmed that it heard"})
-		s.forget()
+		s.complete("closed here; the target has not confirmed that it heard")
 	case stateHeld:
 		s.refuse(StatusExpired, "staged for too long without being activated")
 	}

@@ -237,8 +237,7 @@ func (s *Session) hear(from RouterID, o *Outcome) {
 		}
 	case stateMoved:
 		if o.State == OutcomeClosed || o.State == OutcomeMovedOn {
-			s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventClosed, Peer: m.to, Final: true})
-			s.forget()
+			s.complete("")
 		}
 	}
 }
@@ -385,6 +384,13 @@ func (s *Session) finish(why string) {
 	s.act(Do{Op: s.op(), Verb: VerbRelease, Session: s.id, Epoch: m.epoch, Mode: s.cfg.Mode})
 	s.remove()
 	s.persist(stateEnding, Record{Kind: RecordEnded, Epoch: m.epoch, Peer: m.to, Why: why})
+}
+
+// complete ends a move that reached its end.
+func (s *Session) complete(detail string) {
+	m := s.src
+	s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventClosed, Peer: m.to, Detail: detail, Final: true})
+	s.forget()
 }
 
 // forget leaves nothing of the move but the record.

@@ -46,7 +46,9 @@ func (s *Session) offered(o *offer) {
 		return
 	}
 	switch s.state {
-	case stateNone, stateMoved:
+	case stateNone:
+	case stateMoved:
+		s.complete("the session is on its way back")
 	case stateHeld:
 		s.postpone(o)
 		s.refuse(StatusCancelled, "the source started another attempt")
@@ -61,7 +63,6 @@ func (s *Session) offered(o *offer) {
 			Incarnation: s.cfg.Incarnation, State: OutcomeRefused, Statuses: []ContextStatus{{FPTControl, StatusBusy}}}})
 		return
 	}
-	s.forget()
 	s.take(o)
 }
 
@@ -282,6 +283,9 @@ func (s *Session) activated() {
 // closed merges the windows that the source last had.
 func (s *Session) closed(from RouterID, data *CTD, c Control) {
 	t := s.tgt
+	if t == nil && s.outcome(c.Epoch) == OutcomeActive {
+		s.remember(c.Epoch, OutcomeClosed) // it ended here in a restart, before this came
+	}
 	if t == nil || t.from != from || t.epoch != c.Epoch || s.state != stateUnclosed {
 		s.tell(from, c.Epoch, nil)
 		return

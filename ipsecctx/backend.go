@@ -25,8 +25,10 @@ type Backend interface {
 	Export(ctx context.Context, id cxtp.SessionID) (*Session, []Dynamic, error)
 
 	// Stage reserves the SPIs and puts a policy that blocks in place; nothing is
-	// sent and nothing accepted until Activate. The session is lent until the
-	// call returns: the backend clones what it keeps.
+	// sent and nothing accepted until Activate. A session that is staged already
+	// is replaced, with no moment in which its traffic would pass unprotected;
+	// one that is active is refused. The session is lent until the call returns:
+	// the backend clones what it keeps.
 	Stage(ctx context.Context, id cxtp.SessionID, s *Session) error
 
 	// Freeze stops the outbound SAs, queues what arrives for them, and returns

@@ -69,7 +69,7 @@ func describeSA(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 		saDF:        sa.DF,
 		saDSCP:      hex.EncodeToString(sa.DSCP),
 		saMapDSCP:   sa.MapDSCP,
-		saSelectors: sa.Selectors,
+		saSelectors: alternatives(sa.Selectors),
 	}), err
 }
 

@@ -19,11 +19,11 @@ type Options struct {
 	LocalEndpoint func(remote netip.Addr) (netip.Addr, uint16)
 
 	// Remember is the number of sessions whose epochs are remembered; 0 means
-	// DefaultRemember. Sessions that are staged, active or frozen do not count.
+	// DefaultRemember. More are kept only while they are staged or frozen.
 	Remember int
 }
 
-// DefaultRemember is about 10 MB of memory.
+// DefaultRemember is the number of sessions of a large gateway.
 const DefaultRemember = 65536
 
 // Feature is the IPsec feature context on top of a gateway: it encodes and
@@ -119,29 +119,46 @@ func (f *Feature) Export(ctx context.Context, ref features.Ref) (features.Snapsh
 // session that has none, stages nothing.
 func (f *Feature) Stage(ctx context.Context, ref features.Ref, st features.Staging) error {
 	return f.do(ctx, ref, opStage, func(r *record) error {
-		if r.holds == holdsActive || r.holds == holdsFrozen {
-			return refusal(cxtp.FPTIPsecSession, cxtp.StatusBusy, "the session is active here")
+		if r.holds == holdsFrozen {
+			return refusal(cxtp.FPTIPsecSession, cxtp.StatusBusy, "the session is frozen here, on its way to another gateway")
 		}
-		s := new(Session)
-		if len(st.Blocks) > 0 || len(st.Manifest) > 0 {
-			var err error
-			if s, err = f.check(st); err != nil {
-				return err
-			}
+		s, err := f.stage(ctx, ref.Session, st)
+		if err != nil || len(s.SAs) == 0 {
+			err = errors.Join(err, f.dropStaged(ctx, r))
 		}
-		if r.holds == holdsStaged {
-			if err := f.discard(ctx, r); err != nil {
-				return err
-			}
-		}
-		if len(s.SAs) > 0 {
-			if err := f.backend.Stage(ctx, ref.Session, s); err != nil {
-				return fmt.Errorf("failed to stage: %w", err)
-			}
+		if err != nil {
+			return err
 		}
 		r.stage(ref.Epoch, s, st.Manifest)
 		return nil
 	})
+}
+
+func (f *Feature) stage(ctx context.Context, id cxtp.SessionID, st features.Staging) (*Session, error) {
+	if len(st.Blocks) == 0 && len(st.Manifest) == 0 {
+		return new(Session), nil
+	}
+	s, err := f.check(st)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.backend.Stage(ctx, id, s); err != nil {
+		return nil, fmt.Errorf("failed to stage: %w", err)
+	}
+	return s, nil
+}
+
+// dropStaged discards what an earlier epoch staged and a later one has not
+// replaced: it can no longer be activated.
+func (f *Feature) dropStaged(ctx context.Context, r *record) error {
+	if r.holds != holdsStaged {
+		return nil
+	}
+	if err := f.discard(ctx, r); err != nil {
+		return err
+	}
+	r.holds, r.base = holdsUnknown, nil
+	return nil
 }
 
 // check decodes what is to be staged and looks for a reason to refuse it.
@@ -175,6 +192,9 @@ func (f *Feature) localise(sa *SA) error {
 	local, port := f.options.LocalEndpoint(sa.Remote)
 	if reason := unicast(local); reason != "" || local.Is4() != sa.Remote.Is4() {
 		return refusal(cxtp.FPTIPsecSA, cxtp.StatusUnsupported, "%s: this gateway has no outer address towards %s", sa.ID(), sa.Remote)
+	}
+	if sa.Mode == Transport && sa.Local != local {
+		return refusal(cxtp.FPTIPsecSA, cxtp.StatusUnsupported, "%s: in transport mode it is bound to %s, and this gateway has %s", sa.ID(), sa.Local, local)
 	}
 	sa.Local = local
 	if sa.Encap.Enabled() && port != 0 {
@@ -264,7 +284,7 @@ func (f *Feature) Thaw(ctx context.Context, ref features.Ref) error {
 		if err := f.backend.Thaw(ctx, ref.Session); err != nil {
 			return fmt.Errorf("failed to thaw: %w", err)
 		}
-		r.holds = holdsUnknown
+		r.holds = holdsActive
 		r.forgetOne(opExport)
 		return nil
 	})
@@ -344,7 +364,11 @@ func (f *Feature) Discard(ctx context.Context, ref features.Ref) error {
 			}
 			return nil
 		}
-		return f.discard(ctx, r)
+		if err := f.discard(ctx, r); err != nil {
+			return err
+		}
+		r.end()
+		return nil
 	})
 }
 
@@ -352,7 +376,6 @@ func (f *Feature) discard(ctx context.Context, r *record) error {
 	if err := f.backend.Discard(ctx, r.id); err != nil {
 		return fmt.Errorf("failed to discard: %w", err)
 	}
-	r.end()
 	return nil
 }
 

@@ -35,7 +35,7 @@ const (
 	holdsStaged
 	holdsActive
 	holdsFrozen
-	holdsNothing // released or discarded
+	holdsNothing // released or discarded in the present epoch
 )
 
 // answer is the first result of an operation, for those who ask again.
@@ -105,6 +105,9 @@ func (r *record) admit(op operation, epoch cxtp.Epoch) error {
 	case epoch > r.epoch:
 		r.forget()
 		r.epoch = epoch
+		if r.holds == holdsNothing {
+			r.holds = holdsUnknown
+		}
 	case r.holds == holdsNothing:
 		if _, answered := r.answers[op]; !answered {
 			return refusal(cxtp.FPTIPsecSession, cxtp.StatusStale, "epoch %d has ended", epoch)
@@ -127,7 +130,8 @@ func (r *record) forgetOne(op operation) {
 	delete(r.answers, op)
 }
 
-// end is forget, for good: the session is no longer here.
+// end forgets the session, which is no longer here: nothing else may happen in
+// this epoch.
 func (r *record) end() {
 	r.forget()
 	r.holds, r.base = holdsNothing, nil
@@ -135,7 +139,8 @@ func (r *record) end() {
 
 // records are the sessions that the feature has seen, those that have ended
 // among them for the sake of their epochs. Beyond the limit the oldest go that
-// have nothing staged, active or frozen.
+// have nothing staged or frozen. (An active one may have ended since without a
+// move, and nobody says so.)
 type records struct {
 	mu    sync.Mutex
 	byID  map[cxtp.SessionID]*record
@@ -199,7 +204,7 @@ func (rs *records) drop(r *record) {
 }
 
 func (r *record) evictable() bool {
-	return r.refs == 0 && (r.holds == holdsUnknown || r.holds == holdsNothing)
+	return r.refs == 0 && r.holds != holdsStaged && r.holds != holdsFrozen
 }
 
 // settled reports whether a result is the answer for good: a success or a

@@ -65,6 +65,17 @@ func (d DFBit) String() string {
 	return fmt.Sprintf("DF treatment %d", uint8(d))
 }
 
+// alternatives are the selectors of an SA.
+type alternatives []Selector
+
+func (list alternatives) String() string {
+	var texts []string
+	for _, s := range list {
+		texts = append(texts, s.String())
+	}
+	return strings.Join(texts, "; ")
+}
+
 // String writes a selector on one line, without what is ANY.
 func (s Selector) String() string {
 	var parts []string

@@ -4,7 +4,8 @@
 //	cxtp sessions
 //	cxtp handover SESSION --to sg2
 //	cxtp mn --config node.toml
-//	cxtp decode 2080000c c000020a c0000201
+//	cxtp demo
+//	cxtp decode 22800008 c000020a
 package main
 
 import (
@@ -15,11 +16,13 @@ import (
 
 	"github.com/cxtp/cxtp/internal/cli"
 	"github.com/cxtp/cxtp/internal/daemon"
+	"github.com/cxtp/cxtp/internal/demo"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := cli.Run(ctx, os.Args, daemon.Version, cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+	streams := cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+	code := cli.Run(ctx, os.Args, daemon.Version, streams, append(demo.HiddenCommands(), demo.Command())...)
 	stop()
 	os.Exit(code)
 }

@@ -62,6 +62,7 @@ type Agent struct {
 	saved   state
 	waiting *request // asked and not answered; another one waits for its turn
 	recent  map[uint32]time.Time
+	random  func() uint32
 }
 
 // state is what Save keeps.
@@ -107,6 +108,7 @@ func New(cfg Config) (*Agent, error) {
 		machine:  cxtp.NewAgent(cfg.Agent),
 		saved:    state{cfg.Agent.NextToken, cfg.Agent.Number},
 		recent:   map[uint32]time.Time{},
+		random:   random,
 	}
 	conn, err := transport.ListenNode(cfg.Listen, func(from netip.AddrPort, text []byte) {
 		select {

@@ -120,6 +120,11 @@ func start(t *testing.T, change func(*Config), routers ...*router) *Agent {
 	if err != nil {
 		t.Fatal(err)
 	}
+	runAgent(t, a)
+	return a
+}
+
+func runAgent(t *testing.T, a *Agent) {
 	done := make(chan error)
 	go func() { done <- a.Run(t.Context()) }()
 	t.Cleanup(func() {
@@ -128,7 +133,6 @@ func start(t *testing.T, change func(*Config), routers ...*router) *Agent {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	return a
 }
 
 type outcome struct {
@@ -186,6 +190,41 @@ func TestRequestIsRepeatedUnchanged(t *testing.T) {
 	p.send(second.from, &cxtp.CTAA{Previous: node})
 	if answered := <-out; answered.err != nil || answered.TimedOut {
 		t.Fatalf("got %+v", answered)
+	}
+}
+
+// RFC 4067 section 3.2: a sequence number is not used again for 7 s; 0 stands
+// for none here.
+func TestDrawnSequence(t *testing.T) {
+	p := newRouter(t)
+	cfg := Config{
+		Listen: "127.0.0.1:0", Follow: func(netip.AddrPort, uint64) error { return nil },
+		Agent: cxtp.AgentConfig{Previous: node, Session: session, Retry: time.Minute, RetryMax: time.Hour, Node: cxtp.NodeState{
+			Tokens: []cxtp.NumberedKey{{Number: 1, Key: tokenKey(1)}, {Number: 2, Key: tokenKey(2)}}}},
+		Routers: map[netip.Addr]netip.AddrPort{pAR: p.LocalAddr()},
+	}
+	a, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	drawn := []uint32{0, 7, 8}
+	a.random = func() (s uint32) {
+		s, drawn = drawn[0], drawn[1:]
+		return s
+	}
+	runAgent(t, a)
+	for i, want := range []uint32{7, 8} {
+		given := want
+		if i == 1 {
+			given = 0
+		}
+		out := ask(t.Context(), a, pAR, nAR, given)
+		got, m := p.ctar(uint32(i + 1))
+		if m.Sequence != want {
+			t.Errorf("request %d has sequence number %d, want %d", i, m.Sequence, want)
+		}
+		p.send(got.from, &cxtp.CTAA{Previous: node})
+		<-out
 	}
 }
 

@@ -74,11 +74,15 @@ func (a *Agent) begin(q *request) {
 // draw gives a sequence number that is random, not null and not recent.
 func (a *Agent) draw() uint32 {
 	for {
-		var octets [4]byte
-		rand.Read(octets[:]) // never fails
-		s := binary.BigEndian.Uint32(octets[:])
+		s := a.random()
 		if _, used := a.recent[s]; s != 0 && !used {
 			return s
 		}
 	}
+}
+
+func random() uint32 {
+	var octets [4]byte
+	rand.Read(octets[:]) // never fails
+	return binary.BigEndian.Uint32(octets[:])
 }

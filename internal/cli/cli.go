@@ -80,7 +80,9 @@ func newApp(version string, streams Streams, more []*urfave.Command) *urfave.App
 	for _, c := range app.Commands {
 		c.HideHelpCommand = true
 		c.OnUsageError = misused
-		names = append(names, c.Name)
+		if !c.Hidden {
+			names = append(names, c.Name)
+		}
 	}
 	app.OnUsageError = misused
 	app.Action = func(c *urfave.Context) error {

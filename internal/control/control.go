@@ -13,7 +13,7 @@ import (
 // Paths of the daemon's control interface.
 const (
 	PathStatus   = "/v1/status"   // GET: Status
-	PathSessions = "/v1/sessions" // GET: []Session; POST: NewSession, answered by Result
+	PathSessions = "/v1/sessions" // GET: []cxtp.View; POST: NewSession, answered by Result
 	PathHandover = "/v1/handover" // POST: Handover, answered by a stream of Progress, one JSON document a line
 	PathCancel   = "/v1/cancel"   // POST: Cancel, answered by Result
 	PathTrace    = "/v1/trace"    // GET ?after=N: []TraceEvent with a number above N

@@ -22,7 +22,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
@@ -285,18 +284,8 @@ func (d *daemon) peerEvent(e transport.Event) {
 
 // steer runs the operator's hook.
 func (d *daemon) steer(ctx context.Context, s cxtp.Steer) error {
-	if len(d.cfg.Steering.Hook) == 0 {
-		return nil
-	}
-	inner := make([]string, len(s.Inner))
-	for i, p := range s.Inner {
-		inner[i] = p.String()
-	}
-	return hook.Run(ctx, d.cfg.Steering.Hook, time.Duration(d.cfg.Steering.Timeout), map[string]string{
-		"CXTP_ACTION": "steer", "CXTP_SESSION": s.Session.String(), "CXTP_EPOCH": fmt.Sprint(s.Epoch),
-		"CXTP_NODE": s.Previous.String(), "CXTP_INNER": strings.Join(inner, " "),
-		"CXTP_GATEWAY": d.cfg.Name, "CXTP_FROM": string(s.From), "CXTP_INSIDE": d.cfg.Gateway.Inside.String(),
-	})
+	return hook.Run(ctx, d.cfg.Steering.Hook, time.Duration(d.cfg.Steering.Timeout),
+		hook.Environment(s, cxtp.RouterID(d.cfg.Name), d.cfg.Gateway.Inside))
 }
 
 // status collects what an operator asks for first.

@@ -88,9 +88,11 @@ func (f *flow) missing(after, upTo uint64) (n uint64) {
 	return n
 }
 
-// cut ends a stretch of the account, begun at an earlier cut.
-func (f *flow) cut(before flowCut) (flowCut, FlowFigures) {
+// cut ends a stretch of the account, begun at an earlier cut, with the last
+// packet sent. It waits until that has arrived, with all before it.
+func (f *flow) cut(ctx context.Context, before flowCut) (flowCut, FlowFigures) {
 	now := flowCut{number: f.sent()}
+	f.drained(ctx, before.number, now.number)
 	lost := f.missing(before.number, now.number)
 	f.mu.Lock()
 	defer f.mu.Unlock()

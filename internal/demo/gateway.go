@@ -18,10 +18,11 @@ import (
 // gateway is one of the two, as this process sees it: the files that configure
 // it, its process, and its control socket.
 type gateway struct {
-	name    string
-	router  netip.Addr // what CXTP messages call it
+	Name   string
+	Router netip.Addr // what CXTP messages call it
+	Links  links
+
 	folder  string
-	links   links
 	control *control.Client
 	process *process
 
@@ -32,50 +33,45 @@ type gateway struct {
 // links are a gateway's UDP endpoints.
 type links struct{ Transport, Node, Outside, Inside netip.AddrPort }
 
-func (g *gateway) identity() string { return g.name + ".example.net" }
+// Identity is the name in the gateway's certificate.
+func (g *gateway) Identity() string { return g.Name + ".example.net" }
 
-func (g *gateway) socket() string { return filepath.Join(g.folder, g.name+".sock") }
+func (g *gateway) socket() string { return filepath.Join(g.folder, g.Name+".sock") }
 
-func (g *gateway) file() string { return filepath.Join(g.folder, g.name+".toml") }
+func (g *gateway) file() string { return filepath.Join(g.folder, g.Name+".toml") }
 
 // settings is what a gateway's configuration is made from.
 type settings struct {
-	Name     string
-	Router   netip.Addr
-	Links    links
-	NextHop  netip.AddrPort
-	Hook     []string
-	Peer     *gateway
-	Endpoint netip.AddrPort // of the peer's transport
-	Inside   netip.AddrPort // of the peer
-	Identity string         // of the peer
-	Node     string         // its identity
-	Inner    netip.Prefix
+	Self, Peer *gateway
+	NextHop    netip.AddrPort
+	Hook       []string
+	Node       string // its identity
+	Inner      netip.Prefix
 }
 
 // configuration lets each gateway take the one node's session from the other,
 // with a token and without, and give it away when asked: the operator of both
 // is the same.
 var configuration = template.Must(template.New("configuration").Parse(`# A gateway of the demo.
-name      = "{{.Name}}"
-address   = ["{{.Router}}"]
-state_dir = "{{.Name}}.state"
-control   = "{{.Name}}.sock"
+name      = "{{.Self.Name}}"
+address   = ["{{.Self.Router}}"]
+state_dir = "{{.Self.Name}}.state"
+control   = "{{.Self.Name}}.sock"
 mode      = "lossless"
 
 [transport]
-listen      = "{{.Links.Transport}}"
-certificate = "{{.Name}}.pem"
-key         = "{{.Name}}.key"
-ca          = "{{.Name}}.ca.pem"
+listen      = "{{.Self.Links.Transport}}"
+certificate = "{{.Self.Name}}.pem"
+key         = "{{.Self.Name}}.key"
+ca          = "{{.Self.Name}}.ca.pem"
 
 [node]
-listen = "{{.Links.Node}}"
+listen = "{{.Self.Links.Node}}"
 
 [gateway]
-outside  = "{{.Links.Outside}}"
-announce = ["{{.Links.Outside}}"]
-inside   = "{{.Links.Inside}}"
+outside  = "{{.Self.Links.Outside}}"
+announce = ["{{.Self.Links.Outside}}"]
+inside   = "{{.Self.Links.Inside}}"
 next_hop = "{{.NextHop}}"
 queue    = 16384
 
@@ -84,13 +80,14 @@ hook = [{{range $i, $word := .Hook}}{{if $i}}, {{end}}{{printf "%q" $word}}{{end
 
 [timers]
 max_transfer = "1s" # a demo machine may have a slow disk under the journal
+request_wait = "1s"
 
 [[peer]]
 name          = "{{.Peer.Name}}"
 address       = ["{{.Peer.Router}}"]
-endpoint      = "{{.Endpoint}}"
-identity      = "{{.Identity}}"
-inside        = "{{.Inside}}"
+endpoint      = "{{.Peer.Links.Transport}}"
+identity      = "{{.Peer.Identity}}"
+inside        = "{{.Peer.Links.Inside}}"
 push          = true
 without_token = true
 pull          = "move"
@@ -98,19 +95,12 @@ identities    = ["fqdn:{{.Node}}"]
 inner         = ["{{.Inner}}"]
 `))
 
-// Name and Router are for the template.
-func (g *gateway) Name() string { return g.name }
-
-// Router is the gateway's address in CXTP messages.
-func (g *gateway) Router() netip.Addr { return g.router }
-
 // configure writes the gateway's files.
 func (g *gateway) configure(s settings, cert tls.Certificate, roots []byte) error {
-	s.Name, s.Router, s.Links = g.name, g.router, g.links
-	s.Endpoint, s.Inside, s.Identity = s.Peer.links.Transport, s.Peer.links.Inside, s.Peer.identity()
+	s.Self = g
 	var text bytes.Buffer
 	if err := configuration.Execute(&text, s); err != nil {
-		return fmt.Errorf("failed to write the configuration of %s: %w", g.name, err)
+		return fmt.Errorf("failed to write the configuration of %s: %w", g.Name, err)
 	}
 	key, err := testcert.KeyPEM(cert)
 	if err != nil {
@@ -119,12 +109,12 @@ func (g *gateway) configure(s settings, cert tls.Certificate, roots []byte) erro
 	for name, content := range map[string][]byte{
 		".toml": text.Bytes(), ".pem": testcert.ChainPEM(cert), ".key": key, ".ca.pem": roots,
 	} {
-		if err := os.WriteFile(filepath.Join(g.folder, g.name+name), content, 0o600); err != nil {
-			return fmt.Errorf("failed to write the configuration of %s: %w", g.name, err)
+		if err := os.WriteFile(filepath.Join(g.folder, g.Name+name), content, 0o600); err != nil {
+			return fmt.Errorf("failed to write the configuration of %s: %w", g.Name, err)
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(g.folder, g.name+".state"), 0o700); err != nil {
-		return fmt.Errorf("failed to make the journal's folder of %s: %w", g.name, err)
+	if err := os.MkdirAll(filepath.Join(g.folder, g.Name+".state"), 0o700); err != nil {
+		return fmt.Errorf("failed to make the journal's folder of %s: %w", g.Name, err)
 	}
 	g.control = control.Dial(g.socket())
 	return nil
@@ -140,7 +130,7 @@ func (g *gateway) poll(ctx context.Context) error {
 	}
 	events, err := g.control.Trace(ctx, after)
 	if err != nil {
-		return fmt.Errorf("failed to read the trace of %s: %w", g.name, err)
+		return fmt.Errorf("failed to read the trace of %s: %w", g.Name, err)
 	}
 	g.events = append(g.events, events...)
 	return nil
@@ -163,7 +153,7 @@ func (g *gateway) steps() int {
 func (g *gateway) counter(ctx context.Context, name string) (uint64, error) {
 	status, err := g.control.Status(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("failed to read the counters of %s: %w", g.name, err)
+		return 0, fmt.Errorf("failed to read the counters of %s: %w", g.Name, err)
 	}
 	return status.Counters[name], nil
 }

@@ -35,7 +35,7 @@ type steerRequest struct {
 
 // run takes packets and steering until ctx ends.
 func (h *host) run(ctx context.Context) {
-	stop := context.AfterFunc(ctx, func() { h.conn.Close(); h.steering.Close() })
+	stop := context.AfterFunc(ctx, h.close)
 	defer stop()
 	var tasks sync.WaitGroup
 	tasks.Go(func() {
@@ -55,6 +55,13 @@ func (h *host) run(ctx context.Context) {
 		}
 	})
 	tasks.Wait()
+}
+
+func (h *host) close() {
+	h.conn.Close()
+	if h.steering != nil {
+		h.steering.Close()
+	}
 }
 
 // send sends the next packet to the node.

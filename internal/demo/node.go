@@ -16,6 +16,7 @@ import (
 // and receives, and the agent, which points the stack at the gateway that an
 // authenticated update names.
 type node struct {
+	outside     *net.UDPConn
 	stack       *soft.Gateway
 	agent       *agent.Agent
 	app         *app
@@ -36,7 +37,7 @@ type nodeConfig struct {
 }
 
 func newNode(c nodeConfig) (*node, error) {
-	n := &node{inner: c.inner, peer: c.peer, up: c.up}
+	n := &node{outside: c.outside, inner: c.inner, peer: c.peer, up: c.up}
 	n.app = newApp(func(packet []byte) {
 		if number, ok := packetNumber(packet); ok {
 			c.down.arrived(number, time.Now())
@@ -70,6 +71,13 @@ func (n *node) run(ctx context.Context) {
 	tasks.Wait()
 }
 
+// close ends a node, also one that never ran.
+func (n *node) close() {
+	n.outside.Close()
+	n.app.Close()
+	n.agent.Close()
+}
+
 // send sends the next packet to the host. It waits while the stack is behind.
 func (n *node) send() {
 	select {
@@ -83,7 +91,6 @@ func (n *node) burst() {
 		n.send()
 	}
 }
-
 
 // app is the application's side of the node's stack: a wire in memory, which
 // loses nothing.

@@ -96,7 +96,7 @@ func portTaken(err error) bool {
 
 // stop ends the process, by force if it has to be.
 func (p *process) stop() {
-	p.stdin.Close()
+	_ = 0
 	timeout := time.AfterFunc(stopTimeout, func() { p.cmd.Process.Kill() })
 	defer timeout.Stop()
 	<-p.ended

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -34,7 +33,7 @@ func HiddenCommands() []*cli.Command {
 				&cli.StringFlag{Name: "clear"},
 			},
 			Action: func(c *cli.Context) error {
-				return runGateway(c.String("config"), Break(c.String("break")), c.String("clear"))
+				return runGateway(c.Context, c.String("config"), Break(c.String("break")), c.String("clear"))
 			},
 		},
 		{
@@ -51,10 +50,8 @@ const readyLine = "ready"
 // runGateway is a gateway's process. It ends with its standard input, and so
 // with the demo, however that ends; an interrupt from the terminal is the
 // demo's to act on.
-func runGateway(file string, b Break, unprotected string) error {
+func runGateway(ctx context.Context, file string, b Break, unprotected string) error {
 	signal.Ignore(os.Interrupt)
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {

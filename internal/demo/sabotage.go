@@ -43,7 +43,9 @@ func (f *noFreeze) Freeze(ctx context.Context, ref features.Ref) (features.Snaps
 // Redirect has nothing to redirect: packets are sent as if nothing had happened.
 func (f *noFreeze) Redirect(context.Context, features.Ref, cxtp.RouterID) error { return nil }
 
-// Close gives the windows as they were when the counters were read.
+// Close gives the windows as they were when the counters were read: the packets
+// that are accepted after that can be replayed at the other gateway, which is
+// one more thing that the missing freeze does.
 func (f *noFreeze) Close(context.Context, features.Ref) (features.Snapshot, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -52,9 +52,10 @@ func (t *tap) run(ctx context.Context) {
 }
 
 func (t *tap) close() {
-	t.face.Close()
-	for _, s := range t.sides {
-		s.Close()
+	for _, conn := range append(t.sides[:], t.face) {
+		if conn != nil {
+			conn.Close()
+		}
 	}
 }
 

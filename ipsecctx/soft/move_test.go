@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cxtp/cxtp/cxtp"
@@ -156,26 +157,40 @@ func TestPhases(t *testing.T) {
 
 // TestFreezeIsExact freezes again and again while several goroutines send. What
 // is on the wire when Freeze returns is all that its counter stands for, and
-// nothing more follows.
+// nothing more follows, not even what was on its way already.
 func TestFreezeIsExact(t *testing.T) {
-	const senders, each, freezes = 4, 500, 8
+	const senders, freezes = 4, 20
 	for _, transform := range []string{"AES-GCM-128", "AES-CBC-128"} {
 		t.Run(transform, func(t *testing.T) {
-			g := newBench(t, func(c *Config) { c.QueuePackets = senders * each })
+			g := newBench(t, func(c *Config) { c.QueuePackets = 1 << 20 })
 			s := gateSession(transform)
 			must(t, g.Install(testID, s, nil))
-			// Every 200th packet on the wire asks for a freeze.
-			due := make(chan struct{}, senders*each)
+			due := make(chan struct{}, 1) // filled at every 50th packet on the wire
 			g.out.on = func(n int) {
-				if n%200 == 0 {
-					due <- struct{}{}
+				if n%50 == 0 {
+					select {
+					case due <- struct{}{}:
+					default:
+					}
 				}
 			}
 			var wg sync.WaitGroup
+			stop := make(chan struct{})
+			var given [senders]int
+			var asked [senders]atomic.Bool // to say when it is between two packets
+			between := make(chan struct{}, senders)
 			for k := range senders {
 				wg.Go(func() {
-					for i := range each {
-						g.fromHost(down(k*each + i))
+					for ; ; given[k]++ {
+						if asked[k].CompareAndSwap(true, false) {
+							between <- struct{}{}
+						}
+						select {
+						case <-stop:
+							return
+						default:
+							g.fromHost(down(given[k]))
+						}
 					}
 				})
 			}
@@ -183,25 +198,32 @@ func TestFreezeIsExact(t *testing.T) {
 				<-due
 				final, err := g.Freeze(ctx, testID)
 				must(t, err)
-				sent := g.out.count()
+				for k := range senders {
+					asked[k].Store(true)
+				}
+				for range senders {
+					<-between
+				}
 				again, err := g.Freeze(ctx, testID)
 				must(t, err)
 				if !sameDynamic(final, again) {
 					t.Errorf("frozen at %v, then at %v", final, again)
 				}
-				if got := final[1].Sequence; got != uint64(sent) {
-					t.Errorf("frozen at %d with %d packets on the wire", got, sent)
-				}
-				if later := g.out.count(); later != sent {
-					t.Errorf("%d packets sent while frozen", later-sent)
+				if sent := g.out.count(); final[1].Sequence != uint64(sent) {
+					t.Errorf("frozen at %d with %d packets on the wire", final[1].Sequence, sent)
 				}
 				must(t, g.Thaw(ctx, testID))
 			}
+			close(stop)
 			wg.Wait()
+			total := uint64(0)
+			for _, n := range given {
+				total += uint64(n)
+			}
 			seqs := sequences(t, s, g.out.take())
 			slices.Sort(seqs)
-			if len(seqs) != senders*each || seqs[len(seqs)-1] != senders*each {
-				t.Errorf("%d packets up to number %d, want %d", len(seqs), seqs[len(seqs)-1], senders*each)
+			if n := uint64(len(seqs)); n != total || seqs[n-1] != total {
+				t.Errorf("%d packets up to number %d, want %d", n, seqs[n-1], total)
 			}
 		})
 	}

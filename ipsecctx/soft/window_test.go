@@ -155,3 +155,13 @@ func TestExtend(t *testing.T) {
 		}
 	})
 }
+
+// TestExtendAtTheStart has nothing before number 0 to infer.
+func TestExtendAtTheStart(t *testing.T) {
+	if got := extend(10, 64, 1<<32-5); got != 1<<32-5 {
+		t.Errorf("extend = %#x", got)
+	}
+	if got := extend(1<<32+10, 64, 1<<32-5); got != 1<<32-5 {
+		t.Errorf("in the second subspace extend = %#x", got)
+	}
+}

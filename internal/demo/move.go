@@ -1,0 +1,303 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/internal/control"
+)
+
+// move is one move under way.
+type move struct {
+	d        *demo
+	plan     plan
+	number   int
+	from, to *gateway
+	started  time.Time  // the first trigger
+	ordered  time.Time  // the trigger of the move itself, after early staging
+	steps    [2]int     // steps of the gateways before the move
+	asked    chan error // what became of a trigger
+	sequence uint32     // of the node's request
+	up, down flowCut
+	failed   *failure // as --break certificate wants it
+}
+
+// moveLimit is how long a move may take, or an early stage.
+const moveLimit = 20 * time.Second
+
+// moves makes all moves and adds them to the report.
+func (d *demo) moves(ctx context.Context, report *Report) error {
+	up, down, err := d.warmUp(ctx)
+	if err != nil {
+		return err
+	}
+	for i, p := range d.opts.plans() {
+		m := &move{d: d, plan: p, number: i + 1, from: d.gateways[p.from], to: d.gateways[p.to],
+			asked: make(chan error, 4), up: up, down: down}
+		r, err := m.run(ctx)
+		report.Moves = append(report.Moves, r)
+		if ctx.Err() == nil {
+			d.opts.show(r)
+		}
+		if err != nil {
+			return fmt.Errorf("move %d (%s): %w", m.number, m.title(), err)
+		}
+		up, down = m.up, m.down
+		if d.opts.Break != BreakNothing && len(broken(d.tap.witness.figures(), r.Up, r.Down)) > 0 {
+			return nil // it has shown
+		}
+	}
+	if d.opts.Break == BreakCertificate {
+		return d.strangerRefused(ctx, report)
+	}
+	return nil
+}
+
+// strangerRefused asks the gateways whether the certificate is why nothing moved.
+func (d *demo) strangerRefused(ctx context.Context, report *Report) error {
+	for _, g := range d.gateways {
+		status, err := g.control.Status(ctx)
+		if err != nil {
+			return fmt.Errorf("failed to ask %s for its state: %w", g.Name, err)
+		}
+		for _, p := range status.Peers {
+			if p.Error != "" && report.Refusal == "" {
+				report.Refusal = fmt.Sprintf("%s says of %s: %s", g.Name, p.Peer, p.Error)
+			}
+		}
+	}
+	if report.Refusal == "" {
+		return errors.New("no move succeeded, but no gateway says that it refused the other's certificate")
+	}
+	return nil
+}
+
+// warmUp waits until the gateways have found each other and packets arrive. It
+// returns where the account of the moves begins.
+func (d *demo) warmUp(ctx context.Context) (up, down flowCut, err error) {
+	_, err = settle(ctx, connectLimit, func() (bool, error) {
+		status, err := d.gateways[0].control.Status(ctx)
+		if err != nil {
+			return false, fmt.Errorf("failed to ask %s for its state: %w", d.gateways[0].Name, err)
+		}
+		settled := func(p control.PeerStatus) bool { return p.Up || p.Error != "" }
+		return slices.ContainsFunc(status.Peers, settled), nil
+	})
+	if err != nil {
+		return up, down, err
+	}
+	d.host.burst()
+	d.node.burst()
+	up, upFigures := d.up.cut(ctx, flowCut{})
+	down, downFigures := d.down.cut(ctx, flowCut{})
+	if lost := upFigures.Lost + downFigures.Lost; lost > 0 {
+		err = fmt.Errorf("before the first move %d of %d inner packets were lost: is this machine too busy for --rate %d?",
+			lost, upFigures.Sent+downFigures.Sent, d.opts.Rate)
+	}
+	return up, down, err
+}
+
+const connectLimit = 3 * time.Second
+
+func (m *move) title() string {
+	early := ""
+	if m.plan.early {
+		early = ", staged early"
+	}
+	return fmt.Sprintf("%s to %s, started by the %s%s", m.from.Name, m.to.Name, m.plan.by, early)
+}
+
+// run makes the move and puts the laws to the test around it.
+func (m *move) run(ctx context.Context) (*MoveReport, error) {
+	for i, g := range m.d.gateways {
+		if err := g.poll(ctx); err != nil {
+			return m.report(ctx), err
+		}
+		m.steps[i] = g.steps()
+	}
+	ctx, cancel := context.WithCancel(ctx) // ends the requests of this move
+	defer cancel()
+	firstOfMove := m.d.up.sent()
+	m.d.tap.begin()
+	m.started = time.Now()
+	m.ordered = m.started
+	err := m.make(ctx)
+	if m.d.opts.Break == BreakCertificate {
+		err = m.mustFail(err)
+	}
+	if err != nil {
+		return m.report(ctx), err
+	}
+	if m.d.opts.Break != BreakCertificate {
+		m.d.tap.closed(firstOfMove)
+		if err := m.probe(ctx); err != nil {
+			return m.report(ctx), err
+		}
+	}
+	m.d.node.burst() // behind the replayed packets, so that these are judged before it arrives
+	return m.report(ctx), ctx.Err()
+}
+
+// make triggers the move and waits for its end.
+func (m *move) make(ctx context.Context) error {
+	if m.plan.early {
+		if err := m.stage(ctx); err != nil {
+			return err
+		}
+		if err := m.await(ctx, cxtp.EventStaged); err != nil {
+			return err
+		}
+		m.d.host.burst()
+		m.d.down.drained(ctx, m.down.number, m.d.down.sent())
+		m.ordered = time.Now()
+	}
+	m.order(ctx)
+	return m.await(ctx, cxtp.EventClosed)
+}
+
+// stage is the first trigger of a move that is staged early.
+func (m *move) stage(ctx context.Context) (err error) {
+	switch m.plan.by {
+	case bySource:
+		go m.ask(ctx, m.from, control.Handover{Session: m.d.keys.id, To: cxtp.RouterID(m.to.Name), Stage: true})
+	case byTarget:
+		go m.ask(ctx, m.to, m.pull(true))
+	case byNode:
+		m.sequence, err = m.request(ctx, m.from, m.to)
+	}
+	return err
+}
+
+// order is the trigger of the move itself. What a target staged early it may not
+// activate without the node's token.
+func (m *move) order(ctx context.Context) {
+	switch {
+	case m.plan.by == bySource:
+		go m.ask(ctx, m.from, control.Handover{Session: m.d.keys.id, To: cxtp.RouterID(m.to.Name)})
+	case m.plan.by == byTarget && !m.plan.early:
+		go m.ask(ctx, m.to, m.pull(false))
+	default:
+		go func() {
+			_, err := m.request(ctx, m.to, m.from)
+			m.asked <- err
+		}()
+	}
+}
+
+func (m *move) pull(stage bool) control.Handover {
+	return control.Handover{Session: m.d.keys.id, Previous: m.d.place.previous, From: cxtp.RouterID(m.from.Name), Stage: stage}
+}
+
+// ask asks a gateway, as its operator does.
+func (m *move) ask(ctx context.Context, g *gateway, h control.Handover) {
+	last, err := g.control.Handover(ctx, h, nil)
+	if err == nil && slices.Contains(failures, last.Event) {
+		err = &failure{g.Name, last.Event.String(), last.Detail}
+	}
+	m.asked <- err
+}
+
+// request asks a router, as the node does, and returns the sequence number.
+func (m *move) request(ctx context.Context, at, naming *gateway) (uint32, error) {
+	answer, err := m.d.node.agent.Request(ctx, at.Router, naming.Router, m.sequence)
+	switch {
+	case err != nil:
+		return 0, err
+	case answer.TimedOut:
+		return 0, &failure{"node", "failed", at.Name + " did not answer"}
+	case len(answer.Failed) > 0:
+		return 0, &failure{"node", "failed", at.Name + " answered: " + answer.Failed[0].Status.String()}
+	}
+	return answer.Sequence, nil
+}
+
+// failure is a move that did not come to its end, in the words of who says so.
+type failure struct{ who, event, detail string }
+
+func (f *failure) Error() string {
+	return fmt.Sprintf("%s says %q: %s", f.who, f.event, f.detail)
+}
+
+// failures are the reports that end a move without success.
+var failures = []cxtp.Event{cxtp.EventRefused, cxtp.EventFailed, cxtp.EventThawed, cxtp.EventEnded}
+
+// await reads both traces until both gateways have reported an event of this
+// move, or somebody says that it has failed.
+func (m *move) await(ctx context.Context, want cxtp.Event) error {
+	ok, err := settle(ctx, moveLimit, func() (bool, error) {
+		select {
+		case err := <-m.asked:
+			if err != nil {
+				return false, err
+			}
+		default:
+		}
+		reported := 0
+		for i, g := range m.d.gateways {
+			if err := g.poll(ctx); err != nil {
+				return false, err
+			}
+			events := g.since(m.steps[i])
+			for _, bad := range failures {
+				if e, ok := find(events, "report", bad.String()); ok {
+					return false, &failure{g.Name, e.What, e.Detail}
+				}
+			}
+			if _, ok := find(events, "report", want.String()); ok {
+				reported++
+			}
+		}
+		return reported == len(m.d.gateways), nil
+	})
+	if err == nil && !ok {
+		err = fmt.Errorf("it was not %v within %v", want, moveLimit)
+	}
+	return err
+}
+
+// find is the first step of its kind.
+func find(events []control.TraceEvent, kind, what string) (control.TraceEvent, bool) {
+	i := slices.IndexFunc(events, func(e control.TraceEvent) bool { return e.Kind == kind && e.What == what })
+	if i < 0 {
+		return control.TraceEvent{}, false
+	}
+	return events[i], true
+}
+
+// mustFail turns a refusal into what was to be shown, and a success into what
+// must not be.
+func (m *move) mustFail(err error) error {
+	var f *failure
+	switch {
+	case err == nil:
+		return errors.New("law 5, no unauthorised transfer: the session went to a gateway with a stranger's certificate")
+	case errors.As(err, &f):
+		m.failed = f
+		return nil
+	}
+	return err
+}
+
+// probeLimit is how long it may take until a gateway has looked at the probes.
+const probeLimit = 2 * time.Second
+
+// probe sends packets for the node to the gateway that has just forgotten it,
+// and waits until they were discarded, or were seen on the wire.
+func (m *move) probe(ctx context.Context) error {
+	const drops = "policy_drops"
+	before, err := m.from.counter(ctx, drops)
+	if err != nil {
+		return err
+	}
+	clearBefore := m.d.tap.witness.figures().Clear
+	m.d.host.probe(m.plan.from)
+	_, err = settle(ctx, probeLimit, func() (bool, error) {
+		now, err := m.from.counter(ctx, drops)
+		return now >= before+burstPackets || m.d.tap.witness.figures().Clear > clearBefore, err
+	})
+	return err
+}

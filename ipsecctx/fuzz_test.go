@@ -1,0 +1,119 @@
+package ipsecctx
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/features"
+)
+
+// addVectors seeds a fuzz target with the blocks of one type.
+func addVectors(f *testing.F, fpt cxtp.FPT) {
+	for _, v := range loadVectors(f) {
+		octets, err := v.Octets()
+		if err != nil {
+			f.Fatal(err)
+		}
+		if b := parseBlock(f, octets); b.FPT == fpt {
+			f.Add(b.Presence, b.Data)
+		}
+	}
+}
+
+// checkRefusal: whatever is refused says why in a typed error, and describing it
+// does not panic either.
+func checkRefusal(t *testing.T, b cxtp.CDB, err error) {
+	t.Helper()
+	if _, described := Describers()[b.FPT](b); (described == nil) != (err == nil) {
+		t.Errorf("decoded to error %v, described to %v", err, described)
+	}
+	var refused *features.Error
+	var blame *cxtp.ParseError
+	if err != nil && (!errors.As(err, &refused) || !errors.As(err, &blame)) {
+		t.Errorf("error %v is not a features.Error around a cxtp.ParseError", err)
+	}
+}
+
+func FuzzSession(f *testing.F) {
+	addVectors(f, cxtp.FPTIPsecSession)
+	f.Fuzz(func(t *testing.T, presence uint32, data []byte) {
+		b := cxtp.CDB{FPT: cxtp.FPTIPsecSession, HasPresence: true, Presence: presence, Data: data}
+		var r reader
+		var s Session
+		r.open(&b, sessionLayout)
+		s.SAs = make([]SA, s.read(&r))
+		err := r.finish()
+		checkRefusal(t, b, err)
+		if err != nil || s.checkShared() != nil {
+			return
+		}
+		again, err := s.encode(nil)
+		if err != nil {
+			t.Fatalf("a valid block is not encoded again: %v", err)
+		}
+		var second Session
+		r.open(&again, sessionLayout)
+		second.SAs = make([]SA, second.read(&r))
+		if err := r.finish(); err != nil {
+			t.Fatalf("what was encoded is not decoded: %v", err)
+		}
+		if !reflect.DeepEqual(normal(&second), normal(&s)) {
+			t.Fatalf("encoded and decoded\n got %+v\nwant %+v", second, s)
+		}
+	})
+}
+
+func FuzzSA(f *testing.F) {
+	addVectors(f, cxtp.FPTIPsecSA)
+	f.Fuzz(func(t *testing.T, presence uint32, data []byte) {
+		blocks := []cxtp.CDB{
+			{FPT: cxtp.FPTIPsecSession, HasPresence: true, Presence: bit(sessionSACount), Data: []byte{0, 1}},
+			{FPT: cxtp.FPTIPsecSA, HasPresence: true, Presence: presence, Data: data},
+		}
+		s, err := DecodeSession(blocks)
+		checkRefusal(t, blocks[1], err)
+		if err != nil || s.Validate() != nil {
+			return
+		}
+		s.Claims()
+		again, err := EncodeSession(s)
+		if err != nil {
+			t.Fatalf("a valid block is not encoded again: %v", err)
+		}
+		second, err := DecodeSession(again)
+		if err != nil {
+			t.Fatalf("what was encoded is not decoded: %v", err)
+		}
+		if !reflect.DeepEqual(normal(second), normal(s)) {
+			t.Fatalf("encoded and decoded\n got %+v\nwant %+v", second, s)
+		}
+	})
+}
+
+func FuzzDynamic(f *testing.F) {
+	addVectors(f, cxtp.FPTIPsecDynamic)
+	f.Fuzz(func(t *testing.T, presence uint32, data []byte) {
+		b := cxtp.CDB{FPT: cxtp.FPTIPsecDynamic, HasPresence: true, Presence: presence, Data: data}
+		dynamic, err := DecodeDynamic([]cxtp.CDB{b})
+		checkRefusal(t, b, err)
+		if err != nil || dynamic[0].Direction == 0 || dynamic[0].SPI == 0 {
+			return
+		}
+		again, err := EncodeDynamic(dynamic)
+		if err != nil {
+			t.Fatalf("a block is not encoded again: %v", err)
+		}
+		second, err := DecodeDynamic(again)
+		if err != nil {
+			t.Fatalf("what was encoded is not decoded: %v", err)
+		}
+		if len(dynamic[0].Window) == 0 {
+			dynamic[0].Window = nil
+		}
+		if !reflect.DeepEqual(second, dynamic) {
+			t.Fatalf("encoded and decoded\n got %+v\nwant %+v", second, dynamic)
+		}
+	})
+}
