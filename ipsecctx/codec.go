@@ -14,36 +14,57 @@ import (
 // the arena to hand in next time.
 //
 // The error is a [features.Error]: a field without a default has no value, or
-// something [ErrTooLarge].
+// something is [ErrTooLarge]. Then blocks and arena come back as they were.
 func AppendSession(blocks []cxtp.CDB, arena []byte, s *Session) ([]cxtp.CDB, []byte, error) {
-	arena = reserve(arena)
-	block, err := s.encode(arena)
-	if err != nil {
-		return blocks, arena, err
-	}
-	blocks, arena = append(blocks, block), arena[:len(arena)+len(block.Data)]
+	a := appender{blocks: blocks, arena: arena}
+	a.add(s.encode)
 	for i := range s.SAs {
-		arena = reserve(arena)
-		if block, err = s.SAs[i].encode(arena); err != nil {
-			return blocks, arena, err
-		}
-		blocks, arena = append(blocks, block), arena[:len(arena)+len(block.Data)]
+		a.add(s.SAs[i].encode)
 	}
-	return blocks, arena, nil
+	return a.result(blocks, arena)
 }
 
 // AppendDynamic appends one block for each entry of dynamic, in order, with
-// blocks and arena as [AppendSession] has them.
+// blocks, arena and errors as [AppendSession] has them.
 func AppendDynamic(blocks []cxtp.CDB, arena []byte, dynamic []Dynamic) ([]cxtp.CDB, []byte, error) {
+	a := appender{blocks: blocks, arena: arena}
 	for i := range dynamic {
-		arena = reserve(arena)
-		block, err := dynamic[i].encode(arena)
-		if err != nil {
-			return blocks, arena, err
-		}
-		blocks, arena = append(blocks, block), arena[:len(arena)+len(block.Data)]
+		a.add(dynamic[i].encode)
 	}
-	return blocks, arena, nil
+	return a.result(blocks, arena)
+}
+
+// appender collects blocks until the first failure.
+type appender struct {
+	blocks []cxtp.CDB
+	arena  []byte
+	err    error
+}
+
+func (a *appender) add(encode func(arena []byte) (cxtp.CDB, error)) {
+	if a.err != nil {
+		return
+	}
+	a.arena = reserve(a.arena)
+	block, err := encode(a.arena)
+	if err != nil {
+		a.err = err
+		return
+	}
+	a.blocks = append(a.blocks, block)
+	a.arena = a.arena[:len(a.arena)+len(block.Data)]
+}
+
+// result gives what was collected, or after a failure wipes it and gives back
+// what there was before.
+func (a *appender) result(blocks []cxtp.CDB, arena []byte) ([]cxtp.CDB, []byte, error) {
+	if a.err == nil {
+		return a.blocks, a.arena, nil
+	}
+	for _, b := range a.blocks[len(blocks):] {
+		clear(b.Data)
+	}
+	return blocks, arena, a.err
 }
 
 // reserve makes room for one block without moving what is in the arena.
@@ -57,13 +78,19 @@ func reserve(arena []byte) []byte {
 // EncodeSession is [AppendSession] with memory of its own.
 func EncodeSession(s *Session) ([]cxtp.CDB, error) {
 	blocks, _, err := AppendSession(make([]cxtp.CDB, 0, 1+len(s.SAs)), nil, s)
-	return blocks, err
+	if err != nil {
+		return nil, err
+	}
+	return blocks, nil
 }
 
 // EncodeDynamic is [AppendDynamic] with memory of its own.
 func EncodeDynamic(dynamic []Dynamic) ([]cxtp.CDB, error) {
 	blocks, _, err := AppendDynamic(make([]cxtp.CDB, 0, len(dynamic)), nil, dynamic)
-	return blocks, err
+	if err != nil {
+		return nil, err
+	}
+	return blocks, nil
 }
 
 // Decode reads the static contexts among blocks, in whatever order, into s; the

@@ -252,6 +252,21 @@ func TestAppendKeepsTheArena(t *testing.T) {
 	}
 }
 
+// TestFailedEncodingLeavesNoKeys: neither of the block that failed nor of those
+// before it.
+func TestFailedEncodingLeavesNoKeys(t *testing.T) {
+	s := testSession()
+	s.SAs[1].Selectors = nil
+	arena := make([]byte, 0, 4*maxData)
+	blocks, rest, err := AppendSession(nil, arena, s)
+	if err == nil || len(blocks) > 0 || len(rest) > 0 {
+		t.Fatalf("%d blocks, %d octets, error %v", len(blocks), len(rest), err)
+	}
+	if !bytes.Equal(arena[:cap(arena)], make([]byte, cap(arena))) {
+		t.Error("the arena holds something after the failure")
+	}
+}
+
 func TestCloneSharesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawSession(t)

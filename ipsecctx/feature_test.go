@@ -162,6 +162,9 @@ func TestMove(t *testing.T) {
 	twice("activate", func() error { return to.Activate(ctx, ref(1), final.Blocks) })
 	twice("redirect", func() error { return from.Redirect(ctx, ref(1), "sg2") })
 	last := read("close", from.Close)
+	if len(last.Blocks) != 1 || len(last.Manifest) != 1 {
+		t.Errorf("closed with %d blocks, want the inbound SA alone", len(last.Blocks))
+	}
 	twice("merge", func() error { return to.Merge(ctx, ref(1), last.Blocks) })
 	twice("release", func() error { return from.Release(ctx, ref(1)) })
 

@@ -200,9 +200,10 @@ func (d *demo) start(ctx context.Context) error {
 
 // tearDown stops the gateways and leaves nothing behind.
 func (d *demo) tearDown() error {
+	var errs []error
 	for _, g := range d.gateways {
 		if g != nil && g.process != nil {
-			g.process.stop()
+			errs = append(errs, g.process.stop())
 			g.control.Close()
 		}
 	}
@@ -215,10 +216,10 @@ func (d *demo) tearDown() error {
 	if d.node != nil {
 		d.node.close()
 	}
-	if d.folder == "" {
-		return nil
+	if d.folder != "" {
+		errs = append(errs, os.RemoveAll(d.folder))
 	}
-	return os.RemoveAll(d.folder)
+	return errors.Join(errs...)
 }
 
 // attempts is how often free ports are looked for: somebody else may take one

@@ -94,12 +94,19 @@ func portTaken(err error) bool {
 	return errors.As(err, &g) && strings.Contains(g.why, "address already in use")
 }
 
-// stop ends the process, by force if it has to be.
-func (p *process) stop() {
-	_ = 0
-	timeout := time.AfterFunc(stopTimeout, func() { p.cmd.Process.Kill() })
+// stop ends the process: by force, which is an error, if it has to be.
+func (p *process) stop() error {
+	p.stdin.Close()
+	timeout := time.NewTimer(stopTimeout)
 	defer timeout.Stop()
+	select {
+	case <-p.ended:
+		return nil
+	case <-timeout.C:
+	}
+	p.cmd.Process.Kill()
 	<-p.ended
+	return fmt.Errorf("gateway %s did not end within %v and was killed", p.name, stopTimeout)
 }
 
 // tail keeps the last of what is written to it.
