@@ -112,9 +112,6 @@ func (e Event) String() string {
 	return fmt.Sprintf("event %d", uint8(e))
 }
 
-// MarshalText implements [encoding.TextMarshaler].
-func (e Event) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
-
 // Report tells the operator. The last one of a request has Final set.
 type Report struct {
 	Session  SessionID

@@ -37,20 +37,6 @@ func (k RecordKind) String() string {
 	return fmt.Sprintf("record %d", uint8(k))
 }
 
-// MarshalText implements [encoding.TextMarshaler].
-func (k RecordKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
-
-// UnmarshalText implements [encoding.TextUnmarshaler].
-func (k *RecordKind) UnmarshalText(text []byte) error {
-	for i, name := range recordNames {
-		if i > 0 && name == string(text) {
-			*k = RecordKind(i)
-			return nil
-		}
-	}
-	return fmt.Errorf("unknown record kind %q", text)
-}
-
 // Record is one durable decision.
 type Record struct {
 	Kind     RecordKind      `json:"kind"`

@@ -63,9 +63,6 @@ func (s Status) String() string {
 	return fmt.Sprintf("status %#02x", uint8(s))
 }
 
-// MarshalText implements [encoding.TextMarshaler].
-func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
 // ContextStatus is the status of one context type: four octets of CTAA, CTDR
 // and Outcome.
 type ContextStatus struct {
