@@ -49,9 +49,11 @@ type SA struct {
 	Encryption Cipher
 	Integrity  Authenticator
 
-	ESN      bool   // 64-bit sequence numbers, RFC 4303 section 2.2.1
-	Overflow bool   // sequence counter overflow permitted (anti-replay off)
-	Window   uint32 // anti-replay window in packets; 0 = no anti-replay; at most MaxWindow
+	ESN      bool // 64-bit sequence numbers, RFC 4303 section 2.2.1
+	Overflow bool // sequence counter overflow permitted (anti-replay off)
+	// Window is the anti-replay window in packets; 0 = no anti-replay; at most
+	// MaxWindow. Of an outbound SA it is what is known of the node's.
+	Window uint32
 
 	Soft, Hard Lifetime
 	NoRekey    bool // at the soft limit nothing replaces the SA: it ends at the hard one

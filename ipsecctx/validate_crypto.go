@@ -55,7 +55,7 @@ func checkAuth(sa *SA) *fault {
 			return wrong("an integrity key or ICV length without a transform")
 		}
 		if c, ok := CipherByID(sa.Encryption.ID); !ok || !c.AEAD() {
-			return unfit("no integrity protection: anti-replay would mean nothing (RFC 8221 section 5)")
+			return unfit("no integrity protection: anti-replay would mean nothing (RFC 8221 section 4)")
 		}
 		return nil
 	}

@@ -1,9 +1,12 @@
 package ipsecctx
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/cxtp/cxtp/cxtp"
@@ -161,6 +164,34 @@ func TestDescribeMarksSecrets(t *testing.T) {
 		if !seen {
 			t.Errorf("secret %s not described", value)
 		}
+	}
+}
+
+// TestDescribeWithinAMessage: package cxtp shows the fields, and no key.
+func TestDescribeWithinAMessage(t *testing.T) {
+	static, err := EncodeSession(testSession())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &cxtp.CTD{Previous: netip.MustParseAddr("198.51.100.9"), Blocks: static}
+	octets, err := m.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields, err := cxtp.Describe(octets, cxtp.DescribeOptions{Blocks: Describers()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sa := testSession().SAs[0]
+	key, spi := hex.EncodeToString(sa.Encryption.Key.Bytes()), false
+	for _, f := range fields {
+		if strings.Contains(f.Value, key) {
+			t.Errorf("field %q shows the key", f.Name)
+		}
+		spi = spi || strings.HasSuffix(f.Name, "SPI") && f.Value == "c0000001" && bytes.Equal(octets[f.Offset:f.Offset+f.Length], []byte{0xc0, 0, 0, 1})
+	}
+	if !spi {
+		t.Error("the SPI is not described where it stands")
 	}
 }
 

@@ -37,7 +37,7 @@ type layout struct {
 }
 
 // bit is the presence bit of a field: field 0 has the most significant one.
-func bit(field int) uint32 { return 1 << (31 - field) }
+func bit(field int) uint32 { return 0x8000_0000 >> (uint(field) & 31) }
 
 func newLayout(fpt cxtp.FPT, name string, mandatory []int, fields []string) *layout {
 	l := &layout{fpt: fpt, name: name, known: bit(bitExtensions)}

@@ -159,7 +159,7 @@ func TestPhases(t *testing.T) {
 // is on the wire when Freeze returns is all that its counter stands for, and
 // nothing more follows, not even what was on its way already.
 func TestFreezeIsExact(t *testing.T) {
-	const senders, freezes = 4, 20
+	const senders, freezes = 3, 5
 	for _, transform := range []string{"AES-GCM-128", "AES-CBC-128"} {
 		t.Run(transform, func(t *testing.T) {
 			g := newBench(t, func(c *Config) { c.QueuePackets = 1 << 20 })
