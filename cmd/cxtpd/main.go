@@ -17,6 +17,7 @@ import (
 
 	"github.com/cxtp/cxtp/internal/config"
 	"github.com/cxtp/cxtp/internal/daemon"
+	"github.com/cxtp/cxtp/internal/harden"
 )
 
 func main() {
@@ -47,13 +48,16 @@ func run(path string, check bool) error {
 	if err != nil || check {
 		return err
 	}
-	// No core dump may hold the keys of other people's sessions.
-	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
-		return fmt.Errorf("failed to switch off core dumps: %w", err)
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	locked, err := harden.Process()
+	if err != nil {
+		return err
+	}
+	if !locked {
+		log.Warn("memory is not locked, so keys may be swapped out: raise RLIMIT_MEMLOCK to unlimited, or encrypt the swap")
+	}
 	return daemon.Run(ctx, cfg, daemon.Options{Log: log, Ready: func() {
 		log.Info("ready", "router", cfg.Name, "control", cfg.Control)
 	}})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/internal/agent"
+	"github.com/cxtp/cxtp/internal/harden"
 	"github.com/cxtp/cxtp/internal/hook"
 )
 
@@ -76,7 +77,7 @@ func runNode(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := forbidCoreDumps(); err != nil {
+	if _, err := harden.Process(); err != nil {
 		return err
 	}
 	n, err := newNode(c)

@@ -29,7 +29,6 @@ func TestSelectors(t *testing.T) {
 		change(&s)
 		return s
 	}
-	any := selector()
 	web := with(func(s *ipsecctx.Selector) {
 		s.Protocol, s.LocalPort = value(protoTCP), ipsecctx.Ports{From: 80, To: 90}
 	})
@@ -52,7 +51,7 @@ func TestSelectors(t *testing.T) {
 		s.Remote = single(node4)
 	})
 	names := map[string]ipsecctx.Selector{
-		"any": any, "web": web, "opaque port": opaquePort, "any TCP": anyTCP, "opaque": opaque,
+		"any": selector(), "web": web, "opaque port": opaquePort, "any TCP": anyTCP, "opaque": opaque,
 		"ping": ping, "any ICMP": anyICMP, "opaque ICMP": opaqueICMP, "mobility": mobility, "addresses": addresses,
 	}
 

@@ -158,7 +158,7 @@ func (s *session) stats(now time.Time) (st SessionStats) {
 func (m *meter) stats(now time.Time) SAStats {
 	return SAStats{
 		Used: ipsecctx.Lifetime{Time: now.Sub(m.born), Octets: m.octets, Packets: m.packets},
-		Soft: m.past(&m.soft, now, 0, 0) || m.soft.Packets != 0 && m.packets == m.soft.Packets,
-		Hard: !m.room(now, 0),
+		Soft: m.past(&m.soft, now, 1, 1),
+		Hard: m.past(&m.hard, now, 1, 1),
 	}
 }

@@ -1,14 +1,13 @@
 //go:build unix
 
-package cli
+package harden
 
 import (
 	"fmt"
 	"syscall"
 )
 
-// forbidCoreDumps keeps the node's keys out of a core file.
-func forbidCoreDumps() error {
+func noCoreDumps() error {
 	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
 		return fmt.Errorf("failed to switch off core dumps: %w", err)
 	}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package harden
+
+func lockMemory() bool { return false }
