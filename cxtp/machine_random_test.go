@@ -1,0 +1,205 @@
+package cxtp
+
+import (
+	"flag"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+var (
+	schedules = flag.Int("schedules", 3000, "how many random schedules to play")
+	firstSeed = flag.Uint64("seed", 1, "seed of the first random schedule")
+)
+
+// TestRandomSchedules plays the machines against a bad network, slow results,
+// impatient operators and crashes, and checks the laws after every event. Then
+// the faults end, and every session must come to rest somewhere.
+func TestRandomSchedules(t *testing.T) {
+	for i := range *schedules {
+		seed := *firstSeed + uint64(i)
+		c := newChaos(t, seed)
+		c.play()
+		if err := c.world.err(); err != nil {
+			t.Fatalf("seed %d:\n%s\nlaws broken:\n%v", seed, c.world.transcript.String(), err)
+		}
+	}
+}
+
+// chaos is one random schedule.
+type chaos struct {
+	*rand.Rand
+	world  *world
+	calm   bool // the faults are over
+	lossy  int  // percent
+	slow   bool
+	ticket Ticket
+	// What only some schedules have, because it makes others dull.
+	crashes, reinstalls bool
+}
+
+func newChaos(t *testing.T, seed uint64) *chaos {
+	c := &chaos{Rand: rand.New(rand.NewPCG(seed, 0))}
+	c.lossy = c.IntN(40)
+	c.slow = c.chance(50)
+	c.crashes = c.chance(30)
+	c.reinstalls = c.crashes && c.chance(30)
+	w := newWorld(t, c, "A", "B", "C")
+	c.world = w
+	strict := c.chance(30)
+	for _, n := range w.routers {
+		if strict {
+			n.cfg.Mode = ModeStrict
+		}
+		for i := range n.cfg.Peers {
+			p := &n.cfg.Peers[i]
+			p.Push, p.ActivateWithoutToken = c.chance(90), c.chance(70)
+			p.Pull = PullPolicy(c.IntN(3))
+		}
+	}
+	w.start()
+	for i := range 1 + c.IntN(2) {
+		ses := w.newSession([]string{"s1", "s2"}[i], 6, c.chance(50))
+		w.adopt(ses, w.routers[c.IntN(3)].id, 6, ses.agent.cfg.Node.Agent.IsValid())
+	}
+	return c
+}
+
+// chance is true in so many of a hundred cases.
+func (c *chaos) chance(percent int) bool { return c.IntN(100) < percent }
+
+func (c *chaos) deliver(_, _ RouterID, _ Message) []time.Duration {
+	if c.calm {
+		return []time.Duration{time.Millisecond}
+	}
+	var at []time.Duration
+	if !c.chance(c.lossy) {
+		at = append(at, c.delay())
+	}
+	for c.chance(10) {
+		at = append(at, c.delay())
+	}
+	return at
+}
+
+// delay is mostly short, so that moves succeed, and sometimes long enough for
+// the message to meet a later move.
+func (c *chaos) delay() time.Duration {
+	switch c.IntN(10) {
+	case 0:
+		return time.Duration(c.IntN(90_000)) * time.Millisecond
+	case 1, 2:
+		return time.Duration(c.IntN(1000)) * time.Millisecond
+	}
+	return time.Duration(c.IntN(20)) * time.Millisecond
+}
+
+func (c *chaos) result() time.Duration {
+	if !c.slow || c.calm {
+		return 0
+	}
+	return time.Duration(c.IntN(30)) * time.Millisecond
+}
+
+func (c *chaos) play() {
+	w := c.world
+	for range 5 + c.IntN(40) {
+		c.trigger()
+		for range c.IntN(30) {
+			w.next(w.now.Add(time.Hour))
+		}
+		if c.chance(10) {
+			w.advance(time.Duration(c.IntN(70_000)) * time.Millisecond)
+		}
+		w.freezes()
+		if len(w.violations) > 0 {
+			return
+		}
+	}
+	c.calm = true
+	w.advance(3 * time.Minute)
+	w.freezes()
+	c.atRest()
+}
+
+// trigger is something that a person, a node or misfortune does.
+func (c *chaos) trigger() {
+	w := c.world
+	ses := w.sessions[w.order[c.IntN(len(w.order))]]
+	a, b := c.IntN(3), c.IntN(2)
+	from, to := w.routers[a], w.routers[(a+1+b)%3]
+	for _, n := range w.routers { // mostly one that has the session
+		if sa := n.sad[ses.id]; sa != nil && sa.state == saActive && n != to && c.chance(80) {
+			from = n
+		}
+	}
+	c.ticket++
+	switch c.IntN(12) {
+	case 0, 1, 2, 3:
+		w.command(from.id, Handover{Session: ses.id, To: to.id, StageOnly: c.chance(20), Ticket: c.ticket})
+	case 4, 5:
+		w.command(to.id, Pull{Previous: ses.at, From: from.id, StageOnly: c.chance(20), Sequence: c.Uint32(), Ticket: c.ticket})
+	case 6, 7:
+		w.ask(ses, to.id, from.id, c.Uint32())
+	case 8:
+		w.ask(ses, from.id, to.id, c.Uint32())
+		w.ask(ses, to.id, from.id, ses.asked)
+	case 9:
+		w.command(from.id, Cancel{Session: ses.id, Ticket: c.ticket})
+	case 10:
+		switch {
+		case c.chance(50):
+			from.fail[Verb(1+c.IntN(int(VerbMerge)))] = StatusNoResources
+		default:
+			to.steering = c.IntN(3)
+		}
+	case 11:
+		w.send("", to.id, ses, &CTAR{Ack: true, Previous: ses.at, Router: w.addrOf(from.id), Sequence: c.Uint32(), Token: Token{byte(c.Uint32()), 1, 2, 3}})
+		if n := w.routers[c.IntN(3)]; c.reinstalls && c.chance(20) {
+			w.reinstall(n)
+		} else if c.crashes && c.chance(50) {
+			w.restart(n, c.IntN(3))
+		}
+	}
+}
+
+// atRest checks that nothing hangs once the faults are over: a session is
+// active at one router, or its end is on record, or the router that had it lost
+// its journal.
+func (c *chaos) atRest() {
+	w := c.world
+	for _, id := range w.order {
+		owners, ended, owned := 0, false, false
+		for _, n := range w.routers {
+			if sa := n.sad[id]; sa != nil {
+				if sa.state != saActive {
+					w.violation("%s still has %s %s", n.id, w.name(id), saNames[sa.state])
+				} else {
+					owners++
+				}
+			}
+			for _, r := range n.journal {
+				owned = owned || r.Session == id
+				ended = ended || r.Session == id && (r.Kind == RecordEnded || r.Kind == RecordLost)
+			}
+		}
+		if owners > 1 || owners == 0 && owned && !ended && !c.reinstalls {
+			w.violation("%s has %d owners, and no record of an end", w.name(id), owners)
+		}
+	}
+	for _, n := range w.routers {
+		for _, v := range n.machine.Sessions() {
+			if v.State != "gone" && v.State != "active" && !(c.reinstalls && v.State == "active-unclosed") {
+				w.violation("%s: %s is %s for ever", n.id, w.name(v.Session), v.State)
+			}
+		}
+	}
+	if c.crashes {
+		return
+	}
+	for ticket, id := range w.opened {
+		if w.finals[ticket] == 0 {
+			w.violation("%s: nobody ever told ticket %d how it ended", id, ticket)
+		}
+	}
+}

@@ -1,0 +1,280 @@
+package cxtp
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// The features of the simulator: a SAD that holds one outbound SA and one
+// inbound SA a session, and that knows the laws. Whatever it is asked to do
+// against them, it does, and writes down which law was broken.
+
+type saState uint8
+
+const (
+	saStaged saState = iota + 1
+	saActive
+	saFrozen   // outbound stopped and counted, inbound live
+	saDraining // as frozen, and the queue goes to the target
+	saClosed   // inbound ended too
+)
+
+var saNames = [...]string{"none", "staged", "active", "frozen", "draining", "closed"}
+
+// simSA is what one router's SAD holds of one session.
+type simSA struct {
+	state    saState
+	epoch    Epoch
+	key      string
+	seq      uint64 // outbound: the last one sent
+	ceiling  uint64 // outbound: not passed before the merge; 0 = none
+	window   simWindow
+	contexts []CDB
+	deaf     bool // strict mode: inbound ended in the freeze
+}
+
+// simWindow is an anti-replay window as wide as a schedule is long.
+type simWindow [16]uint64
+
+func (w *simWindow) has(n int) bool { return w[n/64]&(1<<(n%64)) != 0 }
+func (w *simWindow) add(n int)      { w[n/64] |= 1 << (n % 64) }
+func (w *simWindow) unite(o simWindow) {
+	for i := range w {
+		w[i] |= o[i]
+	}
+}
+
+const simSPI = 0x1001
+
+// simText is the shared context: text, so that padding is no concern.
+func simText(identity string, inner netip.Prefix) []byte {
+	return fmt.Appendf(nil, "%s %s", identity, inner)
+}
+
+// simInspect is the Inspect of every simulated router.
+func simInspect(blocks []CDB) (Claims, error) {
+	for _, b := range blocks {
+		if b.FPT != FPTIPsecSession {
+			continue
+		}
+		var identity, inner string
+		if _, err := fmt.Sscan(string(bytes.TrimRight(b.Data, "\x00")), &identity, &inner); err != nil {
+			return Claims{}, fmt.Errorf("failed to read session context: %w", err)
+		}
+		p, err := netip.ParsePrefix(inner)
+		return Claims{Identity: identity, Inner: []netip.Prefix{p}}, err
+	}
+	return Claims{}, fmt.Errorf("no session context")
+}
+
+func (sa *simSA) dynamic() []CDB {
+	data := binary.BigEndian.AppendUint64(nil, sa.seq)
+	for _, w := range sa.window {
+		data = binary.BigEndian.AppendUint64(data, w)
+	}
+	return []CDB{{FPT: FPTIPsecDynamic, Data: data}}
+}
+
+func readDynamic(blocks []CDB) (seq uint64, w simWindow, ok bool) {
+	for _, b := range blocks {
+		if b.FPT == FPTIPsecDynamic && len(b.Data) >= 8+8*len(w) {
+			for i := range w {
+				w[i] = binary.BigEndian.Uint64(b.Data[8+8*i:])
+			}
+			return binary.BigEndian.Uint64(b.Data), w, true
+		}
+	}
+	return 0, w, false
+}
+
+// carryOut does what a Do asks of a router's SAD.
+func (w *world) carryOut(n *simRouter, d Do) Done {
+	result := Done{Session: d.Session, Op: d.Op}
+	if left, ok := n.fail[d.Verb]; ok {
+		delete(n.fail, d.Verb)
+		w.sessions[d.Session].gap = w.sessions[d.Session].gap || d.Verb == VerbMerge
+		result.Failed, result.Detail = []ContextStatus{{FPTIPsecSA, left}}, "told to fail"
+		return result
+	}
+	sa := n.sad[d.Session]
+	must := func(states ...saState) bool {
+		for _, s := range states {
+			if sa != nil && sa.state == s {
+				return true
+			}
+		}
+		have := saState(0)
+		if sa != nil {
+			have = sa.state
+		}
+		w.violation("%s: %s of %s e%d while its SAs are %s", n.id, d.Verb, w.name(d.Session), d.Epoch, saNames[have])
+		return false
+	}
+	switch d.Verb {
+	case VerbExport:
+		if must(saActive) {
+			result.Blocks = cloneBlocks(sa.contexts)
+			result.Manifest = []ManifestEntry{
+				{FPTIPsecSA, 1, 50, simSPI, 0},
+				{FPTIPsecSA, 2, 50, simSPI + 1, sa.seq},
+			}
+		}
+	case VerbStage:
+		if sa != nil {
+			w.violation("%s: stage of %s e%d over SAs that are %s", n.id, w.name(d.Session), d.Epoch, saNames[sa.state])
+		}
+		n.sad[d.Session] = w.staged(d)
+	case VerbFreeze:
+		if must(saActive) {
+			sa.state, sa.deaf = saFrozen, d.Mode == ModeStrict
+			n.frozenAt[d.Session] = w.now
+			result.Blocks = sa.dynamic()
+		}
+	case VerbActivate:
+		if must(saStaged) {
+			w.activate(n, sa, d)
+		}
+	case VerbThaw:
+		if must(saFrozen) {
+			sa.state, sa.deaf = saActive, false
+			delete(n.frozenAt, d.Session)
+		}
+	case VerbRedirect:
+		if must(saFrozen) {
+			sa.state = saDraining
+		}
+	case VerbClose:
+		if must(saFrozen, saDraining) {
+			sa.state = saClosed
+			result.Blocks = sa.dynamic()
+		}
+	case VerbMerge:
+		if must(saActive) {
+			_, last, ok := readDynamic(d.Blocks)
+			sa.window.unite(last)
+			sa.ceiling = 0
+			w.replayAll(n, d.Session, sa, ok)
+		}
+	case VerbRelease:
+		if must(saFrozen, saDraining, saClosed, saActive) {
+			delete(n.sad, d.Session)
+			delete(n.frozenAt, d.Session)
+		}
+	case VerbDiscard:
+		if sa != nil && must(saStaged) {
+			delete(n.sad, d.Session)
+		}
+	}
+	return result
+}
+
+func (w *world) staged(d Do) *simSA {
+	sa := &simSA{state: saStaged, epoch: d.Epoch, contexts: cloneBlocks(d.Blocks)}
+	for _, b := range d.Blocks {
+		if b.FPT == FPTIPsecSA {
+			sa.key = strings.TrimRight(string(b.Data), "\x00")
+		}
+	}
+	for _, m := range d.Manifest {
+		if m.Direction == directionOut {
+			sa.ceiling = m.Ceiling
+		}
+	}
+	if sa.key != w.sessions[d.Session].key {
+		w.violation("the key of %s arrived as %q", w.name(d.Session), sa.key)
+	}
+	return sa
+}
+
+func (w *world) activate(n *simRouter, sa *simSA, d Do) {
+	seq, window, ok := readDynamic(d.Blocks)
+	if !ok || sa.epoch != d.Epoch {
+		w.violation("%s: activate of %s e%d, staged is e%d", n.id, w.name(d.Session), d.Epoch, sa.epoch)
+	}
+	ref := simRef{d.Session, d.Epoch}
+	if at, again := w.activated[ref]; again {
+		w.violation("%s: %s e%d activated twice, before at %s", n.id, w.name(d.Session), d.Epoch, at)
+	}
+	w.activated[ref] = n.id
+	w.authorised(n, d)
+	sa.seq, sa.window, sa.state = seq, window, saActive
+}
+
+// authorised is law 5 told again, without the machine: an order at the source
+// and the target's policy, or a token of the node's for just these two.
+func (w *world) authorised(n *simRouter, d Do) {
+	from := w.stagedFrom[simRef{d.Session, d.Epoch}]
+	way := simWay{d.Session, from, n.id}
+	policy, _ := n.cfg.peer(from)
+	switch {
+	case policy != nil && policy.ActivateWithoutToken && w.orders[way] > 0:
+		w.orders[way]--
+	case w.tokens[simWay{session: d.Session, to: n.id}] > 0:
+		w.tokens[simWay{session: d.Session, to: n.id}]--
+	default:
+		w.violation("%s: %s e%d activated without authority", n.id, w.name(d.Session), d.Epoch)
+	}
+}
+
+// traffic sends a packet from every SA that may, and one from every node to
+// every gateway that listens.
+func (w *world) traffic() {
+	for _, id := range w.order {
+		ses := w.sessions[id]
+		var sender RouterID
+		for _, n := range w.routers {
+			sa := n.sad[id]
+			if sa == nil {
+				continue
+			}
+			if sa.state == saActive {
+				if sender != "" {
+					w.violation("%s and %s both send for %s", sender, n.id, ses.name)
+				}
+				sender = n.id
+				w.transmit(n, ses, sa)
+			}
+			if sa.state >= saActive && sa.state <= saDraining && !sa.deaf && ses.inbound < 64*len(sa.window)-1 {
+				ses.inbound++
+				ses.accepted.add(ses.inbound)
+				sa.window.add(ses.inbound)
+			}
+		}
+	}
+}
+
+func (w *world) transmit(n *simRouter, ses *simSession, sa *simSA) {
+	if sa.ceiling != 0 && sa.seq >= sa.ceiling {
+		return
+	}
+	sa.seq++
+	if by, twice := ses.sent[sa.seq]; twice {
+		w.violation("sequence number %d of %s sent by %s, before by %s", sa.seq, ses.name, n.id, by)
+	}
+	ses.sent[sa.seq] = n.id
+}
+
+// replayAll is the attacker: after a merge nothing that any gateway has accepted
+// is accepted again, unless the old gateway died with its windows.
+func (w *world) replayAll(n *simRouter, id SessionID, sa *simSA, merged bool) {
+	ses := w.sessions[id]
+	ses.gap = ses.gap || !merged
+	for i := range ses.inbound + 1 {
+		if ses.accepted.has(i) && !sa.window.has(i) && !ses.gap {
+			w.violation("%s accepts packet %d of %s a second time after the merge", n.id, i, ses.name)
+			return
+		}
+	}
+}
+
+func cloneBlocks(blocks []CDB) []CDB {
+	out := make([]CDB, len(blocks))
+	for i, b := range blocks {
+		b.Data = bytes.Clone(b.Data)
+		out[i] = b
+	}
+	return out
+}

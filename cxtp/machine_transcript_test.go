@@ -1,0 +1,337 @@
+package cxtp
+
+import (
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the transcripts of testdata/transcripts anew")
+
+// TestTranscripts plays the scripts of testdata/transcripts and compares every
+// line of what the machines do. A file is a sequence of blocks, each of
+// comments, commands, "----", and the lines that follow from them.
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/transcripts/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := play(t, string(want))
+			if *rewrite {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			compareLines(t, got, string(want))
+		})
+	}
+}
+
+func compareLines(t *testing.T, got, want string) {
+	t.Helper()
+	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range max(len(g), len(w)) {
+		line := func(lines []string) string {
+			if i < len(lines) {
+				return lines[i]
+			}
+			return "<nothing>"
+		}
+		if line(g) != line(w) {
+			t.Fatalf("line %d is\n\t%s\nwant\n\t%s\nthe whole:\n%s", i+1, line(g), line(w), got)
+		}
+	}
+}
+
+// play runs a file's commands and returns the file as it should be.
+func play(t *testing.T, file string) string {
+	s := newScript(t, "A", "B", "C")
+	var out strings.Builder
+	for _, block := range strings.Split(strings.TrimSpace(file), "\n\n") {
+		head, _, _ := strings.Cut(block, "\n----")
+		for _, line := range strings.Split(head, "\n") {
+			if !strings.HasPrefix(line, "#") {
+				s.command(strings.Fields(line))
+			}
+		}
+		fmt.Fprintf(&out, "%s\n----\n%s\n", head, s.world.transcript.String())
+		s.world.transcript.Reset()
+	}
+	if err := s.world.err(); err != nil {
+		t.Errorf("laws broken:\n%v\n%s", err, out.String())
+	}
+	return strings.TrimRight(out.String(), "\n") + "\n"
+}
+
+// script is a player of commands, and the network that they shape.
+type script struct {
+	t        *testing.T
+	world    *world
+	started  bool
+	dropNext map[string]int
+	dropAll  map[string]bool
+	twice    map[string]bool
+	held     map[string]time.Duration
+	slow     time.Duration // of operations
+	last     Ticket
+}
+
+func newScript(t *testing.T, ids ...RouterID) *script {
+	s := &script{t: t, held: map[string]time.Duration{}, dropAll: map[string]bool{}, dropNext: map[string]int{}, twice: map[string]bool{}}
+	s.world = newWorld(t, s, ids...)
+	return s
+}
+
+func (s *script) result() time.Duration { return s.slow }
+
+func (s *script) deliver(_, _ RouterID, m Message) []time.Duration {
+	k := kind(m)
+	switch {
+	case s.dropAll[k]:
+		s.world.printf("  ... lost")
+		return nil
+	case s.dropNext[k] > 0:
+		s.dropNext[k]--
+		s.world.printf("  ... lost")
+		return nil
+	case s.twice[k]:
+		return []time.Duration{time.Millisecond, time.Millisecond}
+	}
+	if d, ok := s.held[k]; ok {
+		return []time.Duration{d}
+	}
+	return []time.Duration{time.Millisecond}
+}
+
+// arguments splits what follows a command into words and key=value options.
+func arguments(fields []string) (words []string, options map[string]string) {
+	options = map[string]string{}
+	for _, f := range fields {
+		if key, value, ok := strings.Cut(f, "="); ok {
+			options[key] = value
+		} else {
+			words = append(words, f)
+		}
+	}
+	return words, options
+}
+
+func (s *script) command(fields []string) {
+	words, options := arguments(fields)
+	w := s.world
+	if configure := map[string]bool{"peer": true, "set": true}; !s.started && !configure[words[0]] {
+		s.started = true
+		w.start()
+	}
+	has := func(word string) bool {
+		for _, x := range words {
+			if x == word {
+				return true
+			}
+		}
+		return false
+	}
+	switch words[0] {
+	case "peer": // peer A of B: what B lets A do
+		s.policy(RouterID(words[1]), RouterID(words[3]), options)
+	case "set":
+		s.configure(RouterID(words[1]), options)
+	case "adopt": // adopt s1 at A [agent] [tokens=N] [addr=s2] [inner=P]
+		s.adopt(words[1], RouterID(words[3]), has("agent"), options)
+	case "handover": // handover s1 from A to B [stage]
+		w.command(RouterID(words[3]), Handover{Session: s.session(words[1]).id, To: RouterID(words[5]), StageOnly: has("stage"), Ticket: s.ticket()})
+	case "pull": // pull s1 from A to B [stage] [named]
+		p := Pull{Previous: s.session(words[1]).at, From: RouterID(words[3]), StageOnly: has("stage"), Sequence: uint32(s.last + 1000), Ticket: s.ticket()}
+		if has("named") {
+			p.Session = s.session(words[1]).id
+		}
+		w.command(RouterID(words[5]), p)
+	case "cancel": // cancel s1 at A
+		w.command(RouterID(words[3]), Cancel{Session: s.session(words[1]).id, Ticket: s.ticket()})
+	case "ctar": // ctar s1 to B naming A seq=N [forged]
+		s.ctar(s.session(words[1]), RouterID(words[3]), RouterID(words[5]), has("forged"), options)
+	case "forge": // forge updateack s1 at B
+		ses := s.session(words[2])
+		w.send("", RouterID(words[4]), ses, &UpdateAck{Previous: ses.at, Session: ses.id, Number: 1})
+	case "slow": // slow 20ms: how long operations take
+		s.slow = s.duration(words[1])
+	case "drop": // drop next KIND, drop all KIND
+		if words[1] == "all" {
+			s.dropAll[words[2]] = true
+		} else {
+			s.dropNext[words[2]]++
+		}
+	case "pass": // pass KIND: the end of drop all, delay and twice
+		delete(s.dropAll, words[1])
+		delete(s.held, words[1])
+		delete(s.twice, words[1])
+	case "delay": // delay KIND 300ms
+		s.held[words[1]] = s.duration(words[2])
+	case "twice": // twice KIND
+		s.twice[words[1]] = true
+	case "replay": // replay KIND: everything of that kind that was ever sent
+		s.replay(words[1])
+	case "fail": // fail activate at B, fail steer at B
+		s.fail(words[1], w.router(RouterID(words[3])))
+	case "restart": // restart B [torn]: torn loses what was being written
+		w.restart(w.router(RouterID(words[1])), map[bool]int{true: 0, false: 1000}[has("torn")])
+	case "reinstall":
+		w.reinstall(w.router(RouterID(words[1])))
+	case "quiet":
+		w.quiet = words[1] == "on"
+	case "run": // until nothing is under way
+		w.settle()
+	case "step": // one event
+		w.next(w.now.Add(time.Hour))
+	case "tick": // tick 200ms
+		w.advance(s.duration(words[1]))
+		w.freezes()
+	case "sessions":
+		s.show()
+	default:
+		s.t.Fatalf("unknown command %q", words[0])
+	}
+}
+
+func (s *script) ticket() Ticket { s.last++; return s.last }
+
+func (s *script) duration(text string) time.Duration {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return d
+}
+
+func (s *script) number(text string) int {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return n
+}
+
+func (s *script) session(name string) *simSession {
+	for _, ses := range s.world.sessions {
+		if ses.name == name {
+			return ses
+		}
+	}
+	s.t.Fatalf("no session %q", name)
+	return nil
+}
+
+func (s *script) policy(peer, at RouterID, options map[string]string) {
+	n := s.world.router(at)
+	p, ok := n.cfg.peer(peer)
+	if !ok {
+		s.t.Fatalf("%s has no peer %s", at, peer)
+	}
+	for key, value := range options {
+		switch key {
+		case "push":
+			p.Push = value == "on"
+		case "token":
+			p.ActivateWithoutToken = value != "needed"
+		case "pull":
+			p.Pull = map[string]PullPolicy{"off": PullOff, "stage": PullStage, "move": PullMove}[value]
+		case "identities":
+			p.Identities = strings.Split(value, ",")
+		case "inner":
+			p.Inner = []netip.Prefix{netip.MustParsePrefix(value)}
+		case "max":
+			p.MaxSessions = s.number(value)
+		default:
+			s.t.Fatalf("unknown option %q", key)
+		}
+	}
+}
+
+func (s *script) configure(id RouterID, options map[string]string) {
+	n := s.world.router(id)
+	for key, value := range options {
+		switch key {
+		case "mode":
+			n.cfg.Mode = map[string]MoveMode{"strict": ModeStrict, "lossless": ModeLossless}[value]
+		case "stagehold":
+			n.cfg.Timers.StageHold = s.duration(value)
+		case "closegiveup":
+			n.cfg.Timers.CloseGiveUp = s.duration(value)
+		default:
+			s.t.Fatalf("unknown option %q", key)
+		}
+	}
+}
+
+func (s *script) adopt(name string, at RouterID, agent bool, options map[string]string) {
+	tokens := 0
+	if n, ok := options["tokens"]; ok {
+		tokens = s.number(n)
+	}
+	ses := s.world.newSession(name, tokens, agent)
+	if other, ok := options["addr"]; ok {
+		ses.at = s.session(other).at
+	}
+	if inner, ok := options["inner"]; ok {
+		ses.claims.Inner = []netip.Prefix{netip.MustParsePrefix(inner)}
+	}
+	s.world.adopt(ses, at, tokens, agent)
+}
+
+func (s *script) ctar(ses *simSession, to, other RouterID, forged bool, options map[string]string) {
+	sequence := uint32(s.number(options["seq"]))
+	if !forged {
+		s.world.ask(ses, to, other, sequence)
+		return
+	}
+	m := &CTAR{Ack: true, Previous: ses.at, Router: s.world.addrOf(other), Sequence: sequence, Token: Token{1, 2, 3, 4}}
+	s.world.printf("%s node %s: -> %s %s (forged)", s.world.clock(), ses.name, to, s.world.message(m))
+	s.world.send("", to, ses, m)
+}
+
+func (s *script) replay(k string) {
+	for i, m := range s.world.log {
+		if m.kind == k {
+			s.world.transmitAgain(i, time.Millisecond)
+		}
+	}
+}
+
+func (s *script) fail(what string, n *simRouter) {
+	if what == "steer" {
+		n.steering++
+		return
+	}
+	for v, name := range verbNames {
+		if name == what {
+			n.fail[Verb(v)] = StatusNoResources
+			return
+		}
+	}
+	s.t.Fatalf("no operation %q", what)
+}
+
+func (s *script) show() {
+	for _, n := range s.world.routers {
+		for _, v := range n.machine.Sessions() {
+			sad := "no SAs"
+			if sa := n.sad[v.Session]; sa != nil {
+				sad = "SAs " + saNames[sa.state]
+			}
+			s.world.printf("%s has %s: %s e%d, %d tokens, %s", n.id, s.world.name(v.Session), v.State, v.Epoch, v.Tokens, sad)
+		}
+	}
+}

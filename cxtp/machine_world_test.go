@@ -1,0 +1,575 @@
+package cxtp
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cxtp/cxtp/cxtp/secret"
+)
+
+// world is routers, nodes, the network between them, and time. Every message
+// crosses it encoded; every result of an action comes back as an event of its
+// own; nothing happens but by step.
+type world struct {
+	t       testing.TB
+	now     time.Time
+	routers []*simRouter
+	events  []*event
+	lastSeq int
+	steps   int
+
+	sessions map[SessionID]*simSession
+	order    []SessionID
+
+	// What the laws are checked against.
+	activated  map[simRef]RouterID
+	stagedFrom map[simRef]RouterID
+	orders     map[simWay]int // operators' triggers not used up
+	tokens     map[simWay]int // nodes' triggers not used up
+	finals     map[Ticket]int // final reports
+	opened     map[Ticket]RouterID
+	asked      map[simAsk]bool
+	violations []string
+	doing      map[simOp]string // what the operations under way are, for people
+
+	log        []sentMessage // everything that was ever sent
+	net        network
+	transcript strings.Builder
+	quiet      bool
+}
+
+type simRef struct {
+	session SessionID
+	epoch   Epoch
+}
+
+// simAsk is a node's token and a router that it may make a target.
+type simAsk struct {
+	session  SessionID
+	sequence uint32
+	target   RouterID
+}
+
+type simOp struct {
+	router  RouterID
+	session SessionID
+	op      OpID
+}
+
+// simWay is a move of a session from one router to another.
+type simWay struct {
+	session  SessionID
+	from, to RouterID
+}
+
+type simRouter struct {
+	id       RouterID
+	cfg      Config
+	machine  *Router
+	life     int // restarts
+	sad      map[SessionID]*simSA
+	fail     map[Verb]Status
+	frozenAt map[SessionID]time.Time
+	steering int // Steers still to fail
+
+	journal []Record  // durable
+	writing []Record  // not durable yet
+	written time.Time // when the last of them will be
+}
+
+type simSession struct {
+	id       SessionID
+	name     string
+	key      string
+	at       netip.Addr
+	endpoint netip.AddrPort
+	claims   Claims
+	agent    *Agent
+	inbound  int
+	accepted simWindow
+	sent     map[uint64]RouterID
+	gap      bool   // a gateway died with its windows
+	asked    uint32 // sequence number of the last CTAR
+}
+
+// event is something that will happen at a router (or, to is "", at a node).
+type event struct {
+	at    time.Time
+	order int
+	from  RouterID // "" = a node
+	to    RouterID
+	life  int // of the router, for results; -1 for messages
+	wire  []byte
+	node  *simSession
+	input Input
+	write bool // a Persist's result
+}
+
+type sentMessage struct {
+	kind  string
+	event event
+}
+
+// network decides what becomes of a message. The default delivers after 1 ms.
+type network interface {
+	// deliver returns the delays after which copies arrive; none = lost.
+	deliver(from, to RouterID, m Message) []time.Duration
+	// result is how long an operation takes.
+	result() time.Duration
+}
+
+// maxSteps is more than any schedule needs: machines that answer each other for
+// ever do not.
+const maxSteps = 50_000
+
+var epochZero = time.Unix(1_000_000, 0)
+
+func newWorld(t testing.TB, net network, ids ...RouterID) *world {
+	w := &world{
+		t: t, now: epochZero, net: net,
+		sessions: map[SessionID]*simSession{}, activated: map[simRef]RouterID{}, stagedFrom: map[simRef]RouterID{},
+		orders: map[simWay]int{}, tokens: map[simWay]int{}, doing: map[simOp]string{}, asked: map[simAsk]bool{}, finals: map[Ticket]int{}, opened: map[Ticket]RouterID{},
+	}
+	for i, id := range ids {
+		n := &simRouter{id: id, cfg: Config{
+			Self: id, Incarnation: Incarnation(100 + i), Timers: DefaultTimers(), Mode: ModeLossless, Headroom: 1000, Inspect: simInspect,
+			Gateway4: netip.AddrPortFrom(simAddr(i), 4500),
+		}}
+		for j, other := range ids {
+			if other != id {
+				n.cfg.Peers = append(n.cfg.Peers, Peer{ID: other, Addrs: []netip.Addr{simAddr(j)}, Push: true, ActivateWithoutToken: true})
+			}
+		}
+		w.routers = append(w.routers, n)
+	}
+	return w
+}
+
+func simAddr(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(1 + i)}) }
+
+func (w *world) router(id RouterID) *simRouter {
+	for _, n := range w.routers {
+		if n.id == id {
+			return n
+		}
+	}
+	w.t.Fatalf("no router %q", id)
+	return nil
+}
+
+func (w *world) routerAt(a netip.Addr) RouterID {
+	for i, n := range w.routers {
+		if simAddr(i) == a {
+			return n.id
+		}
+	}
+	return "nobody"
+}
+
+func (w *world) addrOf(id RouterID) netip.Addr {
+	return simAddr(slices.IndexFunc(w.routers, func(n *simRouter) bool { return n.id == id }))
+}
+
+// start makes the machines that the configurations describe.
+func (w *world) start() {
+	for _, n := range w.routers {
+		w.boot(n)
+	}
+}
+
+// boot starts a router's machine from its journal, with an empty SAD.
+func (w *world) boot(n *simRouter) {
+	machine, added, err := NewRouter(n.cfg, n.journal)
+	if err != nil {
+		w.t.Fatalf("failed to start %s: %v", n.id, err)
+	}
+	for _, r := range added {
+		w.printf("  persist %s", w.record(r))
+	}
+	n.journal = append(n.journal, added...)
+	n.machine, n.writing, n.life = machine, nil, n.life+1
+	n.sad, n.fail, n.frozenAt = map[SessionID]*simSA{}, map[Verb]Status{}, map[SessionID]time.Time{}
+}
+
+// restart crashes a router and starts it again; kept says how many of the
+// records that were being written made it.
+func (w *world) restart(n *simRouter, kept int) {
+	w.printf("%s %s: restart", w.clock(), n.id)
+	n.journal = append(n.journal, n.writing[:min(kept, len(n.writing))]...)
+	w.boot(n)
+}
+
+// reinstall is a restart without the journal.
+func (w *world) reinstall(n *simRouter) {
+	w.printf("%s %s: reinstall", w.clock(), n.id)
+	n.journal = nil
+	n.cfg.Incarnation += 100
+	w.boot(n)
+}
+
+func (w *world) name(id SessionID) string {
+	if s := w.sessions[id]; s != nil {
+		return s.name
+	}
+	return id.String()[:4]
+}
+
+func (w *world) clock() string { return fmt.Sprintf("%dms", w.now.Sub(epochZero).Milliseconds()) }
+
+func (w *world) printf(format string, args ...any) {
+	if !w.quiet {
+		fmt.Fprintf(&w.transcript, format+"\n", args...)
+	}
+}
+
+func (w *world) violation(format string, args ...any) {
+	v := fmt.Sprintf(format, args...)
+	w.violations = append(w.violations, w.clock()+" "+v)
+	w.printf("!!! %s", v)
+}
+
+// newSession is a node with its SAs, not yet adopted by anyone.
+func (w *world) newSession(name string, tokens int, agent bool) *simSession {
+	i := len(w.order) + 1
+	ses := &simSession{
+		id: SessionID{byte(i)}, name: name, key: "key of " + name, sent: map[uint64]RouterID{},
+		at:       netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}),
+		endpoint: netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), 4500),
+		claims:   Claims{Identity: name, Inner: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 32)}},
+	}
+	w.sessions[ses.id] = ses
+	w.order = append(w.order, ses.id)
+	node := w.nodeState(ses, tokens, agent)
+	ses.agent = NewAgent(AgentConfig{Previous: ses.at, Session: ses.id, Node: node})
+	return ses
+}
+
+// nodeState makes the node's keys: each caller gets a copy to wipe.
+func (w *world) nodeState(ses *simSession, tokens int, agent bool) NodeState {
+	var n NodeState
+	if agent {
+		n.Agent, n.UpdateKey = ses.endpoint, secret.Clone([]byte("update key of "+ses.name))
+	}
+	for i := range tokens {
+		n.Tokens = append(n.Tokens, NumberedKey{uint32(i + 1), secret.Clone(fmt.Appendf(nil, "token key %d of %s", i+1, ses.name))})
+	}
+	return n
+}
+
+// adopt makes a router the first owner.
+func (w *world) adopt(ses *simSession, id RouterID, tokens int, agent bool) {
+	n := w.router(id)
+	n.sad[ses.id] = &simSA{state: saActive, key: ses.key, contexts: []CDB{
+		{FPT: FPTIPsecSession, Data: simText(ses.claims.Identity, ses.claims.Inner[0])},
+		{FPT: FPTIPsecSA, Data: []byte(ses.key)},
+	}}
+	w.step(n, Adopt{Session: ses.id, Previous: ses.at, Node: w.nodeState(ses, tokens, agent), Claims: ses.claims})
+}
+
+// command gives a router an operator's order, and remembers the ticket.
+func (w *world) command(id RouterID, in Input) {
+	n := w.router(id)
+	switch in := in.(type) {
+	case Handover:
+		w.opened[in.Ticket] = id
+		if !in.StageOnly {
+			w.orders[simWay{in.Session, id, in.To}]++
+		}
+	case Pull:
+		w.opened[in.Ticket] = id
+		source := w.router(in.From)
+		if p, ok := source.cfg.peer(id); ok && p.Pull == PullMove {
+			for _, ses := range w.sessions {
+				if ses.at == in.Previous {
+					w.orders[simWay{ses.id, in.From, id}]++
+				}
+			}
+		}
+	case Cancel:
+		w.opened[in.Ticket] = id
+	}
+	w.step(n, in)
+}
+
+// ask makes a node's agent send a CTAR.
+func (w *world) ask(ses *simSession, to, other RouterID, sequence uint32) {
+	actions, ok := ses.agent.Request(w.now, netip.AddrPortFrom(w.addrOf(to), 0), w.addrOf(other), sequence)
+	if !ok {
+		w.printf("  %s has no token key left", ses.name)
+		return
+	}
+	// It may be meant for a pAR or for a nAR; RFC 4067's token does not cover
+	// the address of the other router. Its repetition gives no second right.
+	ses.asked = sequence
+	for _, target := range []RouterID{to, other} {
+		if a := (simAsk{ses.id, sequence, target}); !w.asked[a] {
+			w.asked[a] = true
+			w.tokens[simWay{session: ses.id, to: target}]++
+		}
+	}
+	w.perform(ses, actions)
+}
+
+// step gives a machine an input and carries out what it answers.
+func (w *world) step(n *simRouter, in Input) {
+	w.printf("%s %s: %s", w.clock(), n.id, w.input(n, in))
+	w.carry(n, n.machine.Step(w.now, in))
+	w.traffic()
+}
+
+func (w *world) carry(n *simRouter, actions []Action) {
+	for _, a := range actions {
+		w.printf("  %s", w.action(a))
+		switch a := a.(type) {
+		case Send:
+			w.send(n.id, a.To, nil, a.Message)
+		case SendNode:
+			w.send(n.id, "", w.nodeAt(a.To), a.Message)
+		case Do:
+			w.doing[simOp{n.id, a.Session, a.Op}] = a.Verb.String()
+			w.later(n, w.carryOut(n, a), w.now.Add(w.net.result()), false)
+		case Steer:
+			w.doing[simOp{n.id, a.Session, a.Op}] = "steer"
+			for _, other := range w.routers {
+				if sa := other.sad[a.Session]; other != n && sa != nil && sa.state == saActive {
+					w.violation("%s steers %s away from %s, which is active", n.id, w.name(a.Session), other.id)
+				}
+			}
+			d := Done{Session: a.Session, Op: a.Op}
+			if n.steering > 0 {
+				n.steering--
+				d.Failed, d.Detail = []ContextStatus{{FPTControl, StatusInternal}}, "the hook failed"
+			}
+			w.later(n, d, w.now.Add(w.net.result()), false)
+		case Persist:
+			w.doing[simOp{n.id, a.Record.Session, a.Op}] = "persist " + a.Record.Kind.String()
+			at := w.now.Add(w.net.result())
+			if at.Before(n.written) {
+				at = n.written
+			}
+			n.written, n.writing = at, append(n.writing, a.Record)
+			w.later(n, Done{Session: a.Record.Session, Op: a.Op}, at, true)
+		case Report:
+			if a.Final && a.Ticket != 0 {
+				w.finals[a.Ticket]++
+				if w.finals[a.Ticket] > 1 {
+					w.violation("ticket %d has two final reports", a.Ticket)
+				}
+			}
+		}
+	}
+}
+
+func (w *world) nodeAt(at netip.AddrPort) *simSession {
+	for _, ses := range w.sessions {
+		if ses.endpoint == at {
+			return ses
+		}
+	}
+	return nil
+}
+
+func (w *world) schedule(e *event) {
+	w.lastSeq++
+	e.order = w.lastSeq
+	w.events = append(w.events, e)
+}
+
+func (w *world) later(n *simRouter, d Done, at time.Time, write bool) {
+	w.schedule(&event{at: at, to: n.id, life: n.life, input: d, write: write})
+}
+
+// send puts a message on the wire. node is the one end that is not a router.
+func (w *world) send(from, to RouterID, node *simSession, m Message) {
+	wire, err := m.Append(nil)
+	if err != nil {
+		w.violation("%s sends a %s that cannot be encoded: %v", from, kind(m), err)
+		return
+	}
+	w.log = append(w.log, sentMessage{kind(m), event{from: from, to: to, life: -1, wire: wire, node: node}})
+	for _, delay := range w.net.deliver(from, to, m) {
+		w.transmitAgain(len(w.log)-1, delay)
+	}
+}
+
+// transmitAgain delivers a message of the log, for the first time or once more.
+func (w *world) transmitAgain(i int, delay time.Duration) {
+	e := w.log[i].event
+	e.at, e.wire = w.now.Add(delay), slices.Clone(e.wire)
+	w.schedule(&e)
+}
+
+// next takes the event that happens next and moves the clock to it, at most to
+// until. A timer of a machine that is due goes first.
+func (w *world) next(until time.Time) bool {
+	if w.steps++; w.steps > maxSteps {
+		w.t.Fatalf("%s: no end after %d events\n%s", w.clock(), maxSteps, w.transcript.String()[max(0, w.transcript.Len()-5000):])
+	}
+	at, n := w.timer()
+	e := w.earliest()
+	if e != nil && (at.IsZero() || e.at.Before(at)) {
+		at, n = e.at, nil
+	}
+	if at.IsZero() || at.After(until) {
+		return false
+	}
+	if at.After(w.now) {
+		w.now = at
+	}
+	switch {
+	case n != nil:
+		w.tick(n)
+	case e != nil && e.at.Equal(at):
+		w.events = slices.DeleteFunc(w.events, func(x *event) bool { return x == e })
+		w.happen(e)
+	default:
+		for _, id := range w.order {
+			ses := w.sessions[id]
+			w.perform(ses, ses.agent.Tick(w.now))
+		}
+	}
+	return true
+}
+
+func (w *world) earliest() *event {
+	if len(w.events) == 0 {
+		return nil
+	}
+	return slices.MinFunc(w.events, func(a, b *event) int {
+		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.order, b.order))
+	})
+}
+
+// timer is the earliest timer of any router or, n is nil, of a node's agent.
+func (w *world) timer() (at time.Time, n *simRouter) {
+	for _, r := range w.routers {
+		if d := r.machine.Deadline(); !d.IsZero() && (at.IsZero() || d.Before(at)) {
+			at, n = d, r
+		}
+	}
+	for _, id := range w.order {
+		if d := w.sessions[id].agent.Deadline(); !d.IsZero() && (at.IsZero() || d.Before(at)) {
+			at, n = d, nil
+		}
+	}
+	return at, n
+}
+
+func (w *world) tick(n *simRouter) {
+	was := n.machine.Deadline()
+	actions := n.machine.Tick(w.now)
+	if len(actions) > 0 {
+		w.printf("%s %s: tick", w.clock(), n.id)
+	}
+	w.carry(n, actions)
+	if d := n.machine.Deadline(); !d.IsZero() && !d.After(w.now) {
+		w.t.Fatalf("%s: %s does not get past its timer of %s\n%s", w.clock(), n.id, was.Sub(epochZero), w.transcript.String())
+	}
+	w.traffic()
+}
+
+// happen lets an event happen.
+func (w *world) happen(e *event) {
+	if e.life >= 0 {
+		n := w.router(e.to)
+		if n.life != e.life {
+			return // the result of an operation that a crash cut off
+		}
+		if e.write {
+			n.journal, n.writing = append(n.journal, n.writing[0]), n.writing[1:]
+		}
+		w.step(n, e.input)
+		return
+	}
+	m, err := Decode(e.wire)
+	if err != nil {
+		w.violation("%s cannot decode: %v", e.to, err)
+		return
+	}
+	switch {
+	case e.to == "":
+		if e.node != nil {
+			w.printf("%s node %s: <- %s %s", w.clock(), e.node.name, e.from, w.message(m))
+			w.perform(e.node, e.node.agent.Receive(netip.AddrPortFrom(w.addrOf(e.from), 0), m))
+		}
+	case e.from == "":
+		w.step(w.router(e.to), FromNode{From: e.node.endpoint, Message: m})
+	default:
+		w.witness(e.from, m)
+		w.step(w.router(e.to), FromRouter{From: e.from, Message: m})
+	}
+	for i := range e.wire {
+		e.wire[i] = 0xAA // a receive buffer is used again
+	}
+}
+
+// witness notes who stages what, for law 5.
+func (w *world) witness(from RouterID, m Message) {
+	if ctd, ok := m.(*CTD); ok && len(ctd.Blocks) > 0 {
+		if c, err := ParseControl(ctd.Blocks[0]); err == nil && c.Phase == PhaseStage {
+			w.stagedFrom[simRef{c.Session, c.Epoch}] = from
+		}
+	}
+}
+
+// perform carries out an agent's actions.
+func (w *world) perform(ses *simSession, actions []AgentAction) {
+	for _, a := range actions {
+		switch a := a.(type) {
+		case AgentSend:
+			to := w.routerAt(a.To.Addr())
+			w.printf("%s node %s: -> %s %s", w.clock(), ses.name, to, w.message(a.Message))
+			w.send("", to, ses, a.Message)
+		case AgentFollow:
+			w.printf("  follow %s", w.routerAt(a.Gateway.Addr()))
+		case AgentAnswered:
+			w.printf("  answered seq %d", a.Sequence)
+			if a.TimedOut {
+				w.printf("  nobody answered")
+			}
+		}
+	}
+}
+
+// settle runs until nothing is under way any more; timers are left alone
+// unless they are due before an event.
+func (w *world) settle() {
+	for e := w.earliest(); e != nil; e = w.earliest() {
+		if !w.next(e.at) {
+			return
+		}
+	}
+}
+
+// advance runs for a time.
+func (w *world) advance(d time.Duration) {
+	until := w.now.Add(d)
+	for w.next(until) {
+	}
+	w.now = until
+}
+
+// freezes checks law 2's second half.
+func (w *world) freezes() {
+	for _, n := range w.routers {
+		for id, at := range n.frozenAt {
+			if w.now.Sub(at) > n.cfg.Timers.FreezeDeadline+n.cfg.Timers.SteerDeadline+5*time.Second {
+				w.violation("%s has kept %s frozen since %s", n.id, w.name(id), at.Sub(epochZero))
+				delete(n.frozenAt, id)
+			}
+		}
+	}
+}
+
+func (w *world) err() error {
+	if len(w.violations) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(w.violations, "\n"))
+}
