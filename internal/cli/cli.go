@@ -44,6 +44,7 @@ func Run(ctx context.Context, args []string, version string, streams Streams, mo
 	app := newApp(version, streams, more)
 	err := app.RunContext(ctx, flagsAnywhere(app, args))
 	var usage *usageError
+	var coded urfave.ExitCoder // a command of more that knows its status
 	switch {
 	case err == nil:
 		return exitDone
@@ -52,6 +53,9 @@ func Run(ctx context.Context, args []string, version string, streams Streams, mo
 		return exitUsage
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(streams.Err, "cxtp: interrupted")
+	case errors.As(err, &coded):
+		fmt.Fprintln(streams.Err, "cxtp:", err)
+		return coded.ExitCode()
 	default:
 		fmt.Fprintln(streams.Err, "cxtp:", err)
 	}
