@@ -85,7 +85,7 @@ type Timers struct {
 func DefaultTimers() Timers {
 	return Timers{
 		MaxTransfer:    200 * time.Millisecond,
-		RequestWait:    2 * time.Second,
+		RequestWait:    time.Second, // below CT_REQUEST_RETRY, or a node's repetition would renew it
 		StageHold:      time.Minute,
 		Repeat:         50 * time.Millisecond,
 		RepeatMax:      time.Second,

@@ -25,15 +25,18 @@ func (d Duration) String() string { return time.Duration(d).String() }
 // Mode is a [cxtp.MoveMode] written as a word.
 type Mode cxtp.MoveMode
 
-// UnmarshalText implements [encoding.TextUnmarshaler].
+// UnmarshalText implements [encoding.TextUnmarshaler]. The machine and the wire
+// know the strict mode too; no gateway here can end its inbound SAs in the step
+// that counts and still thaw, so it is not offered.
 func (m *Mode) UnmarshalText(text []byte) error {
-	for _, mode := range []cxtp.MoveMode{cxtp.ModeLossless, cxtp.ModeStrict} {
-		if mode.String() == string(text) {
-			*m = Mode(mode)
-			return nil
-		}
+	switch string(text) {
+	case cxtp.ModeLossless.String():
+		*m = Mode(cxtp.ModeLossless)
+		return nil
+	case cxtp.ModeStrict.String():
+		return fmt.Errorf("mode %q is not offered by this version: write \"lossless\"", text)
 	}
-	return fmt.Errorf("%q is no mode: write \"lossless\" or \"strict\"", text)
+	return fmt.Errorf("%q is no mode: write \"lossless\"", text)
 }
 
 // Pull is a [cxtp.PullPolicy] written as a word.

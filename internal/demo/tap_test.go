@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 )
 
 // TestTap sends packets of the node through the tap, first to one gateway and
@@ -22,6 +23,9 @@ func TestTap(t *testing.T) {
 	}
 	a := newAssociation(1)
 	node, gateways := listen(), [2]*net.UDPConn{listen(), listen()}
+	for _, conn := range []*net.UDPConn{node, gateways[0], gateways[1]} {
+		conn.SetReadDeadline(time.Now().Add(time.Minute)) // what never comes should not hang the test
+	}
 	tp := &tap{face: listen(), sides: [2]*net.UDPConn{listen(), listen()}, node: localAddr(node), witness: newTestWitness(t, a), up: newFlow()}
 	for i, g := range gateways {
 		tp.gateways[i] = localAddr(g)

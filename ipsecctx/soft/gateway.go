@@ -32,6 +32,9 @@ func ListenUDP(addr netip.AddrPort) (*net.UDPConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("failed to listen on %v: %w", addr, err)
 	}
+	// As much as the system allows: what does not fit while this process is not
+	// scheduled is lost. An error leaves the system's default.
+	_ = conn.SetReadBuffer(receiveBuffer)
 	return conn, nil
 }
 
@@ -76,6 +79,7 @@ type Config struct {
 const DefaultQueuePackets = 1024
 
 const (
+	receiveBuffer = 4 << 20 // octets
 	maxDatagram   = 65535
 	maxReadErrors = 64 // in a row, before a wire counts as broken
 	keepalive     = 0xff
