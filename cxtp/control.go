@@ -88,11 +88,11 @@ func DigestOf(blocks []CDB) (Digest, error) {
 // ManifestEntry names one SA of the session, and for an outbound one the
 // ceiling: the sequence number that nobody passes before "closed".
 type ManifestEntry struct {
-	FPT       FPT
-	Direction uint8 // 1 = inbound, 2 = outbound, seen from the gateway
-	Protocol  uint8 // 50 = ESP, 51 = AH
-	SPI       uint32
-	Ceiling   uint64
+	FPT       FPT    `json:"fpt"`
+	Direction uint8  `json:"direction"` // 1 = inbound, 2 = outbound, seen from the gateway
+	Protocol  uint8  `json:"protocol"`  // 50 = ESP, 51 = AH
+	SPI       uint32 `json:"spi"`
+	Ceiling   uint64 `json:"ceiling"`
 }
 
 // Control is the control block: what a CTD is about, beyond the node's address.

@@ -66,6 +66,6 @@ func (s Status) String() string {
 // ContextStatus is the status of one context type: four octets of CTAA, CTDR
 // and Outcome.
 type ContextStatus struct {
-	FPT    FPT
-	Status Status
+	FPT    FPT    `json:"fpt"`
+	Status Status `json:"status"`
 }
