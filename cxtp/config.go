@@ -23,7 +23,8 @@ type Config struct {
 	// allows an outbound SA.
 	Headroom uint64
 	// Inspect reads what staged contexts would make this router responsible
-	// for. It must be a pure function.
+	// for. It must be a pure function. An error that has a method
+	// Refusal() Status says with which status; any other means malformed.
 	Inspect func(blocks []CDB) (Claims, error)
 }
 

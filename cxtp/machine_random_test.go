@@ -16,8 +16,11 @@ var (
 // impatient operators and crashes, and checks the laws after every event. Then
 // the faults end, and every session must come to rest somewhere.
 func TestRandomSchedules(t *testing.T) {
+	seeds := []uint64{7002625, 7029893} // found a used token key and a late request taken again
 	for i := range *schedules {
-		seed := *firstSeed + uint64(i)
+		seeds = append(seeds, *firstSeed+uint64(i))
+	}
+	for _, seed := range seeds {
 		c := newChaos(t, seed)
 		c.play()
 		if err := c.world.err(); err != nil {

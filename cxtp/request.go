@@ -1,6 +1,9 @@
 package cxtp
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // requested takes a CT-Req for a session that is here (RFC 4067 section 2.5.6).
 func (s *Session) requested(peer *Peer, q *CTReq) {
@@ -38,7 +41,7 @@ func (s *Session) requestedByPeer(peer *Peer, q *CTReq) {
 	switch {
 	case peer.Pull == PullOff:
 		s.denyRequest(peer.ID, StatusNotAuthorised)
-	case s.state == stateOwner:
+	case s.state == stateOwner && !s.pulled.seen(peer.ID, q.Sequence):
 		s.startMove(&outgoing{to: peer.ID, ordered: peer.Pull == PullMove, key: s.currentKey(), sequence: q.Sequence})
 	case s.state == stateStaged && s.src.to == peer.ID:
 		s.sendPhase(PhaseStage, s.src.static, s.deadline)
@@ -126,4 +129,28 @@ func (s *Session) dropKeysBefore(number uint32) {
 	if number > 0 {
 		s.dropKeys(number - 1)
 	}
+}
+
+// pulls remembers the latest requests with a null token. Such a request has no
+// key that is used up with it, so a late copy of one could move the session
+// again, long after whoever asked got what they asked for.
+type pulls struct {
+	last [16]pullRequest
+	next int
+}
+
+type pullRequest struct {
+	from     RouterID
+	sequence uint32
+}
+
+// seen remembers a request and reports whether it was remembered already.
+func (p *pulls) seen(from RouterID, sequence uint32) bool {
+	q := pullRequest{from, sequence}
+	if slices.Contains(p.last[:], q) {
+		return true
+	}
+	p.last[p.next] = q
+	p.next = (p.next + 1) % len(p.last)
+	return false
 }

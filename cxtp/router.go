@@ -29,6 +29,7 @@ type request struct {
 	session   SessionID // zero = whichever is at the address
 	sequence  uint32
 	token     Token
+	requests  []CDB // of the CTAR, which its token covers
 	stageOnly bool
 	ticket    Ticket
 	asker     asker

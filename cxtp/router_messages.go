@@ -66,14 +66,57 @@ func (r *Router) data(peer *Peer, m *CTD) {
 
 // stage gives a stage to its session, with the request of ours that it answers.
 func (r *Router) stage(peer *Peer, m *CTD, c Control) {
+	q := r.requests[m.Previous]
+	if q != nil && (q.to != peer.ID || !q.means(c.Session)) {
+		q = nil
+	}
+	if known := r.sessions[c.Session]; known == nil || c.Epoch > known.epoch {
+		if st, why := r.cfg.admits(peer, c, q != nil); st != StatusOK {
+			r.turnAway(peer, m, c, st, why)
+			return
+		}
+	}
 	o := &offer{peer: peer, data: m, control: c}
 	o.clash = func(id SessionID, claims Claims) bool { return r.clashes(id, claims) || r.full(peer) }
 	s := r.session(c.Session, m.Previous)
-	if q := r.requests[m.Previous]; q != nil && q.to == peer.ID && q.means(c.Session) && s.welcomes(c.Epoch) {
+	if q != nil && s.welcomes(c.Epoch) {
 		o.request = q
 		delete(r.requests, m.Previous)
 	}
 	r.with(s, func() { s.offered(o) })
+}
+
+// admits decides what needs no look into the contexts (law 5).
+func (cfg *Config) admits(peer *Peer, c Control, requested bool) (Status, string) {
+	switch {
+	case c.Target != cfg.Self:
+		return StatusNotAuthorised, "meant for the router " + string(c.Target)
+	case c.Mode != cfg.Mode:
+		return StatusUnsupported, "the two gateways are set to different move modes"
+	case !peer.Push && !requested:
+		return StatusNotAuthorised, "the policy for this peer takes only sessions that were asked for"
+	}
+	return StatusOK, ""
+}
+
+// turnAway does not take a stage that its sender has no right to send. Nothing is
+// recorded and no epoch used up, or such a peer could use up a session's epochs.
+func (r *Router) turnAway(peer *Peer, m *CTD, c Control, st Status, why string) {
+	statuses := []ContextStatus{{FPTControl, st}}
+	r.out = append(r.out, notTaken(&r.cfg, peer.ID, m.Previous, c, statuses),
+		Send{To: peer.ID, Message: &CTDR{Previous: m.Previous, Statuses: statuses}},
+		Report{Session: c.Session, Epoch: c.Epoch, Event: EventRefused, Peer: peer.ID, Statuses: statuses, Detail: why, Final: true})
+}
+
+// notTaken is the answer to a stage that is not taken, and not refused either:
+// "refused" promises that the epoch will never be activated here, and is durable
+// before it is said. A copy of this stage could still be taken when the state or
+// the policy is another one, and a source that thawed on this answer would then
+// not be the only sender. "Unseen" lets a source give up before its grant, and
+// decides nothing after it.
+func notTaken(cfg *Config, to RouterID, previous netip.Addr, c Control, statuses []ContextStatus) Action {
+	return Send{To: to, Message: &Outcome{Previous: previous, Session: c.Session, Epoch: c.Epoch,
+		Incarnation: cfg.Incarnation, State: OutcomeUnseen, Statuses: statuses}}
 }
 
 // denied takes an error indication in place of contexts.
@@ -166,7 +209,7 @@ func (r *Router) activateRequest(at asker, m *CTAR) {
 	case st == StatusAmbiguous:
 		r.refuseNode(at, m, st)
 	default:
-		r.ask(m.Previous, m.Requests, &request{to: peer.ID, session: namedSession(m.Requests), sequence: m.Sequence, token: m.Token, asker: at})
+		r.ask(m.Previous, m.Requests, &request{to: peer.ID, session: namedSession(m.Requests), sequence: m.Sequence, token: m.Token, requests: cloned(m.Requests), asker: at})
 	}
 }
 

@@ -60,6 +60,7 @@ type Session struct {
 	epoch   Epoch // the highest allocated or promised; never used again
 	node    NodeState
 	claims  Claims
+	pulled  pulls      // requests with a null token that were taken
 	adopter Ticket     // waits for stateAdopt to end
 	from    RouterID   // the peer that it came from; "" = it began here
 	answer  []answered // what became of the epochs that were staged here

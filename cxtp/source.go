@@ -182,7 +182,7 @@ func (s *Session) nodeForTarget() NodeState {
 func (s *Session) sendPhase(phase Phase, blocks []CDB, expires time.Time) {
 	m := s.src
 	control, err := Control{
-		Phase: phase, TokenProved: m.proved, Mode: s.cfg.Mode,
+		Phase: phase, TokenProved: m.proved || phase == PhaseFinal && m.spent, Mode: s.cfg.Mode,
 		Session: s.id, Epoch: m.epoch, Incarnation: m.incarnation,
 		Digest: m.digest, Target: m.to, Manifest: m.manifest,
 	}.Block()
@@ -222,6 +222,10 @@ func (s *Session) hear(from RouterID, o *Outcome) {
 			s.confirmed(o)
 		case OutcomeRefused:
 			s.fail(EventRefused, o.Statuses, "the target refused; the session goes on here")
+		case OutcomeUnseen:
+			if s.state == stateStaging && len(o.Statuses) > 0 {
+				s.giveUp(EventRefused, o.Statuses[0].Status, "the target did not take it; the session goes on here")
+			}
 		}
 	case stateFrozen:
 		switch o.State {

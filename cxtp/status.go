@@ -1,6 +1,9 @@
 package cxtp
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Status is the status code of one context, in CTAA, CTDR and Outcome. RFC 4067
 // defines 0 and 1 and leaves the rest to each context type; ours are common to
@@ -68,4 +71,13 @@ func (s Status) String() string {
 type ContextStatus struct {
 	FPT    FPT    `json:"fpt"`
 	Status Status `json:"status"`
+}
+
+// refusalStatus is the status that an error of Config.Inspect stands for.
+func refusalStatus(err error) Status {
+	var refusal interface{ Refusal() Status }
+	if errors.As(err, &refusal) {
+		return refusal.Refusal()
+	}
+	return StatusMalformed
 }

@@ -22,6 +22,9 @@ type incoming struct {
 	// token that verified here, or at the source at our request.
 	allowed, proved bool
 
+	// key is the number of the token key that the PCTD gave; 0 = none.
+	key uint32
+
 	withdrawn bool            // the source gave up while we were still at it
 	statuses  []ContextStatus // why it was refused
 	why       string
@@ -57,10 +60,7 @@ func (s *Session) offered(o *offer) {
 		s.postpone(o)
 		return
 	default:
-		// No promise was made for this epoch, so nothing has to be durable
-		// before the source hears it.
-		s.act(Send{To: o.peer.ID, Message: &Outcome{Previous: s.addr, Session: s.id, Epoch: o.control.Epoch,
-			Incarnation: s.cfg.Incarnation, State: OutcomeRefused, Statuses: []ContextStatus{{FPTControl, StatusBusy}}}})
+		s.act(notTaken(s.cfg, o.peer.ID, s.addr, o.control, []ContextStatus{{FPTControl, StatusBusy}}))
 		return
 	}
 	s.take(o)
@@ -120,33 +120,44 @@ func (s *Session) take(o *offer) {
 	if q := o.request; q != nil {
 		t.ticket, s.asker = q.ticket, q.asker
 		t.allowed = t.allowed && !q.stageOnly
-		if q.token != (Token{}) && o.control.TokenProved {
-			t.proved = true
-			s.used = usedToken{q.sequence, q.token, true}
-		}
 	}
 	blocks, st, why := s.examine(o)
 	if st != StatusOK {
 		s.refuse(st, why)
 		return
 	}
+	s.findKeys(o)
 	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventStaging, Peer: t.from})
 	s.do(stateChecking, Do{Verb: VerbStage, Epoch: t.epoch, Blocks: blocks, Manifest: t.ceilings,
 		Deadline: s.now.Add(s.cfg.Timers.StageHold)})
 }
 
+// findKeys settles what the stage says of the node's token keys: which one the
+// PCTD gave, and whether the token of our own request is proved, by the source
+// or, where the stage was under way before the request arrived, here and now.
+func (s *Session) findKeys(o *offer) {
+	t, q := s.tgt, o.request
+	if o.data.Predictive {
+		for _, k := range s.node.Tokens {
+			if k.Key.Equal(o.data.Key) {
+				t.key = k.Number
+			}
+		}
+	}
+	switch {
+	case q == nil || q.token == (Token{}):
+	case o.control.TokenProved:
+		t.proved = true
+		s.used = usedToken{q.sequence, q.token, true}
+	default:
+		s.prove(&CTAR{Sequence: q.sequence, Token: q.token, Requests: q.requests})
+	}
+	o.data.Key.Wipe()
+}
+
 // examine authorises a stage and returns the features' blocks of it.
 func (s *Session) examine(o *offer) ([]CDB, Status, string) {
 	c := o.control
-	if c.Target != s.cfg.Self {
-		return nil, StatusNotAuthorised, "meant for the router " + string(c.Target)
-	}
-	if c.Mode != s.cfg.Mode {
-		return nil, StatusUnsupported, "the two gateways are set to different move modes"
-	}
-	if !o.peer.Push && o.request == nil {
-		return nil, StatusNotAuthorised, "the policy for this peer takes only sessions that were asked for"
-	}
 	blocks := o.data.Blocks[1:]
 	if digest, err := DigestOf(blocks); err != nil || digest != c.Digest {
 		return nil, StatusMalformed, "the contexts do not have the digest that the control block gives"
@@ -173,7 +184,7 @@ func (s *Session) examine(o *offer) ([]CDB, Status, string) {
 	claims, err := s.cfg.Inspect(feature)
 	switch {
 	case err != nil:
-		return nil, StatusMalformed, err.Error()
+		return nil, refusalStatus(err), err.Error()
 	case !o.peer.allows(claims):
 		return nil, StatusNotAuthorised, "the policy for this peer does not cover the node's identity or inner addresses"
 	case o.clash(s.id, claims):
@@ -261,6 +272,11 @@ func (s *Session) final(from RouterID, data *CTD, c Control) {
 	case !t.mayActivate():
 		s.refuse(StatusNotAuthorised, "neither the node's token nor the policy for this peer allows it")
 	default:
+		if c.TokenProved {
+			// The source has verified a token made with the key that it gave: that
+			// key is used, even where the node's own CTAR has not come here.
+			s.dropKeys(t.key)
+		}
 		s.do(stateActivating, Do{Verb: VerbActivate, Epoch: t.epoch, Blocks: data.Blocks[1:]})
 	}
 }

@@ -99,3 +99,6 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// Refusal is the status that a machine gives for this error.
+func (e *Error) Refusal() cxtp.Status { return e.Status }
