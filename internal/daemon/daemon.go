@@ -224,7 +224,7 @@ func (d *daemon) listen() error {
 	if !roots.AppendCertsFromPEM(pem) {
 		return fmt.Errorf("failed to read transport.ca %s: no PEM certificate in it", t.CA)
 	}
-	c := transport.Config{Addr: t.Listen.String(), Certificate: cert, Roots: roots, Handler: d.fromRouter, Events: d.peerEvent}
+	c := transport.Config{Addr: t.Listen.String(), Certificate: cert, Roots: roots, Events: d.peerEvent}
 	for _, p := range d.cfg.Peers {
 		c.Peers = append(c.Peers, transport.Peer{Name: p.Name, Addr: p.Endpoint, Identity: p.Identity})
 	}
