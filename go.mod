@@ -3,6 +3,7 @@ module github.com/cxtp/cxtp
 go 1.26.0
 
 require (
+	github.com/gaissmai/bart v0.30.0
 	github.com/pelletier/go-toml/v2 v2.4.3
 	github.com/pion/dtls/v3 v3.1.15
 	github.com/pion/logging v0.2.4

@@ -43,9 +43,14 @@ const (
 	VerbMerge
 	VerbRelease
 	VerbDiscard
+	VerbLimit
+	VerbSample
+	VerbRenew
+	VerbTakeOver
 )
 
-var verbNames = [...]string{"none", "export", "stage", "freeze", "activate", "thaw", "redirect", "close", "merge", "release", "discard"}
+var verbNames = [...]string{"none", "export", "stage", "freeze", "activate", "thaw", "redirect", "close", "merge", "release", "discard",
+	"limit", "sample", "renew", "take over"}
 
 func (v Verb) String() string {
 	if int(v) < len(verbNames) {
@@ -61,8 +66,8 @@ type Do struct {
 	Session  SessionID
 	Epoch    Epoch
 	Mode     MoveMode
-	Blocks   []CDB           // Stage, Activate, Merge
-	Manifest []ManifestEntry // Stage: the ceilings
+	Blocks   []CDB           // Stage, Renew, Activate, Merge
+	Manifest []ManifestEntry // Stage, Renew, Limit: the ceilings; Thaw: the floors
 	Peer     RouterID        // Redirect: where to
 	Deadline time.Time       // Stage
 }
@@ -101,9 +106,10 @@ const (
 	EventThawed   // refused after the grant; the session goes on at the source
 	EventEnded    // the session is over, and Detail says why
 	EventSteering // steering failed or is late; Detail says what
+	EventStandby  // what became of a standby's copy
 )
 
-var eventNames = [...]string{"none", "adopted", "staging", "staged", "waiting", "granted", "frozen", "active", "steered", "closed", "refused", "failed", "thawed", "ended", "steering"}
+var eventNames = [...]string{"none", "adopted", "staging", "staged", "waiting", "granted", "frozen", "active", "steered", "closed", "refused", "failed", "thawed", "ended", "steering", "standby"}
 
 func (e Event) String() string {
 	if int(e) < len(eventNames) {

@@ -17,6 +17,7 @@ const (
 	FPTNode         FPT = 0xFFF1 // node block: agent, update key, token keys
 	FPTSessionName  FPT = 0xFFF2 // names a session in a request
 	FPTError        FPT = 0xFFF3 // error indication instead of a context
+	FPTToken        FPT = 0xFFF4 // strong token, in a request
 	FPTIPsecSession FPT = 0xFFE0 // what the SAs of one session share
 	FPTIPsecSA      FPT = 0xFFE1 // one SA, static part
 	FPTIPsecDynamic FPT = 0xFFE2 // one SA, dynamic part
@@ -28,6 +29,7 @@ var fptNames = map[FPT]string{
 	FPTNode:              "node",
 	FPTSessionName:       "session name",
 	FPTError:             "error indication",
+	FPTToken:             "strong token",
 	FPTIPsecSession:      "IPsec session",
 	FPTIPsecSA:           "IPsec SA",
 	FPTIPsecDynamic:      "IPsec dynamic",

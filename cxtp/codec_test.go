@@ -3,9 +3,11 @@ package cxtp_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"math"
 	"net/netip"
 	"reflect"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -108,7 +110,8 @@ var draws = map[cxtp.Type]func(t *rapid.T, v4 bool) cxtp.Message{
 	cxtp.TypeOutcome: func(t *rapid.T, v4 bool) cxtp.Message {
 		m := &cxtp.Outcome{Question: rapid.Bool().Draw(t, "Q"), Previous: drawAddr(t, v4, "previous"), Session: drawSession(t),
 			Epoch: cxtp.Epoch(rapid.Uint64().Draw(t, "epoch")), Incarnation: cxtp.Incarnation(rapid.Uint64().Draw(t, "incarnation")),
-			Go: rapid.Bool().Draw(t, "G"), Steered: rapid.Bool().Draw(t, "D"), Statuses: drawStatuses(t)}
+			Go: rapid.Bool().Draw(t, "G"), Steered: rapid.Bool().Draw(t, "D"),
+			Serial: rapid.Uint32().Draw(t, "serial"), Statuses: drawStatuses(t)}
 		if !m.Question {
 			m.State = cxtp.OutcomeState(rapid.IntRange(int(cxtp.OutcomeUnseen), int(cxtp.OutcomePending)).Draw(t, "state"))
 		}
@@ -169,13 +172,16 @@ func checkTiling(t *rapid.T, encoded []byte) {
 func TestControlRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := cxtp.Control{
-			Phase:       cxtp.Phase(rapid.IntRange(int(cxtp.PhaseStage), int(cxtp.PhaseWithdraw)).Draw(t, "phase")),
+			Phase:       cxtp.Phase(rapid.IntRange(int(cxtp.PhaseStage), int(cxtp.PhaseRenew)).Draw(t, "phase")),
 			TokenProved: rapid.Bool().Draw(t, "T"),
+			Standby:     rapid.Bool().Draw(t, "S"),
 			Mode:        cxtp.MoveMode(rapid.IntRange(int(cxtp.ModeLossless), int(cxtp.ModeStrict)).Draw(t, "mode")),
 			Session:     drawSession(t),
 			Epoch:       cxtp.Epoch(rapid.Uint64().Draw(t, "epoch")),
 			Incarnation: cxtp.Incarnation(rapid.Uint64().Draw(t, "incarnation")),
 			Digest:      sha256.Sum256(drawOctets(t, 0, 4, "digest of")),
+			Serial:      rapid.Uint32().Draw(t, "serial"),
+			Lease:       time.Duration(rapid.Uint32().Draw(t, "lease in ms")) * time.Millisecond,
 			Target:      cxtp.RouterID(drawOctets(t, 0, 255, "target")),
 		}
 		for range rapid.IntRange(0, 100).Draw(t, "entries") {
@@ -307,8 +313,10 @@ func TestBlocksThatCannotBeEncoded(t *testing.T) {
 	}
 	for name, c := range map[string]cxtp.Control{
 		"no phase":         with(func(c *cxtp.Control) { c.Phase = 0 }),
-		"unknown phase":    with(func(c *cxtp.Control) { c.Phase = 5 }),
+		"unknown phase":    with(func(c *cxtp.Control) { c.Phase = 6 }),
 		"no mode":          with(func(c *cxtp.Control) { c.Mode = 0 }),
+		"negative lease":   with(func(c *cxtp.Control) { c.Lease = -time.Millisecond }),
+		"long lease":       with(func(c *cxtp.Control) { c.Lease = (math.MaxUint32 + 1) * time.Millisecond }),
 		"long name":        with(func(c *cxtp.Control) { c.Target = cxtp.RouterID(make([]byte, 256)) }),
 		"too many entries": with(func(c *cxtp.Control) { c.Manifest = make([]cxtp.ManifestEntry, 123) }),
 	} {

@@ -1,7 +1,9 @@
 package cxtp
 
 import (
+	"cmp"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"time"
@@ -22,6 +24,21 @@ type Config struct {
 	// Headroom is how many sequence numbers above its present one a ceiling
 	// allows an outbound SA.
 	Headroom uint64
+	// Standby is the peer at which a staged copy of every session owned here is
+	// kept fresh; "" = none. StandbyRate bounds the renewals of all sessions
+	// together, a second; 0 means no bound.
+	Standby     RouterID
+	StandbyRate int
+	// Attempts is how often an operator's order is tried when the target answers
+	// nothing at all, with a fresh epoch each time; 0 means [DefaultAttempts].
+	Attempts int
+	// RequestRate is CT_REQUEST_RATE: above so many CTARs a second from one source
+	// they are dropped at random; 0 means [DefaultRequestRate]. RequestTotal is
+	// the same for all sources together; 0 means [DefaultRequestTotal].
+	RequestRate, RequestTotal int
+	// Rand is where random numbers come from: crypto/rand.Reader. nil makes the
+	// choices of this machine predictable, for simulations.
+	Rand io.Reader
 	// Inspect reads what staged contexts would make this router responsible
 	// for. It must be a pure function. An error that has a method
 	// Refusal() Status says with which status; any other means malformed.
@@ -43,7 +60,7 @@ type Peer struct {
 	Identities []string
 	Inner      []netip.Prefix
 	// MaxSessions bounds how many sessions that came from this peer may be here
-	// at once; 0 means no bound.
+	// at once; 0 means [DefaultMaxSessions].
 	MaxSessions int
 
 	// Pull is what a request with a null token from this peer gets.
@@ -80,6 +97,8 @@ type Timers struct {
 	UpdateRepeat   time.Duration // first wait before a gateway update is repeated; doubles
 	UpdateGiveUp   time.Duration // a node that has not acknowledged by then is reported
 	CloseGiveUp    time.Duration // "closed" is no longer repeated, only answered
+	StandbyEvery   time.Duration // between two renewals of a standby's copy
+	Lease          time.Duration // an owner with a standby sends for so long without an acknowledgement; 0 = for ever
 }
 
 // DefaultTimers returns the defaults.
@@ -96,6 +115,7 @@ func DefaultTimers() Timers {
 		UpdateRepeat:   50 * time.Millisecond,
 		UpdateGiveUp:   15 * time.Second,
 		CloseGiveUp:    time.Minute,
+		StandbyEvery:   time.Second,
 	}
 }
 
@@ -108,6 +128,10 @@ func (c *Config) validate() error {
 		return fmt.Errorf("the journal's incarnation is 0: it must be random")
 	case c.Inspect == nil:
 		return fmt.Errorf("no function to inspect contexts")
+	case c.Attempts < 0:
+		return fmt.Errorf("%d attempts: at least 1 is needed", c.Attempts)
+	case c.RequestRate < 0 || c.RequestTotal < 0:
+		return fmt.Errorf("%d requests a second of one source and %d of all: neither may be negative", c.RequestRate, c.RequestTotal)
 	case c.Mode != ModeLossless && c.Mode != ModeStrict:
 		return fmt.Errorf("move mode %d is neither lossless nor strict", c.Mode)
 	}
@@ -129,6 +153,17 @@ func (c *Config) validate() error {
 	return nil
 }
 
+// complete puts the defaults in the place of zeros.
+func (c *Config) complete() {
+	c.Attempts = cmp.Or(c.Attempts, DefaultAttempts)
+	c.RequestRate = cmp.Or(c.RequestRate, DefaultRequestRate)
+	c.RequestTotal = cmp.Or(c.RequestTotal, DefaultRequestTotal)
+	c.Peers = slices.Clone(c.Peers)
+	for i := range c.Peers {
+		c.Peers[i].MaxSessions = cmp.Or(c.Peers[i].MaxSessions, DefaultMaxSessions)
+	}
+}
+
 // validate insists on times without which a machine would wait for ever or
 // repeat without a pause. Grace may be 0.
 func (t *Timers) validate() error {
@@ -136,7 +171,7 @@ func (t *Timers) validate() error {
 		"MaxTransfer": t.MaxTransfer, "RequestWait": t.RequestWait, "StageHold": t.StageHold,
 		"Repeat": t.Repeat, "RepeatMax": t.RepeatMax, "FreezeDeadline": t.FreezeDeadline,
 		"SteerDeadline": t.SteerDeadline, "UpdateRepeat": t.UpdateRepeat,
-		"UpdateGiveUp": t.UpdateGiveUp, "CloseGiveUp": t.CloseGiveUp,
+		"UpdateGiveUp": t.UpdateGiveUp, "CloseGiveUp": t.CloseGiveUp, "StandbyEvery": t.StandbyEvery,
 	} {
 		if d <= 0 {
 			return fmt.Errorf("timer %s is %s: it must be above 0", name, d)

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"math"
+	"time"
 )
 
 // Phase is what a CTD with a control block is for.
@@ -14,9 +16,10 @@ const (
 	PhaseFinal    Phase = 2 // exact dynamic state: activate
 	PhaseClosed   Phase = 3 // the source can no longer thaw; last windows
 	PhaseWithdraw Phase = 4 // the source gave this epoch up before granting it
+	PhaseRenew    Phase = 5 // a later dynamic state and ceilings for what is staged: a standby's
 )
 
-var phaseNames = [...]string{"none", "stage", "final", "closed", "withdraw"}
+var phaseNames = [...]string{"none", "stage", "final", "closed", "withdraw", "renew"}
 
 func (p Phase) String() string {
 	if int(p) < len(phaseNames) {
@@ -101,7 +104,7 @@ type ManifestEntry struct {
 //	 0                   1                   2                   3
 //	 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
 //	+---------------+---------------+-+-------------+---------------+
-//	|   Format = 1  |     Phase     |T|  Reserved   |     Mode      |
+//	|   Format = 1  |     Phase     |T|S| Reserved  |     Mode      |
 //	+---------------+---------------+-+-------------+---------------+
 //	~                    Session id (16 octets)                     ~
 //	+---------------------------------------------------------------+
@@ -110,6 +113,10 @@ type ManifestEntry struct {
 //	~       Incarnation of the target's journal (8 octets)          ~
 //	+---------------------------------------------------------------+
 //	~             Digest of the staged contexts (32 octets)         ~
+//	+---------------------------------------------------------------+
+//	|                            Serial                             |
+//	+---------------------------------------------------------------+
+//	|                     Lease, in milliseconds                    |
 //	+---------------+---------------+-------------------------------+
 //	| Target length |   Reserved    |        Manifest entries       |
 //	+---------------+---------------+-------------------------------+
@@ -125,18 +132,21 @@ type ManifestEntry struct {
 type Control struct {
 	Phase       Phase
 	TokenProved bool // the T flag: the source has verified the node's token
+	Standby     bool // the S flag: the copy is kept fresh, and may take over
 	Mode        MoveMode
 	Session     SessionID
 	Epoch       Epoch
 	Incarnation Incarnation // 0 in a stage; then as the target's "staged" said
 	Digest      Digest
-	Target      RouterID // at most 255 octets
+	Serial      uint32        // of a renewal; 0 in the stage
+	Lease       time.Duration // the source sends for so long after a renewal; whole milliseconds, 0 = for ever
+	Target      RouterID      // at most 255 octets
 	Manifest    []ManifestEntry
 }
 
 const (
 	controlFormat     = 1
-	controlFixedSize  = 72 // from Format to the target's name
+	controlFixedSize  = 80 // from Format to the target's name
 	manifestEntrySize = 16
 )
 
@@ -150,6 +160,9 @@ func (c Control) Block() (CDB, error) {
 	}
 	if err := c.Mode.check(); err != nil {
 		return fail(fmt.Errorf("mode %w", err))
+	}
+	if ms := c.Lease.Milliseconds(); ms < 0 || ms > math.MaxUint32 {
+		return fail(fmt.Errorf("lease of %s: at most 32 bits of milliseconds fit", c.Lease))
 	}
 	if len(c.Target) > 255 {
 		return fail(fmt.Errorf("target's name has %d octets: at most 255 fit", len(c.Target)))
@@ -165,13 +178,18 @@ func (c Control) Block() (CDB, error) {
 func (c Control) appendData(d []byte) []byte {
 	var flags byte
 	if c.TokenProved {
-		flags = flagFirst
+		flags |= flagFirst
+	}
+	if c.Standby {
+		flags |= flagSecond
 	}
 	d = append(d, controlFormat, byte(c.Phase), flags, byte(c.Mode))
 	d = append(d, c.Session[:]...)
 	d = binary.BigEndian.AppendUint64(d, uint64(c.Epoch))
 	d = binary.BigEndian.AppendUint64(d, uint64(c.Incarnation))
 	d = append(d, c.Digest[:]...)
+	d = binary.BigEndian.AppendUint32(d, c.Serial)
+	d = binary.BigEndian.AppendUint32(d, uint32(c.Lease.Milliseconds()))
 	d = append(d, byte(len(c.Target)), 0)
 	d = binary.BigEndian.AppendUint16(d, uint16(len(c.Manifest)))
 	d = append(d, c.Target...)
@@ -210,7 +228,8 @@ func (c *Control) read(r *wireReader, b CDB) {
 	}
 	flags := r.octet("T")
 	c.TokenProved = r.bits("T", flags, flagFirst) == 1
-	r.bits("Reserved", flags, ^byte(flagFirst))
+	c.Standby = r.bits("S", flags, flagSecond) == 1
+	r.bits("Reserved", flags, 0x3f)
 	c.Mode = named(r, MoveMode(r.u8("Mode")))
 	if err := c.Mode.check(); err != nil {
 		r.fail("Mode", r.at-1, nil, "%v", err)
@@ -219,6 +238,8 @@ func (c *Control) read(r *wireReader, b CDB) {
 	c.Epoch = Epoch(r.u64("Epoch"))
 	c.Incarnation = inHex(r, Incarnation(r.u64("Incarnation")))
 	copy(c.Digest[:], r.octets("Digest", len(c.Digest)))
+	c.Serial = r.u32("Serial")
+	c.Lease = time.Duration(r.u32("Lease")) * time.Millisecond
 	name := int(r.u8("Target length"))
 	r.u8("Reserved")
 	entries := int(r.u16("Manifest entries"))

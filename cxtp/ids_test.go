@@ -55,7 +55,7 @@ func TestNames(t *testing.T) {
 		{cxtp.TypeCTReq, "CT-Req"}, {cxtp.Type(9), "message type 9"},
 		{cxtp.FPTNode, "node"}, {cxtp.FPT(0x7001), "context type 0x7001"},
 		{cxtp.StatusStale, "stale epoch"}, {cxtp.Status(0x42), "status 0x42"},
-		{cxtp.PhaseWithdraw, "withdraw"}, {cxtp.Phase(5), "phase 5"},
+		{cxtp.PhaseRenew, "renew"}, {cxtp.Phase(6), "phase 6"},
 		{cxtp.ModeStrict, "strict"}, {cxtp.MoveMode(3), "mode 3"},
 		{cxtp.OutcomePending, "pending"}, {cxtp.OutcomeState(9), "outcome state 9"},
 	} {

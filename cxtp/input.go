@@ -45,6 +45,28 @@ type Cancel struct {
 	Ticket  Ticket
 }
 
+// Resolve is the operator's word that another router will never act for the
+// session again: it is powered off, and what it held is gone. Not that it does
+// not answer: a router that is only cut off may still send, and then both do.
+// What follows is decided by what this router waits for from it.
+type Resolve struct {
+	Session SessionID
+	Fenced  RouterID
+	Ticket  Ticket
+}
+
+// Near says that an outbound SA of the session has used half of what its ceiling
+// allowed.
+type Near struct{ Session SessionID }
+
+// Standby is the operator's order to keep a staged copy of a session fresh at a
+// peer, or, To being "", to keep none.
+type Standby struct {
+	Session SessionID
+	To      RouterID
+	Ticket  Ticket
+}
+
 // FromRouter is a message from another router, whose name the transport proved.
 // The machine keeps what it needs of it by copying.
 type FromRouter struct {
@@ -62,8 +84,8 @@ type FromNode struct {
 type Done struct {
 	Session  SessionID
 	Op       OpID
-	Blocks   []CDB           // Export, Freeze, Close: what was read; the machine's to keep and wipe
-	Manifest []ManifestEntry // Export: the SAs, with their present sequence numbers
+	Blocks   []CDB           // Export, Sample, Freeze, Close: what was read; the machine's to keep and wipe
+	Manifest []ManifestEntry // Export, Sample: the SAs, with their present sequence numbers
 	Failed   []ContextStatus // empty = it succeeded
 	Detail   string          // a sentence for the operator, when it failed
 }
@@ -72,6 +94,9 @@ func (Adopt) input()      {}
 func (Handover) input()   {}
 func (Pull) input()       {}
 func (Cancel) input()     {}
+func (Resolve) input()    {}
+func (Near) input()       {}
+func (Standby) input()    {}
 func (FromRouter) input() {}
 func (FromNode) input()   {}
 func (Done) input()       {}

@@ -47,20 +47,19 @@ func (w *world) message(m Message) string {
 		if c, err := ParseControl(m.Blocks[0]); err == nil {
 			line += fmt.Sprintf(" %s e%d", w.name(c.Session), c.Epoch)
 			for _, sa := range c.Manifest {
-				if sa.Direction == directionOut && c.Phase == PhaseStage {
+				if sa.Direction == directionOut && (c.Phase == PhaseStage || c.Phase == PhaseRenew) {
 					line += fmt.Sprintf(" ceiling %d", sa.Ceiling)
 				}
 			}
-			if c.TokenProved {
-				line += " token-proved"
-			}
+			line += flagged(c.TokenProved, " token-proved") + flagged(c.Standby, " standby")
+			line += flagged(c.Serial > 0, fmt.Sprintf(" #%d", c.Serial))
 		}
 		if blocks := m.Blocks[1:]; len(blocks) > 0 {
 			line += fmt.Sprintf(" +%d blocks", len(blocks))
 		}
 	case *Outcome:
 		line += fmt.Sprintf(" %s e%d", w.name(m.Session), m.Epoch)
-		line += flagged(m.Go, " go") + flagged(m.Steered, " steered") + statusList(m.Statuses)
+		line += flagged(m.Serial > 0, fmt.Sprintf(" #%d", m.Serial)) + flagged(m.Go, " go") + flagged(m.Steered, " steered") + statusList(m.Statuses)
 	case *CTReq:
 		line += fmt.Sprintf(" for %s seq %d", m.Previous, m.Sequence) + flagged(m.Token.IsZero(), " null-token")
 	case *CTAR:
@@ -99,7 +98,15 @@ func (w *world) action(a Action) string {
 	case SendNode:
 		return "-> node " + w.message(a.Message)
 	case Do:
-		return fmt.Sprintf("do %s %s e%d", a.Verb, w.name(a.Session), a.Epoch) + flagged(a.Peer != "", " to "+string(a.Peer))
+		line := fmt.Sprintf("do %s %s e%d", a.Verb, w.name(a.Session), a.Epoch) + flagged(a.Peer != "", " to "+string(a.Peer))
+		if a.Verb == VerbLimit || a.Verb == VerbThaw {
+			if c := simCeiling(a.Manifest); c > 0 {
+				line += fmt.Sprintf(" %d", c)
+			} else {
+				line += flagged(a.Verb == VerbLimit, " none")
+			}
+		}
+		return line
 	case Steer:
 		return fmt.Sprintf("steer %s e%d from %s", w.name(a.Session), a.Epoch, a.From)
 	case Persist:
@@ -131,6 +138,12 @@ func (w *world) input(n *simRouter, in Input) string {
 		return fmt.Sprintf("pull %s from %s", in.Previous, in.From) + flagged(in.StageOnly, " stage-only") + fmt.Sprintf(" ticket %d", in.Ticket)
 	case Cancel:
 		return fmt.Sprintf("cancel %s ticket %d", w.name(in.Session), in.Ticket)
+	case Resolve:
+		return fmt.Sprintf("resolve %s: %s is fenced, ticket %d", w.name(in.Session), in.Fenced, in.Ticket)
+	case Standby:
+		return fmt.Sprintf("standby %s at %q ticket %d", w.name(in.Session), in.To, in.Ticket)
+	case Near:
+		return "near the ceiling: " + w.name(in.Session)
 	case FromRouter:
 		return fmt.Sprintf("<- %s %s", in.From, w.message(in.Message))
 	case FromNode:

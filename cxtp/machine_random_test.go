@@ -38,7 +38,7 @@ type chaos struct {
 	slow   bool
 	ticket Ticket
 	// What only some schedules have, because it makes others dull.
-	crashes, reinstalls bool
+	crashes, reinstalls, fences, standbys bool
 }
 
 func newChaos(t *testing.T, seed uint64) *chaos {
@@ -47,12 +47,22 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 	c.slow = c.chance(50)
 	c.crashes = c.chance(30)
 	c.reinstalls = c.crashes && c.chance(30)
+	c.fences = c.crashes && c.chance(50)
+	c.standbys = c.chance(30)
+	lease := time.Duration(c.IntN(2)*c.IntN(10)) * time.Second
 	w := newWorld(t, c, "A", "B", "C")
 	c.world = w
 	strict := c.chance(30)
 	for _, n := range w.routers {
 		if strict {
 			n.cfg.Mode = ModeStrict
+		}
+		n.cfg.Headroom = uint64(200 + c.IntN(1000))
+		if c.standbys {
+			n.cfg.Timers.Lease = lease
+			if c.chance(50) {
+				n.cfg.Standby = n.cfg.Peers[c.IntN(2)].ID
+			}
 		}
 		for i := range n.cfg.Peers {
 			p := &n.cfg.Peers[i]
@@ -137,7 +147,7 @@ func (c *chaos) trigger() {
 		}
 	}
 	c.ticket++
-	switch c.IntN(12) {
+	switch c.IntN(13) {
 	case 0, 1, 2, 3:
 		w.command(from.id, Handover{Session: ses.id, To: to.id, StageOnly: c.chance(20), Ticket: c.ticket})
 	case 4, 5:
@@ -161,7 +171,22 @@ func (c *chaos) trigger() {
 		if n := w.routers[c.IntN(3)]; c.reinstalls && c.chance(20) {
 			w.reinstall(n)
 		} else if c.crashes && c.chance(50) {
-			w.restart(n, c.IntN(3))
+			if c.chance(50) {
+				w.restart(n, c.IntN(3))
+			} else {
+				w.crash(n, c.IntN(3))
+			}
+		}
+	case 12:
+		switch {
+		case c.fences && c.chance(30):
+			w.fence(from, func() Ticket { c.ticket++; return c.ticket })
+		case c.standbys:
+			o := Standby{Session: ses.id, Ticket: c.ticket}
+			if c.chance(80) {
+				o.To = to.id
+			}
+			w.command(from.id, o)
 		}
 	}
 }
@@ -175,6 +200,9 @@ func (c *chaos) atRest() {
 		owners, ended, owned := 0, false, false
 		for _, n := range w.routers {
 			if sa := n.sad[id]; sa != nil {
+				if sa.state == saStaged && n.standsBy(id) {
+					continue
+				}
 				if sa.state != saActive {
 					w.violation("%s still has %s %s", n.id, w.name(id), saNames[sa.state])
 				} else {
@@ -192,7 +220,7 @@ func (c *chaos) atRest() {
 	}
 	for _, n := range w.routers {
 		for _, v := range n.machine.Sessions() {
-			if v.State != "gone" && v.State != "active" && !(c.reinstalls && v.State == "active-unclosed") {
+			if v.State != "gone" && v.State != "active" && !v.Standby && !(c.reinstalls && v.State == "active-unclosed") {
 				w.violation("%s: %s is %s for ever", n.id, w.name(v.Session), v.State)
 			}
 		}
@@ -205,4 +233,14 @@ func (c *chaos) atRest() {
 			w.violation("%s: nobody ever told ticket %d how it ended", id, ticket)
 		}
 	}
+}
+
+// standsBy reports whether a router keeps a standby's copy of a session.
+func (n *simRouter) standsBy(id SessionID) bool {
+	for _, v := range n.machine.Sessions() {
+		if v.Session == id {
+			return v.State == "held" && v.Standby
+		}
+	}
+	return false
 }

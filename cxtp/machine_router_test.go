@@ -24,11 +24,11 @@ func TestMachineRejectsTimersThatNeverEnd(t *testing.T) {
 	for name, spoil := range cases {
 		cfg := Config{Self: "A", Incarnation: 1, Inspect: simInspect, Mode: ModeStrict, Timers: DefaultTimers()}
 		cfg.Timers.Grace = 0
-		if _, _, err := NewRouter(cfg, nil); err != nil {
+		if _, _, err := NewRouter(cfg, nil, nil); err != nil {
 			t.Fatalf("without a grace: %v", err)
 		}
 		spoil(&cfg.Timers)
-		if _, _, err := NewRouter(cfg, nil); err == nil || !strings.Contains(err.Error(), name) {
+		if _, _, err := NewRouter(cfg, nil, nil); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s spoilt: error is %v", name, err)
 		}
 	}

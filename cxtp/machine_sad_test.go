@@ -33,7 +33,19 @@ type simSA struct {
 	ceiling  uint64 // outbound: not passed before the merge; 0 = none
 	window   simWindow
 	contexts []CDB
-	deaf     bool // strict mode: inbound ended in the freeze
+	deaf     bool  // strict mode: inbound ended in the freeze
+	sample   []CDB // staged: of the last renewal
+}
+
+// held is what a daemon finds after a crash.
+func (sa *simSA) held() HeldState {
+	switch sa.state {
+	case saStaged:
+		return HeldStaged
+	case saActive:
+		return HeldActive
+	}
+	return HeldFrozen
 }
 
 // simWindow is an anti-replay window as wide as a schedule is long.
@@ -117,10 +129,23 @@ func (w *world) carryOut(n *simRouter, d Do) Done {
 	case VerbExport:
 		if must(saActive) {
 			result.Blocks = cloneBlocks(sa.contexts)
-			result.Manifest = []ManifestEntry{
-				{FPTIPsecSA, 1, 50, simSPI, 0},
-				{FPTIPsecSA, 2, 50, simSPI + 1, sa.seq},
-			}
+			result.Manifest = sa.manifest()
+		}
+	case VerbSample:
+		if must(saActive) {
+			result.Blocks, result.Manifest = sa.dynamic(), sa.manifest()
+		}
+	case VerbLimit:
+		if must(saActive, saFrozen) {
+			sa.ceiling = simCeiling(d.Manifest)
+		}
+	case VerbRenew:
+		if must(saStaged) {
+			sa.sample, sa.ceiling = cloneBlocks(d.Blocks), simCeiling(d.Manifest)
+		}
+	case VerbTakeOver:
+		if must(saStaged) {
+			w.takeOver(n, sa, d)
 		}
 	case VerbStage:
 		if sa != nil {
@@ -128,9 +153,11 @@ func (w *world) carryOut(n *simRouter, d Do) Done {
 		}
 		n.sad[d.Session] = w.staged(d)
 	case VerbFreeze:
-		if must(saActive) {
-			sa.state, sa.deaf = saFrozen, d.Mode == ModeStrict
-			n.frozenAt[d.Session] = w.now
+		if must(saActive, saFrozen, saDraining, saClosed) {
+			if sa.state == saActive {
+				sa.state, sa.deaf = saFrozen, d.Mode == ModeStrict
+				n.frozenAt[d.Session] = w.now
+			}
 			result.Blocks = sa.dynamic()
 		}
 	case VerbActivate:
@@ -140,14 +167,15 @@ func (w *world) carryOut(n *simRouter, d Do) Done {
 	case VerbThaw:
 		if must(saFrozen) {
 			sa.state, sa.deaf = saActive, false
+			sa.seq = max(sa.seq, simCeiling(d.Manifest))
 			delete(n.frozenAt, d.Session)
 		}
 	case VerbRedirect:
-		if must(saFrozen) {
-			sa.state = saDraining
+		if must(saFrozen, saDraining, saClosed) {
+			sa.state = max(sa.state, saDraining)
 		}
 	case VerbClose:
-		if must(saFrozen, saDraining) {
+		if must(saFrozen, saDraining, saClosed) {
 			sa.state = saClosed
 			result.Blocks = sa.dynamic()
 		}
@@ -155,11 +183,10 @@ func (w *world) carryOut(n *simRouter, d Do) Done {
 		if must(saActive) {
 			_, last, ok := readDynamic(d.Blocks)
 			sa.window.unite(last)
-			sa.ceiling = 0
 			w.replayAll(n, d.Session, sa, ok)
 		}
 	case VerbRelease:
-		if must(saFrozen, saDraining, saClosed, saActive) {
+		if sa != nil {
 			delete(n.sad, d.Session)
 			delete(n.frozenAt, d.Session)
 		}
@@ -178,11 +205,7 @@ func (w *world) staged(d Do) *simSA {
 			sa.key = strings.TrimRight(string(b.Data), "\x00")
 		}
 	}
-	for _, m := range d.Manifest {
-		if m.Direction == directionOut {
-			sa.ceiling = m.Ceiling
-		}
-	}
+	sa.ceiling = simCeiling(d.Manifest)
 	if sa.key != w.sessions[d.Session].key {
 		w.violation("the key of %s arrived as %q", w.name(d.Session), sa.key)
 	}
@@ -201,6 +224,36 @@ func (w *world) activate(n *simRouter, sa *simSA, d Do) {
 	w.activated[ref] = n.id
 	w.authorised(n, d)
 	sa.seq, sa.window, sa.state = seq, window, saActive
+}
+
+// manifest lists the SAs with their present sequence numbers.
+func (sa *simSA) manifest() []ManifestEntry {
+	return []ManifestEntry{{FPTIPsecSA, 1, 50, simSPI, 0}, {FPTIPsecSA, 2, 50, simSPI + 1, sa.seq}}
+}
+
+// simCeiling is the ceiling that a manifest gives; 0 = none.
+func simCeiling(manifest []ManifestEntry) uint64 {
+	for _, m := range manifest {
+		if m.Direction == directionOut {
+			return m.Ceiling
+		}
+	}
+	return 0
+}
+
+// takeOver starts a standby's copy above its ceiling. What the owner accepted
+// since the last renewal is the exposure that a takeover has.
+func (w *world) takeOver(n *simRouter, sa *simSA, d Do) {
+	_, window, ok := readDynamic(sa.sample)
+	if !ok {
+		w.violation("%s: takes %s over without a renewal", n.id, w.name(d.Session))
+	}
+	if p, _ := n.cfg.peer(w.stagedFrom[simRef{d.Session, d.Epoch}]); p == nil || !p.ActivateWithoutToken {
+		w.violation("%s: takes %s over without authority", n.id, w.name(d.Session))
+	}
+	w.activated[simRef{d.Session, d.Epoch}] = n.id
+	w.sessions[d.Session].gap = true
+	sa.seq, sa.window, sa.state = sa.ceiling, window, saActive
 }
 
 // authorised is law 5 told again, without the machine: an order at the source
@@ -251,6 +304,9 @@ func (w *world) transmit(n *simRouter, ses *simSession, sa *simSA) {
 		return
 	}
 	sa.seq++
+	if sa.ceiling != 0 && sa.ceiling-sa.seq == n.cfg.Headroom/2 {
+		w.schedule(&event{at: w.now, to: n.id, life: n.life, input: Near{Session: ses.id}})
+	}
 	if by, twice := ses.sent[sa.seq]; twice {
 		w.violation("sequence number %d of %s sent by %s, before by %s", sa.seq, ses.name, n.id, by)
 	}

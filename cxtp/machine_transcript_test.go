@@ -57,21 +57,25 @@ func compareLines(t *testing.T, got, want string) {
 }
 
 // play runs a file's commands and returns the file as it should be.
-func play(t *testing.T, file string) string {
-	s := newScript(t, "A", "B", "C")
+func play(t *testing.T, file string) string { return newScript(t, "A", "B", "C").play(file) }
+
+func (s *script) play(file string) string {
 	var out strings.Builder
 	for _, block := range strings.Split(strings.TrimSpace(file), "\n\n") {
 		head, _, _ := strings.Cut(block, "\n----")
 		for _, line := range strings.Split(head, "\n") {
 			if !strings.HasPrefix(line, "#") {
 				s.command(strings.Fields(line))
+				if s.started && s.world.intrude != nil {
+					s.world.intrude()
+				}
 			}
 		}
 		fmt.Fprintf(&out, "%s\n----\n%s\n", head, s.world.transcript.String())
 		s.world.transcript.Reset()
 	}
 	if err := s.world.err(); err != nil {
-		t.Errorf("laws broken:\n%v\n%s", err, out.String())
+		s.t.Errorf("laws broken:\n%v\n%s", err, out.String())
 	}
 	return strings.TrimRight(out.String(), "\n") + "\n"
 }
@@ -163,9 +167,13 @@ func (s *script) command(fields []string) {
 		w.command(RouterID(words[3]), Cancel{Session: s.session(words[1]).id, Ticket: s.ticket()})
 	case "ctar": // ctar s1 to B naming A seq=N [forged]
 		s.ctar(s.session(words[1]), RouterID(words[3]), RouterID(words[5]), has("forged"), options)
-	case "forge": // forge updateack s1 at B
+	case "forge": // forge updateack s1 at B, forge ctc s1 from C at A
 		ses := s.session(words[2])
-		w.send("", RouterID(words[4]), ses, &UpdateAck{Previous: ses.at, Session: ses.id, Number: 1})
+		if words[1] == "ctc" {
+			w.send(RouterID(words[4]), RouterID(words[6]), ses, &CTC{Previous: ses.at})
+		} else {
+			w.send("", RouterID(words[4]), ses, &UpdateAck{Previous: ses.at, Session: ses.id, Number: 1})
+		}
 	case "slow": // slow 20ms: how long operations take
 		s.slow = s.duration(words[1])
 	case "drop": // drop next KIND, drop all KIND
@@ -188,6 +196,18 @@ func (s *script) command(fields []string) {
 		s.fail(words[1], w.router(RouterID(words[3])))
 	case "restart": // restart B [torn]: torn loses what was being written
 		w.restart(w.router(RouterID(words[1])), map[bool]int{true: 0, false: 1000}[has("torn")])
+	case "crash": // crash B [torn]: the daemon dies, its SAs live on
+		w.crash(w.router(RouterID(words[1])), map[bool]int{true: 0, false: 1000}[has("torn")])
+	case "expire": // expire s1 at B: the SAs end there, at a limit of theirs
+		delete(w.router(RouterID(words[3])).sad, s.session(words[1]).id)
+	case "fence": // fence B: it is powered off, the others are told, it is powered on
+		w.fence(w.router(RouterID(words[1])), s.ticket)
+	case "standby": // standby s1 at A to B, standby s1 at A off
+		o := Standby{Session: s.session(words[1]).id, Ticket: s.ticket()}
+		if words[4] == "to" {
+			o.To = RouterID(words[5])
+		}
+		w.command(RouterID(words[3]), o)
 	case "reinstall":
 		w.reinstall(w.router(RouterID(words[1])))
 	case "quiet":
@@ -268,6 +288,10 @@ func (s *script) configure(id RouterID, options map[string]string) {
 			n.cfg.Mode = map[string]MoveMode{"strict": ModeStrict, "lossless": ModeLossless}[value]
 		case "stagehold":
 			n.cfg.Timers.StageHold = s.duration(value)
+		case "lease":
+			n.cfg.Timers.Lease = s.duration(value)
+		case "headroom":
+			n.cfg.Headroom = uint64(s.number(value))
 		case "closegiveup":
 			n.cfg.Timers.CloseGiveUp = s.duration(value)
 		default:

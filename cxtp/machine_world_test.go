@@ -42,6 +42,7 @@ type world struct {
 	net        network
 	transcript strings.Builder
 	quiet      bool
+	intrude    func() // after every event; may be nil
 }
 
 type simRef struct {
@@ -114,6 +115,8 @@ type event struct {
 type sentMessage struct {
 	kind  string
 	event event
+	life  int  // of the router that it was sent to
+	lost  bool // every copy
 }
 
 // network decides what becomes of a message. The default delivers after 1 ms.
@@ -179,13 +182,20 @@ func (w *world) addrOf(id RouterID) netip.Addr {
 // start makes the machines that the configurations describe.
 func (w *world) start() {
 	for _, n := range w.routers {
+		n.blank()
 		w.boot(n)
 	}
 }
 
-// boot starts a router's machine from its journal, with an empty SAD.
+// boot starts a router's machine from its journal and what its SAD holds.
 func (w *world) boot(n *simRouter) {
-	machine, added, err := NewRouter(n.cfg, n.journal)
+	var held []Held
+	for _, id := range w.order {
+		if sa := n.sad[id]; sa != nil {
+			held = append(held, Held{id, sa.held(), w.sessions[id].claims})
+		}
+	}
+	machine, added, err := NewRouter(n.cfg, n.journal, held)
 	if err != nil {
 		w.t.Fatalf("failed to start %s: %v", n.id, err)
 	}
@@ -194,7 +204,38 @@ func (w *world) boot(n *simRouter) {
 	}
 	n.journal = append(n.journal, added...)
 	n.machine, n.writing, n.life = machine, nil, n.life+1
-	n.sad, n.fail, n.frozenAt = map[SessionID]*simSA{}, map[Verb]Status{}, map[SessionID]time.Time{}
+	n.fail = map[Verb]Status{}
+}
+
+// blank is a SAD without SAs.
+func (n *simRouter) blank() {
+	n.sad, n.frozenAt = map[SessionID]*simSA{}, map[SessionID]time.Time{}
+}
+
+// crash kills a router's daemon and starts it again; its SAs live on.
+func (w *world) crash(n *simRouter, kept int) {
+	w.printf("%s %s: crash", w.clock(), n.id)
+	for id := range n.frozenAt {
+		n.frozenAt[id] = w.now // the deadline begins anew
+	}
+	n.journal = append(n.journal, n.writing[:min(kept, len(n.writing))]...)
+	w.boot(n)
+}
+
+// fence powers a router off, tells every other one that has a session with it,
+// and powers it on again.
+func (w *world) fence(n *simRouter, ticket func() Ticket) {
+	for _, id := range w.order {
+		w.sessions[id].gap = true // windows that it had are gone
+	}
+	w.restart(n, 0)
+	for _, other := range w.routers {
+		for _, id := range w.order {
+			if other != n {
+				w.command(other.id, Resolve{Session: id, Fenced: n.id, Ticket: ticket()})
+			}
+		}
+	}
 }
 
 // restart crashes a router and starts it again; kept says how many of the
@@ -202,6 +243,7 @@ func (w *world) boot(n *simRouter) {
 func (w *world) restart(n *simRouter, kept int) {
 	w.printf("%s %s: restart", w.clock(), n.id)
 	n.journal = append(n.journal, n.writing[:min(kept, len(n.writing))]...)
+	n.blank()
 	w.boot(n)
 }
 
@@ -209,6 +251,7 @@ func (w *world) restart(n *simRouter, kept int) {
 func (w *world) reinstall(n *simRouter) {
 	w.printf("%s %s: reinstall", w.clock(), n.id)
 	n.journal = nil
+	n.blank()
 	n.cfg.Incarnation += 100
 	w.boot(n)
 }
@@ -292,6 +335,10 @@ func (w *world) command(id RouterID, in Input) {
 			}
 		}
 	case Cancel:
+		w.opened[in.Ticket] = id
+	case Resolve:
+		w.opened[in.Ticket] = id
+	case Standby:
 		w.opened[in.Ticket] = id
 	}
 	w.step(n, in)
@@ -392,8 +439,14 @@ func (w *world) send(from, to RouterID, node *simSession, m Message) {
 		w.violation("%s sends a %s that cannot be encoded: %v", from, kind(m), err)
 		return
 	}
-	w.log = append(w.log, sentMessage{kind(m), event{from: from, to: to, life: -1, wire: wire, node: node}})
-	for _, delay := range w.net.deliver(from, to, m) {
+	sent := sentMessage{kind: kind(m), event: event{from: from, to: to, life: -1, wire: wire, node: node}}
+	if to != "" {
+		sent.life = w.router(to).life
+	}
+	delays := w.net.deliver(from, to, m)
+	sent.lost = len(delays) == 0
+	w.log = append(w.log, sent)
+	for _, delay := range delays {
 		w.transmitAgain(len(w.log)-1, delay)
 	}
 }
@@ -433,6 +486,9 @@ func (w *world) next(until time.Time) bool {
 			ses := w.sessions[id]
 			w.perform(ses, ses.agent.Tick(w.now))
 		}
+	}
+	if w.intrude != nil {
+		w.intrude()
 	}
 	return true
 }

@@ -58,6 +58,8 @@ func (s OutcomeState) check(question bool) error {
 //	+---------------+-+-+-----------+-------------------------------+
 //	|     State     |G|D| Reserved  |            Reserved           |
 //	+---------------+-+-+-----------+-------------------------------+
+//	|                            Serial                             |
+//	+---------------+-+-+-----------+-------------------------------+
 //	|              FPT              |  Status code  |    Reserved   |
 //	+-------------------------------+---------------+---------------+
 //	~                            ........                           ~
@@ -68,8 +70,9 @@ type Outcome struct {
 	Epoch       Epoch
 	Incarnation Incarnation // of the answering router's journal
 	State       OutcomeState
-	Go          bool // the G flag: with Staged, the target would activate now
-	Steered     bool // the D flag: with Active, traffic reaches the target
+	Go          bool   // the G flag: with Staged, the target would activate now
+	Steered     bool   // the D flag: with Active, traffic reaches the target
+	Serial      uint32 // with Staged, of the latest renewal taken
 	Statuses    []ContextStatus
 }
 
@@ -89,6 +92,7 @@ func (m *Outcome) Append(dst []byte) ([]byte, error) {
 	w.u8(byte(m.State))
 	w.flags(m.Go, m.Steered)
 	w.u16(0)
+	w.u32(m.Serial)
 	w.statuses(m.Statuses)
 	return w.finish()
 }
@@ -115,5 +119,6 @@ func (m *Outcome) read(r *wireReader) {
 	m.Steered = r.bits("D", flags, flagSecond) == 1
 	r.bits("Reserved", flags, 0x3f)
 	r.u16("Reserved")
+	m.Serial = r.u32("Serial")
 	m.Statuses = r.statuses(m.Statuses[:0])
 }

@@ -46,4 +46,8 @@ type Record struct {
 	Peer     RouterID        `json:"peer,omitempty"`
 	Ceilings []ManifestEntry `json:"ceilings,omitempty"`
 	Why      string          `json:"why,omitempty"`
+
+	Standby     bool        `json:"standby,omitempty"`    // Allocated: for a copy that may take over
+	Digest      Digest      `json:"digest,omitzero"`      // Granted: of what is staged
+	Incarnation Incarnation `json:"incarnation,omitzero"` // Granted: of the target
 }

@@ -12,39 +12,42 @@ func (s *Session) requested(peer *Peer, q *CTReq) {
 		return
 	}
 	switch {
-	case s.state == stateOwner:
+	case s.free(peer.ID):
 		key, ok := matchKey(s.node.Tokens, q.Token, s.addr, q.Sequence, q.Requests)
-		if !ok {
+		if !ok || s.pledge.bars(key.Number, peer.ID, q.Sequence, s.now) {
+			s.drop(DropBadToken)
 			s.denyRequest(peer.ID, StatusNotAuthorised)
 			return
 		}
 		s.used = usedToken{q.Sequence, q.Token, true}
 		s.startMove(&outgoing{to: peer.ID, proved: true, spent: true, key: key, sequence: q.Sequence, token: q.Token})
-	case (s.state == stateStaging || s.state == stateStaged) && s.src.to == peer.ID:
+	case s.state >= stateAllocating && s.state <= stateStaged && s.src.to == peer.ID:
 		key, ok := matchKey(s.node.Tokens, q.Token, s.addr, q.Sequence, q.Requests)
 		if !ok {
+			s.drop(DropBadToken)
 			s.denyRequest(peer.ID, StatusNotAuthorised)
 			return
 		}
-		s.src.proved, s.src.spent, s.src.key = true, true, key
-		if s.state == stateStaged {
-			s.grantIfWanted()
-		}
+		s.proveMove(key, q.Sequence)
 	case s.state == stateFrozen && s.src.to == peer.ID:
 		s.sendFinal()
+	default:
+		s.drop(DropBusy) // ignored: section 6.3
 	}
-	// Requests for a busy session are ignored: section 6.3.
 }
 
 // requestedByPeer takes a request with a null token: the peer's own wish.
 func (s *Session) requestedByPeer(peer *Peer, q *CTReq) {
 	switch {
 	case peer.Pull == PullOff:
+		s.drop(DropNotAllowed)
 		s.denyRequest(peer.ID, StatusNotAuthorised)
-	case s.state == stateOwner && !s.pulled.seen(peer.ID, q.Sequence):
-		s.startMove(&outgoing{to: peer.ID, ordered: peer.Pull == PullMove, key: s.currentKey(), sequence: q.Sequence})
-	case s.state == stateStaged && s.src.to == peer.ID:
-		s.sendPhase(PhaseStage, s.src.static, s.deadline)
+	case s.free(peer.ID) && !s.pulled.seen(peer.ID, q.Sequence):
+		s.startMove(&outgoing{to: peer.ID, ordered: peer.Pull == PullMove, attempts: s.cfg.Attempts, sequence: q.Sequence})
+	case (s.state == stateStaging || s.state == stateStaged) && s.src.to == peer.ID:
+		s.sendStage()
+	default:
+		s.drop(DropBusy)
 	}
 }
 
@@ -61,19 +64,18 @@ func deny(to RouterID, previous netip.Addr, st Status) Action {
 // 2.1.1): it stages there, and the node's CTAR at the nAR does the rest.
 func (s *Session) activateAway(at asker, m *CTAR, to *Peer) {
 	if s.used.is(m.Sequence, m.Token) {
-		s.asker = at
-		if s.state == stateStaged || s.state == stateOwner {
-			s.acknowledge(s.lastAnswer())
-		}
+		s.drop(DropRepeated)
+		s.answerAway(at, m.Sequence)
 		return
 	}
-	if s.state != stateOwner {
-		return // ignored while busy: section 6.3
+	if !s.free(to.ID) {
+		s.drop(DropBusy)
+		return // ignored: section 6.3
 	}
 	key, ok := matchKey(s.node.Tokens, m.Token, s.addr, m.Sequence, m.Requests)
-	if !ok {
-		s.asker = at
-		s.acknowledge([]ContextStatus{{FPTControl, StatusNotAuthorised}})
+	if !ok || s.pledge.bars(key.Number, to.ID, m.Sequence, s.now) {
+		s.drop(DropBadToken)
+		s.reply(at, []ContextStatus{{FPTControl, StatusNotAuthorised}})
 		return
 	}
 	s.used, s.asker = usedToken{m.Sequence, m.Token, true}, at
@@ -81,13 +83,22 @@ func (s *Session) activateAway(at asker, m *CTAR, to *Peer) {
 	s.startMove(&outgoing{to: to.ID, key: key, spent: true, sequence: m.Sequence, token: m.Token})
 }
 
-// lastAnswer is what a repeated CTAR at the pAR gets: success while its stage
-// stands, and after its failure that it failed.
-func (s *Session) lastAnswer() []ContextStatus {
-	if s.src != nil {
-		return nil
+// answerAway answers a repeated CTAR at the pAR as the first would be now: not
+// before its stage is confirmed, with success since, and that it failed when
+// nothing of it is under way any more.
+func (s *Session) answerAway(at asker, sequence uint32) {
+	m := s.src
+	if s.state == stateRetracting {
+		m = m.next
 	}
-	return []ContextStatus{{FPTControl, StatusExpired}}
+	switch {
+	case m == nil || !m.spent || m.sequence != sequence:
+		s.reply(at, []ContextStatus{{FPTControl, StatusExpired}})
+	case s.state <= stateStaging || s.state == stateRetracting:
+		s.owe(at)
+	default:
+		s.reply(at, nil)
+	}
 }
 
 // activateHere takes a CTAR from a node whose contexts are here already: staged
@@ -97,18 +108,28 @@ func (s *Session) activateHere(at asker, m *CTAR) {
 	switch s.state {
 	case stateHeld:
 		if !repeated && !s.prove(m) {
-			s.asker = at
-			s.acknowledge([]ContextStatus{{FPTControl, StatusNotAuthorised}})
+			s.drop(DropBadToken)
+			s.reply(at, []ContextStatus{{FPTControl, StatusNotAuthorised}})
 			return
 		}
-		s.asker = at
+		s.owe(at)
 		s.act(Send{To: s.tgt.from, Message: &CTReq{Previous: m.Previous, Sequence: m.Sequence, Token: m.Token, Requests: m.Requests}})
 	case stateUnclosed, stateMerging, stateOwnerPersist, stateOwner:
-		if repeated {
-			s.asker = at
-			s.acknowledge(nil)
+		if !repeated {
+			s.drop(DropBusy)
+			return
 		}
+		s.drop(DropRepeated)
+		s.reply(at, nil)
+	default:
+		s.drop(DropBusy)
 	}
+}
+
+// answersAgain reports whether a CTAR is the repetition of one that has proved
+// itself and costs no more than its answer.
+func (s *Session) answersAgain(m *CTAR) bool {
+	return s.used.is(m.Sequence, m.Token) && s.state != stateHeld
 }
 
 // prove verifies a token at the target and drops its key right after (section

@@ -1,13 +1,17 @@
 package cxtp
 
 import (
+	"cmp"
 	"maps"
+	"net/netip"
 	"slices"
+	"time"
 )
 
 // restore rebuilds what the journal lets this router answer for, and returns
-// the records that the loss of the data plane adds.
-func (r *Router) restore(journal []Record) []Record {
+// the records that the loss of SAs adds. Sessions whose SAs are still there are
+// resumed by the first Tick.
+func (r *Router) restore(journal []Record, held []Held) []Record {
 	last := map[SessionID]Record{}
 	for _, rec := range journal {
 		s := r.session(rec.Session, rec.Previous)
@@ -28,13 +32,21 @@ func (r *Router) restore(journal []Record) []Record {
 		}
 		last[rec.Session] = rec
 	}
+	for _, h := range held {
+		// Of SAs without any record not even the address is known.
+		s := r.session(h.Session, cmp.Or(last[h.Session].Previous, netip.IPv4Unspecified()))
+		r.with(s, func() { s.found(h, last[h.Session]) })
+	}
 	var added []Record
 	for _, id := range slices.SortedFunc(maps.Keys(last), SessionID.compare) {
-		rec := last[id]
+		rec, s := last[id], r.sessions[id]
+		if s.state == stateResuming {
+			continue
+		}
 		if after, changed := afterLoss(rec); changed {
 			added = append(added, after)
 			if after.Kind == RecordLost {
-				r.sessions[id].remember(rec.Epoch, OutcomeLost)
+				s.remember(rec.Epoch, OutcomeLost)
 			}
 		}
 	}
@@ -49,9 +61,60 @@ func afterLoss(rec Record) (Record, bool) {
 	case RecordMayActivate:
 		next.Kind = RecordLost
 	case RecordOwned, RecordAllocated, RecordThawed, RecordActive, RecordClosed, RecordGranted:
-		next.Kind, next.Why = RecordEnded, "the gateway restarted, and its SAs were in its memory"
+		next.Kind, next.Why = RecordEnded, "the gateway restarted, and its SAs were gone"
 	default:
 		return Record{}, false
 	}
 	return next, true
+}
+
+// found puts a session whose SAs are still there where its last record says that
+// it stood. The node's keys were in the daemon's memory, and are gone.
+func (s *Session) found(h Held, last Record) {
+	s.claims, s.held = h.Claims, h.State
+	s.rest(stateResuming, 0)
+	s.deadline = time.Unix(0, 1) // long due: the first Tick goes on
+	switch last.Kind {
+	case RecordAllocated:
+		if last.Standby {
+			s.src = &outgoing{epoch: last.Epoch, to: last.Peer, standby: true, manifest: []ManifestEntry{}}
+		}
+	case RecordGranted:
+		s.src = &outgoing{epoch: last.Epoch, to: last.Peer, ordered: true, manifest: last.Ceilings,
+			digest: last.Digest, incarnation: last.Incarnation}
+	case RecordMayActivate, RecordActive:
+		s.tgt = &incoming{epoch: last.Epoch, from: last.Peer, ceilings: last.Ceilings}
+		s.from = last.Peer
+	case RecordOwned, RecordThawed, RecordClosed:
+	default: // over, and the SAs are left over
+		s.held = HeldNothing
+	}
+}
+
+// resume goes on after a restart with what was found.
+func (s *Session) resume() {
+	held := s.held
+	s.held = HeldNothing
+	switch {
+	case held == HeldNothing:
+		s.act(Do{Op: s.op(), Verb: VerbRelease, Session: s.id, Epoch: s.epoch, Mode: s.cfg.Mode})
+		s.rest(stateNone, 0)
+	case s.tgt != nil && held == HeldStaged:
+		// The mark is the evidence that nothing was sent: it may be refused.
+		s.refuse(StatusNoBase, "the gateway restarted while the session was staged")
+	case s.tgt != nil:
+		s.activated()
+	case s.src == nil:
+		s.limit(nil)
+		s.own()
+	case s.src.standby && s.cfg.Timers.Lease > 0:
+		s.yield()
+	case s.src.standby:
+		s.retract()
+	default:
+		// Granted: whether the freeze, the final or more was reached does not
+		// matter, each of them can be done again.
+		s.src.started = s.now
+		s.do(stateFreezing, Do{Verb: VerbFreeze, Epoch: s.src.epoch})
+	}
 }

@@ -2,7 +2,6 @@ package cxtp
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -18,45 +17,42 @@ type Router struct {
 	sessions map[SessionID]*Session
 	byAddr   map[netip.Addr][]SessionID
 	requests map[netip.Addr]*request
-	timers   timers
-	out      []Action
-	now      time.Time
+	holdings holdings
+	stepping holding // of the session that steps, as it was before
+
+	timers        timers[SessionID]
+	requestTimers timers[netip.Addr]
+	pace          pacer
+
+	limiter *limiter
+	dropped [drops]uint64
+
+	out []Action
+	now time.Time
 }
-
-// request is a CT-Req of ours that has not been answered yet.
-type request struct {
-	to        RouterID
-	session   SessionID // zero = whichever is at the address
-	sequence  uint32
-	token     Token
-	requests  []CDB // of the CTAR, which its token covers
-	stageOnly bool
-	ticket    Ticket
-	asker     asker
-	deadline  time.Time
-}
-
-// means reports whether a stage of the session may be the answer.
-func (q *request) means(id SessionID) bool { return q.session.IsZero() || q.session == id }
-
-// maxRequests bounds the requests that may be unanswered at once: each can be
-// caused by an unauthenticated CTAR.
-const maxRequests = 1024
 
 // NewRouter makes a router from its configuration and what its journal holds,
-// oldest record first. It returns the records that follow from the restart and
-// must be durable before the first Step: a gateway that keeps its SAs in its own
-// memory has lost them, so whatever it owned has ended, and what it might have
-// activated is lost.
-func NewRouter(cfg Config, journal []Record) (*Router, []Record, error) {
+// oldest record first, and the sessions whose SAs have outlived the daemon. It
+// returns the records that follow from the restart and must be durable before
+// the first Step or Tick: where the SAs are gone, what this router owned has
+// ended, and what it might have activated is lost.
+func NewRouter(cfg Config, journal []Record, held []Held) (*Router, []Record, error) {
 	if err := cfg.validate(); err != nil {
+		return nil, nil, fmt.Errorf("failed to configure the router: %w", err)
+	}
+	cfg.complete()
+	limiter, err := newLimiter(cfg.RequestRate, cfg.RequestTotal, cfg.Rand)
+	if err != nil {
 		return nil, nil, fmt.Errorf("failed to configure the router: %w", err)
 	}
 	r := &Router{
 		cfg: cfg, sessions: map[SessionID]*Session{}, byAddr: map[netip.Addr][]SessionID{},
-		requests: map[netip.Addr]*request{},
+		requests: map[netip.Addr]*request{}, limiter: limiter,
 	}
-	return r, r.restore(journal), nil
+	if cfg.StandbyRate > 0 {
+		r.pace.every = time.Second / time.Duration(cfg.StandbyRate)
+	}
+	return r, r.restore(journal, held), nil
 }
 
 // Step takes one input and returns what to do, in order. Blocks of messages in
@@ -70,6 +66,14 @@ func (r *Router) Step(now time.Time, in Input) []Action {
 		r.handover(in)
 	case Pull:
 		r.pull(in)
+	case Resolve:
+		r.toSession(in.Session, in.Ticket, func(s *Session) { s.resolve(in) })
+	case Standby:
+		r.setStandby(in)
+	case Near:
+		if s := r.sessions[in.Session]; s != nil {
+			r.with(s, s.near)
+		}
 	case Cancel:
 		r.toSession(in.Session, in.Ticket, func(s *Session) { s.cancel(in.Ticket) })
 	case Done:
@@ -79,6 +83,8 @@ func (r *Router) Step(now time.Time, in Input) []Action {
 	case FromRouter:
 		if peer, ok := r.cfg.peer(in.From); ok {
 			r.fromRouter(peer, in.Message)
+		} else {
+			r.drop(DropUnknownPeer)
 		}
 	case FromNode:
 		r.fromNode(in.From, in.Message)
@@ -94,22 +100,15 @@ func (r *Router) Tick(now time.Time) []Action {
 			r.with(s, s.tick)
 		}
 	}
-	for _, addr := range slices.SortedFunc(maps.Keys(r.requests), netip.Addr.Compare) {
-		if q := r.requests[addr]; due(q.deadline, now) {
-			delete(r.requests, addr)
-			r.requestFailed(addr, q, StatusExpired, "no answer from "+string(q.to))
-		}
+	for addr := range r.requestTimers.due(now) {
+		r.requestDue(addr)
 	}
 	return r.out
 }
 
 // Deadline is when Tick has something to do next; zero = not before an input.
 func (r *Router) Deadline() time.Time {
-	at := r.timers.next()
-	for _, q := range r.requests {
-		at = earlier(at, q.deadline)
-	}
-	return at
+	return earlier(r.timers.next(), r.requestTimers.next())
 }
 
 // Sessions describes all sessions, in the order of their ids.
@@ -125,13 +124,20 @@ func (r *Router) Sessions() []View {
 // with steps one session and keeps the indexes true.
 func (r *Router) with(s *Session, step func()) {
 	addr := s.addr
+	r.stepping = s.holding()
 	s.begin(r.now)
 	step()
 	r.out = append(r.out, s.end()...)
+	if s.dropped != 0 {
+		r.drop(s.dropped)
+		s.dropped = 0
+	}
 	if s.addr != addr {
 		r.unindex(addr, s.id)
 		r.index(s)
 	}
+	r.holdings.replace(r.stepping, s.holding())
+	r.stepping = holding{}
 	r.timers.set(s.id, s.next())
 }
 
@@ -154,7 +160,7 @@ func (r *Router) unindex(addr netip.Addr, id SessionID) {
 func (r *Router) session(id SessionID, addr netip.Addr) *Session {
 	s := r.sessions[id]
 	if s == nil {
-		s = newSession(&r.cfg, id, addr)
+		s = newSession(&r.cfg, &r.pace, id, addr)
 		r.sessions[id] = s
 		r.index(s)
 	}
@@ -181,7 +187,7 @@ func (r *Router) adopt(a Adopt) {
 		r.failed(a.Ticket, a.Session, StatusBusy, "a session of this id has been here before: draw a new id")
 		return
 	}
-	if r.clashes(a.Session, a.Claims) {
+	if r.clashes(a.Claims) {
 		r.failed(a.Ticket, a.Session, StatusPolicyConflict, "its inner addresses overlap another session's")
 		return
 	}
@@ -204,46 +210,12 @@ func (r *Router) handover(h Handover) {
 	r.toSession(h.Session, h.Ticket, func(s *Session) { s.handover(h) })
 }
 
-// pull asks a peer for a session, or to go on with one that is staged here.
-func (r *Router) pull(p Pull) {
-	peer, ok := r.cfg.peer(p.From)
-	if !ok {
-		r.failed(p.Ticket, p.Session, StatusNotAuthorised, fmt.Sprintf("no peer %q is configured here", p.From))
+func (r *Router) setStandby(c Standby) {
+	if _, ok := r.cfg.peer(c.To); !ok && c.To != "" {
+		r.failed(c.Ticket, c.Session, StatusNotAuthorised, fmt.Sprintf("no peer %q is configured here", c.To))
 		return
 	}
-	if s, st := r.find(p.Previous, p.Session, (*Session).live); st == StatusOK {
-		r.with(s, func() { s.goOn(p, peer) })
-		return
-	}
-	var requests []CDB
-	if !p.Session.IsZero() {
-		requests = []CDB{SessionNameBlock(p.Session)}
-	}
-	r.ask(p.Previous, requests, &request{to: p.From, session: p.Session, sequence: p.Sequence, stageOnly: p.StageOnly, ticket: p.Ticket})
-}
-
-// ask sends a CT-Req and remembers it.
-func (r *Router) ask(previous netip.Addr, requests []CDB, q *request) {
-	if old := r.requests[previous]; old != nil && old.sequence != q.sequence {
-		r.requestFailed(previous, q, StatusBusy, "another request for this node is under way")
-		return
-	}
-	if len(r.requests) >= maxRequests {
-		r.requestFailed(previous, q, StatusNoResources, "too many requests under way")
-		return
-	}
-	q.deadline = r.now.Add(r.cfg.Timers.RequestWait)
-	r.requests[previous] = q
-	r.out = append(r.out, Send{To: q.to, Expires: q.deadline,
-		Message: &CTReq{Previous: previous, Sequence: q.sequence, Token: q.token, Requests: requests}})
-}
-
-func (r *Router) requestFailed(previous netip.Addr, q *request, st Status, why string) {
-	failed := []ContextStatus{{FPTControl, st}}
-	if q.asker.wants {
-		r.out = append(r.out, SendNode{To: q.asker.at, Message: &CTAA{Previous: previous, Failed: failed}})
-	}
-	r.out = append(r.out, Report{Ticket: q.ticket, Event: EventFailed, Peer: q.to, Statuses: failed, Detail: why, Final: true})
+	r.toSession(c.Session, c.Ticket, func(s *Session) { s.setStandby(c) })
 }
 
 // find names the one session that an address, and perhaps an id, mean.
@@ -277,31 +249,13 @@ func namedSession(requests []CDB) SessionID {
 	return SessionID{}
 }
 
-// clashes reports whether a session would overlap another one here (law 5).
-func (r *Router) clashes(id SessionID, claims Claims) bool {
-	for _, other := range r.sessions {
-		if other.id == id || !other.live() {
-			continue
-		}
-		for _, mine := range claims.Inner {
-			if slices.ContainsFunc(other.claims.Inner, mine.Overlaps) {
-				return true
-			}
-		}
-	}
-	return false
+// clashes reports whether the session that steps, or a new one, would overlap
+// another one here (law 5).
+func (r *Router) clashes(claims Claims) bool {
+	r.holdings.add(r.stepping, -1)
+	defer r.holdings.add(r.stepping, 1)
+	return r.holdings.overlaps(claims.Inner)
 }
 
 // full reports whether a peer has as many sessions here as it may.
-func (r *Router) full(p *Peer) bool {
-	if p.MaxSessions == 0 {
-		return false
-	}
-	n := 0
-	for s := range maps.Values(r.sessions) {
-		if s.live() && s.from == p.ID {
-			n++
-		}
-	}
-	return n >= p.MaxSessions
-}
+func (r *Router) full(p *Peer) bool { return r.holdings.from[p.ID] >= p.MaxSessions }

@@ -1,6 +1,9 @@
 package cxtp
 
-import "net/netip"
+import (
+	"cmp"
+	"net/netip"
+)
 
 // fromRouter finds what a router's message is about.
 func (r *Router) fromRouter(peer *Peer, m Message) {
@@ -13,19 +16,46 @@ func (r *Router) fromRouter(peer *Peer, m Message) {
 		r.outcome(peer, m)
 	case *CTC:
 		// Cancels a stage; for a granted epoch it decides nothing.
-		if s, st := r.find(m.Previous, SessionID{}, func(s *Session) bool { return s.src != nil && s.src.to == peer.ID }); st == StatusOK {
-			r.with(s, func() { s.cancelledByTarget() })
+		s, st := r.find(m.Previous, SessionID{}, func(s *Session) bool { return s.src != nil && s.src.to == peer.ID })
+		if st != StatusOK {
+			r.drop(dropFor(st))
+			return
 		}
+		r.with(s, func() { s.cancelledByTarget() })
+	case *CTDR:
+		// It informs the operator's trace and decides nothing: it names neither
+		// session nor epoch.
+	default:
+		r.drop(DropMisplaced)
 	}
-	// CTDR informs the operator's trace and decides nothing: it names neither
-	// session nor epoch.
 }
 
-// cancelledByTarget takes a CTC.
-func (s *Session) cancelledByTarget() {
-	if s.state == stateStaging || s.state == stateStaged {
-		s.fail(EventRefused, []ContextStatus{{FPTControl, StatusCancelled}}, "cancelled by the target; the session goes on here")
+// dropFor is the reason why a message about a node was not acted on, when find
+// gives the status st for it.
+func dropFor(st Status) Drop {
+	if st == StatusAmbiguous {
+		return DropAmbiguous
 	}
+	return DropUnknownSession
+}
+
+// cancelledByTarget takes a CTC: it cancels a transfer that is not granted, and
+// decides nothing about one that is (RFC 4067 section 2.5.5).
+func (s *Session) cancelledByTarget() {
+	switch {
+	case s.state >= stateAllocating && s.state <= stateLimiting:
+		s.src.cancelled = true // when what is under way here has ended
+	case s.state == stateStaged && s.src.standby:
+		s.retract() // it decides too little for a copy that could take over
+	case s.state == stateStaging || s.state == stateStaged:
+		s.failCancelled()
+	default:
+		s.drop(DropOutOfTurn)
+	}
+}
+
+func (s *Session) failCancelled() {
+	s.fail(EventRefused, []ContextStatus{{FPTControl, StatusCancelled}}, "cancelled by the target; the session goes on here")
 }
 
 // data takes a CTD or PCTD.
@@ -40,6 +70,7 @@ func (r *Router) data(peer *Peer, m *CTD) {
 	}
 	c, err := ParseControl(m.Blocks[0])
 	if err != nil {
+		r.drop(DropMalformed)
 		r.out = append(r.out, Send{To: peer.ID, Message: &CTDR{Previous: m.Previous, Statuses: []ContextStatus{{FPTControl, StatusMalformed}}}})
 		return
 	}
@@ -48,7 +79,11 @@ func (r *Router) data(peer *Peer, m *CTD) {
 		return
 	}
 	s := r.sessions[c.Session]
+	if s == nil && c.Phase == PhaseWithdraw && c.Standby && peer.Push {
+		s = r.session(c.Session, m.Previous)
+	}
 	if s == nil {
+		r.drop(DropUnknownSession)
 		r.unseen(peer.ID, m.Previous, c.Session, c.Epoch)
 		return
 	}
@@ -60,6 +95,8 @@ func (r *Router) data(peer *Peer, m *CTD) {
 			s.closed(peer.ID, m, c)
 		case PhaseWithdraw:
 			s.withdrawn(peer.ID, c)
+		case PhaseRenew:
+			s.renewal(peer.ID, m, c)
 		}
 	})
 }
@@ -67,21 +104,26 @@ func (r *Router) data(peer *Peer, m *CTD) {
 // stage gives a stage to its session, with the request of ours that it answers.
 func (r *Router) stage(peer *Peer, m *CTD, c Control) {
 	q := r.requests[m.Previous]
-	if q != nil && (q.to != peer.ID || !q.means(c.Session)) {
+	if q != nil && (q.to != peer.ID || !q.means(c.Session) || c.Standby) {
 		q = nil
 	}
 	if known := r.sessions[c.Session]; known == nil || c.Epoch > known.epoch {
 		if st, why := r.cfg.admits(peer, c, q != nil); st != StatusOK {
+			r.drop(DropNotAllowed)
 			r.turnAway(peer, m, c, st, why)
 			return
 		}
+		if (known == nil || !known.live() || known.from != peer.ID) && r.full(peer) {
+			r.drop(DropNoResources)
+			r.turnAway(peer, m, c, StatusNoResources, "as many sessions of this peer are here as it may have")
+			return
+		}
 	}
-	o := &offer{peer: peer, data: m, control: c}
-	o.clash = func(id SessionID, claims Claims) bool { return r.clashes(id, claims) || r.full(peer) }
+	o := &offer{peer: peer, data: m, control: c, clash: r.clashes}
 	s := r.session(c.Session, m.Previous)
 	if q != nil && s.welcomes(c.Epoch) {
 		o.request = q
-		delete(r.requests, m.Previous)
+		r.answered(m.Previous)
 	}
 	r.with(s, func() { s.offered(o) })
 }
@@ -93,13 +135,16 @@ func (cfg *Config) admits(peer *Peer, c Control, requested bool) (Status, string
 		return StatusNotAuthorised, "meant for the router " + string(c.Target)
 	case c.Mode != cfg.Mode:
 		return StatusUnsupported, "the two gateways are set to different move modes"
+	case c.Standby && !peer.ActivateWithoutToken:
+		return StatusNotAuthorised, "a standby takes over without a token, and the policy for this peer wants one"
 	case !peer.Push && !requested:
 		return StatusNotAuthorised, "the policy for this peer takes only sessions that were asked for"
 	}
 	return StatusOK, ""
 }
 
-// turnAway does not take a stage that its sender has no right to send. Nothing is
+// turnAway does not take a stage that its sender has no right to send, or that
+// there is no room for. Nothing is
 // recorded and no epoch used up, or such a peer could use up a session's epochs.
 func (r *Router) turnAway(peer *Peer, m *CTD, c Control, st Status, why string) {
 	statuses := []ContextStatus{{FPTControl, st}}
@@ -123,19 +168,21 @@ func notTaken(cfg *Config, to RouterID, previous netip.Addr, c Control, statuses
 func (r *Router) denied(peer *Peer, m *CTD) {
 	q := r.requests[m.Previous]
 	if q == nil || q.to != peer.ID {
+		r.drop(DropOutOfTurn)
 		return
 	}
 	status, err := ParseErrorBlock(m.Blocks[0])
 	if err != nil {
 		status.Status = StatusMalformed
 	}
-	delete(r.requests, m.Previous)
+	r.answered(m.Previous)
 	r.requestFailed(m.Previous, q, status.Status, "refused by "+string(peer.ID))
 }
 
 // refusePlain answers a peer without a control block: it gets no context that
 // must not be copied.
 func (r *Router) refusePlain(peer *Peer, m *CTD) {
+	r.drop(DropNoControl)
 	if !m.Ack {
 		return
 	}
@@ -150,6 +197,7 @@ func (r *Router) refusePlain(peer *Peer, m *CTD) {
 func (r *Router) requestFrom(peer *Peer, q *CTReq) {
 	s, st := r.find(q.Previous, namedSession(q.Requests), (*Session).sourcing)
 	if st != StatusOK {
+		r.drop(dropFor(st))
 		r.out = append(r.out, deny(peer.ID, q.Previous, st))
 		return
 	}
@@ -165,12 +213,19 @@ func (r *Router) outcome(peer *Peer, o *Outcome) {
 	s := r.sessions[o.Session]
 	switch {
 	case s == nil && o.Question:
+		r.drop(DropUnknownSession)
 		r.unseen(peer.ID, o.Previous, o.Session, o.Epoch)
 	case s == nil:
+		r.drop(DropUnknownSession)
 	case o.Question:
-		r.with(s, func() { s.tell(peer.ID, o.Epoch, nil) })
+		r.with(s, func() { s.tell(peer.ID, o.Epoch) })
 	default:
-		r.with(s, func() { s.hear(peer.ID, o) })
+		r.with(s, func() {
+			before := s.state
+			if s.hear(peer.ID, o); len(s.out) == 0 && s.state == before {
+				s.drop(cmp.Or(s.dropped, DropOutOfTurn))
+			}
+		})
 	}
 }
 
@@ -185,9 +240,14 @@ func (r *Router) fromNode(from netip.AddrPort, m Message) {
 	case *CTAR:
 		r.activateRequest(asker{from, m.Ack}, m)
 	case *UpdateAck:
-		if s := r.sessions[m.Session]; s != nil {
-			r.with(s, func() { s.updateAcked(m) })
+		s := r.sessions[m.Session]
+		if s == nil {
+			r.drop(DropUnknownSession)
+			return
 		}
+		r.with(s, func() { s.updateAcked(m) })
+	default:
+		r.drop(DropMisplaced)
 	}
 }
 
@@ -195,21 +255,27 @@ func (r *Router) fromNode(from netip.AddrPort, m Message) {
 // the pAR), for one that is here and should act (at the nAR, contexts present),
 // or for one that has to be fetched (at the nAR, contexts absent).
 func (r *Router) activateRequest(at asker, m *CTAR) {
+	s, st := r.find(m.Previous, namedSession(m.Requests), (*Session).live)
+	if !(st == StatusOK && s.answersAgain(m)) && !r.limiter.passes(r.now, at.at.Addr(), st == StatusOK) {
+		r.drop(DropRateLimited)
+		return
+	}
 	peer, known := r.cfg.peerByAddr(m.Router)
 	if !known {
+		r.drop(DropUnknownPeer)
 		r.refuseNode(at, m, StatusUnknownSession)
 		return
 	}
-	s, st := r.find(m.Previous, namedSession(m.Requests), (*Session).live)
 	switch {
 	case st == StatusOK && (s.tgt != nil || s.used.is(m.Sequence, m.Token) && s.from == peer.ID):
 		r.with(s, func() { s.activateHere(at, m) })
 	case st == StatusOK:
 		r.with(s, func() { s.activateAway(at, m, peer) })
 	case st == StatusAmbiguous:
+		r.drop(DropAmbiguous)
 		r.refuseNode(at, m, st)
 	default:
-		r.ask(m.Previous, m.Requests, &request{to: peer.ID, session: namedSession(m.Requests), sequence: m.Sequence, token: m.Token, requests: cloned(m.Requests), asker: at})
+		r.fetch(m.Previous, &request{to: peer.ID, session: namedSession(m.Requests), sequence: m.Sequence, token: m.Token, requests: cloned(m.Requests), asker: at})
 	}
 }
 

@@ -11,17 +11,22 @@ import (
 type state uint8
 
 const (
-	stateNone  state = iota // never here, or nothing but a record is left
-	stateAdopt              // first owner: its record is on its way to the journal
-	stateOwner              // active here, no move under way
+	stateNone     state = iota // never here, or nothing but a record is left
+	stateAdopt                 // first owner: its record is on its way to the journal
+	stateResuming              // the daemon restarted, the SAs are there: see restore
+	stateOwner                 // active here, no move under way
 
 	stateAllocating   // the epoch is on its way to the journal
 	stateExporting    // the features are read
+	stateLimiting     // the outbound SAs get their ceilings
 	stateStaging      // the stage is sent
 	stateStaged       // the target has confirmed
+	stateRetracting   // a standby is to give its copy up, and is asked until it has
 	stateGranting     // the grant is on its way to the journal
 	stateFreezing     // the features stop and count
 	stateFrozen       // the final is sent, and repeated
+	stateYielding     // the lease has run out: the features stop
+	stateYielded      // and the standby is asked whether it has taken over
 	stateThawing      // the target refused: the features go on
 	stateDraining     // the target is active: inbound stays until traffic has moved
 	stateClosing      // the features end inbound
@@ -33,6 +38,10 @@ const (
 	stateChecking     // the features take the contexts
 	statePromising    // "may activate" is on its way to the journal
 	stateHeld         // staged here
+	stateRenewing     // staged here; the features take a later state
+	stateRenewed      // staged here; later ceilings are on their way to the journal
+	stateTakingOver   // staged here; "active" is on its way to the journal
+	stateStarting     // the features start without a final
 	stateActivating   // the features start
 	stateUnclosed     // active here; the source may still accept
 	stateMerging      // the features unite the windows
@@ -42,10 +51,10 @@ const (
 )
 
 var stateNames = [...]string{
-	"gone", "adopting", "active", "staging", "staging", "staging", "staged", "granting",
-	"freezing", "frozen", "thawing", "draining", "closing", "closing", "closing", "moved", "ending",
-	"checking", "checking", "held", "activating", "active-unclosed", "active-unclosed", "active-unclosed",
-	"refusing", "refusing",
+	"gone", "adopting", "resuming", "active", "staging", "staging", "staging", "staging", "staged", "retracting", "granting",
+	"freezing", "frozen", "yielded", "yielded", "thawing", "draining", "closing", "closing", "closing", "moved", "ending",
+	"checking", "checking", "held", "held", "held", "taking-over", "taking-over", "activating",
+	"active-unclosed", "active-unclosed", "active-unclosed", "refusing", "refusing",
 }
 
 func (s state) String() string { return stateNames[s] }
@@ -53,19 +62,24 @@ func (s state) String() string { return stateNames[s] }
 // Session is the machine of one session at one router. It has no lock: one
 // goroutine at a time.
 type Session struct {
-	cfg     *Config
-	id      SessionID
-	addr    netip.Addr // MN's previous address
-	state   state
-	epoch   Epoch // the highest allocated or promised; never used again
-	node    NodeState
-	claims  Claims
-	pulled  pulls      // requests with a null token that were taken
-	adopter Ticket     // waits for stateAdopt to end
-	from    RouterID   // the peer that it came from; "" = it began here
-	answer  []answered // what became of the epochs that were staged here
-	used    usedToken  // the last CTAR that proved itself, to answer its repeats
-	asker   asker      // the node that waits for a CTAA
+	cfg         *Config
+	id          SessionID
+	addr        netip.Addr // MN's previous address
+	state       state
+	epoch       Epoch // the highest allocated or promised; never used again
+	node        NodeState
+	claims      Claims
+	pulled      pulls         // requests with a null token that were taken
+	pledge      *pledge       // a token key that waits for its request to come again
+	adopter     Ticket        // waits for stateAdopt to end
+	from        RouterID      // the peer that it came from; "" = it began here
+	answer      []answered    // what became of the epochs that were staged here
+	used        usedToken     // the last CTAR that proved itself, to answer its repeats
+	asker       asker         // the node that waits for a CTAA
+	standby     RouterID      // where a copy is to be kept fresh; "" = nowhere
+	standbyWait time.Duration // before the next attempt, after one that failed
+	pace        *pacer        // of all sessions' renewals
+	held        HeldState     // what a restart found, until stateResuming ends
 
 	src   *outgoing // the move away from here, from stateAllocating to stateMoved
 	tgt   *incoming // the move to here, from stateChecking to stateOwnerPersist
@@ -79,14 +93,16 @@ type Session struct {
 	repeatAt time.Time     // next repetition of the state's message; zero = none
 	repeat   time.Duration // the wait after it
 
-	now time.Time
-	out []Action
+	now     time.Time
+	out     []Action
+	dropped Drop // why the message of this step was not acted on
 }
 
 // answered is the record of an epoch that was staged here.
 type answered struct {
 	epoch Epoch
 	state OutcomeState
+	why   []ContextStatus // it was refused, for those who ask again
 }
 
 // usedToken remembers an authenticated CTAR, so that its repetition is answered
@@ -107,19 +123,32 @@ type asker struct {
 	wants bool // the A flag
 }
 
+// owe remembers who waits for a CTAA: the first, because a repetition of its
+// CTAR from elsewhere may be anybody's.
+func (s *Session) owe(at asker) {
+	if !s.asker.wants {
+		s.asker = at
+	}
+}
+
 // acknowledge sends the CTAA that is owed; no statuses means success.
 func (s *Session) acknowledge(failed []ContextStatus) {
-	if s.asker.wants {
-		s.act(SendNode{To: s.asker.at, Message: &CTAA{Previous: s.addr, Failed: failed}})
-	}
+	s.reply(s.asker, failed)
 	s.asker = asker{}
+}
+
+// reply sends a CTAA to whoever wanted one.
+func (s *Session) reply(to asker, failed []ContextStatus) {
+	if to.wants {
+		s.act(SendNode{To: to.at, Message: &CTAA{Previous: s.addr, Failed: failed}})
+	}
 }
 
 // maxAnswered bounds the epochs whose outcome is remembered.
 const maxAnswered = 64
 
-func newSession(cfg *Config, id SessionID, addr netip.Addr) *Session {
-	return &Session{cfg: cfg, id: id, addr: addr}
+func newSession(cfg *Config, pace *pacer, id SessionID, addr netip.Addr) *Session {
+	return &Session{cfg: cfg, pace: pace, id: id, addr: addr, standby: cfg.Standby}
 }
 
 // begin and end bracket one step: they collect the actions that it decides.
@@ -232,6 +261,9 @@ func (s *Session) tick() {
 		s.repeatAt = s.now.Add(s.repeat)
 		s.again()
 	}
+	if s.src != nil && due(s.src.leaseEnds, s.now) {
+		s.leaseOver()
+	}
 	if s.steer != nil {
 		s.steerTick()
 	}
@@ -242,6 +274,9 @@ func due(at, now time.Time) bool { return !at.IsZero() && !now.Before(at) }
 // next is the earliest time at which tick has something to do; zero = none.
 func (s *Session) next() time.Time {
 	at := earlier(s.deadline, s.repeatAt)
+	if s.src != nil {
+		at = earlier(at, s.src.leaseEnds)
+	}
 	if s.steer != nil {
 		at = earlier(at, s.steer.repeatAt)
 	}
@@ -258,10 +293,18 @@ func earlier(a, b time.Time) time.Time {
 // expired acts on the state's deadline.
 func (s *Session) expired() {
 	switch s.state {
+	case stateOwner:
+		s.dropPledge()
 	case stateStaging:
-		s.giveUp(EventFailed, StatusExpired, "the target did not confirm in time; the session goes on here")
+		s.unconfirmed()
 	case stateStaged:
 		s.giveUp(EventFailed, StatusExpired, "staged for too long without being moved; the session goes on here")
+	case stateResuming:
+		s.resume()
+	case stateRetracting:
+		s.retractLate()
+	case stateYielded:
+		s.finish("the lease ran out, and no answer from the standby before the freeze deadline")
 	case stateFrozen:
 		s.finish("no answer from the target before the freeze deadline")
 	case stateDraining:
@@ -269,13 +312,27 @@ func (s *Session) expired() {
 	case stateMoved:
 		s.complete("closed here; the target has not confirmed that it heard")
 	case stateHeld:
-		s.refuse(StatusExpired, "staged for too long without being activated")
+		if s.tgt.mayTakeOver() {
+			s.takeOver(0, "the lease of "+string(s.tgt.from)+" has run out")
+			return
+		}
+		s.cancelHeld(StatusExpired, "staged for too long without being activated")
 	}
 }
 
 // again repeats the state's message.
 func (s *Session) again() {
 	switch s.state {
+	case stateOwner:
+		s.startStandby(0)
+	case stateStaged:
+		s.renew()
+	case stateRetracting:
+		s.sendPhase(PhaseWithdraw, nil, time.Time{})
+	case stateYielded:
+		s.askStandby()
+	case stateStaging:
+		s.sendStage()
 	case stateFrozen:
 		s.sendFinal()
 	case stateDraining:
@@ -283,28 +340,28 @@ func (s *Session) again() {
 	case stateMoved:
 		s.sendClosed()
 	case stateUnclosed:
-		s.tell(s.tgt.from, s.tgt.epoch, nil)
+		s.tell(s.tgt.from, s.tgt.epoch)
 	}
 }
 
 // remember keeps what became of an epoch that was staged here.
-func (s *Session) remember(e Epoch, o OutcomeState) {
+func (s *Session) remember(e Epoch, o OutcomeState, why ...ContextStatus) {
 	i := slices.IndexFunc(s.answer, func(a answered) bool { return a.epoch == e })
 	if i >= 0 {
-		s.answer[i].state = o
+		s.answer[i].state, s.answer[i].why = o, why
 		return
 	}
 	if len(s.answer) == maxAnswered {
 		s.answer = slices.Delete(s.answer, 0, 1)
 	}
-	s.answer = append(s.answer, answered{e, o})
+	s.answer = append(s.answer, answered{e, o, why})
 }
 
 // outcome is what this router has to say of an epoch.
 func (s *Session) outcome(e Epoch) OutcomeState {
 	if s.tgt != nil && s.tgt.epoch == e {
 		switch s.state {
-		case stateHeld:
+		case stateHeld, stateRenewing, stateRenewed:
 			return OutcomeStaged
 		case stateUnclosed, stateMerging, stateOwnerPersist:
 			return OutcomeActive
@@ -312,23 +369,31 @@ func (s *Session) outcome(e Epoch) OutcomeState {
 			return OutcomePending
 		}
 	}
+	return s.recorded(e).state
+}
+
+// recorded is what is remembered of an epoch. Why it was refused does not
+// outlive a restart.
+func (s *Session) recorded(e Epoch) answered {
 	for _, a := range s.answer {
 		if a.epoch == e {
-			return a.state
+			return a
 		}
 	}
-	return OutcomeUnseen
+	return answered{epoch: e, state: OutcomeUnseen}
 }
 
 // tell sends what this router has to say of an epoch.
-func (s *Session) tell(to RouterID, e Epoch, statuses []ContextStatus) {
+func (s *Session) tell(to RouterID, e Epoch) {
 	o := &Outcome{
 		Previous: s.addr, Session: s.id, Epoch: e, Incarnation: s.cfg.Incarnation,
-		State: s.outcome(e), Statuses: statuses,
+		State: s.outcome(e),
 	}
 	switch o.State {
+	case OutcomeRefused:
+		o.Statuses = s.recorded(e).why
 	case OutcomeStaged:
-		o.Go = s.tgt.mayActivate()
+		o.Go, o.Serial = s.tgt.mayActivate(), s.tgt.serial
 	case OutcomeActive, OutcomeClosed:
 		o.Steered = s.steer == nil || s.steer.complete()
 	}
@@ -362,6 +427,7 @@ type View struct {
 	Inner    []netip.Prefix `json:"inner,omitempty"`
 	Agent    string         `json:"agent,omitempty"`
 	Tokens   int            `json:"tokens"`
+	Standby  bool           `json:"standby,omitempty"` // the copy that is staged, here or at Peer, is kept fresh
 }
 
 // View describes the session as it is.
@@ -375,9 +441,9 @@ func (s *Session) View() View {
 	}
 	switch {
 	case s.src != nil:
-		v.Peer = s.src.to
+		v.Peer, v.Standby = s.src.to, s.src.standby
 	case s.tgt != nil:
-		v.Peer = s.tgt.from
+		v.Peer, v.Standby = s.tgt.from, s.tgt.standby
 	}
 	return v
 }

@@ -1,11 +1,6 @@
 package cxtp
 
-import (
-	"net/netip"
-	"time"
-
-	"github.com/cxtp/cxtp/cxtp/secret"
-)
+import "time"
 
 // outgoing is a move away from here: the source's half.
 type outgoing struct {
@@ -21,6 +16,24 @@ type outgoing struct {
 	token    Token
 	key      NumberedKey // the token key of this move; zero Key = none
 	spent    bool        // a token made with it has verified
+	vouched  bool        // the T of the stage: proved before it was sent
+
+	attempts  int       // left to an operator's order, this one included
+	heard     bool      // the target has answered something
+	cancelled bool      // the target has given up before it got anything
+	goodUntil time.Time // a spent key serves the request that it was used for until then
+
+	// A copy that is kept fresh. serial counts the renewals, sentAt is of the
+	// last, and offered are its ceilings, which the standby may have before we do.
+	standby    bool
+	serial     uint32
+	sentAt     time.Time
+	offered    []ManifestEntry
+	next       *outgoing // what waits until the standby's copy is gone
+	leaseEnds  time.Time // then we stop, because the standby may take over; zero = no lease
+	retracting bool      // the copy is asked back
+	stopped    bool      // frozen because the lease had run out
+	fenced     bool      // the operator's word that the target is gone
 
 	started  time.Time // of the first CTD
 	static   []CDB     // as staged
@@ -35,11 +48,22 @@ type outgoing struct {
 
 // startMove takes a fresh epoch for an attempt to stage at a target.
 func (s *Session) startMove(m *outgoing) {
+	if s.state == stateStaged { // at a standby: see free
+		s.src.next = m
+		s.retract()
+		return
+	}
+	s.redeemPledge(m)
+	if !m.spent {
+		m.key = s.currentKey()
+	} else if m.goodUntil.IsZero() {
+		m.goodUntil = s.now.Add(s.cfg.Timers.StageHold)
+	}
 	s.epoch++
 	m.epoch = s.epoch
 	s.src = m
 	s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventStaging, Peer: m.to})
-	s.persist(stateAllocating, Record{Kind: RecordAllocated, Epoch: m.epoch, Peer: m.to})
+	s.persist(stateAllocating, Record{Kind: RecordAllocated, Epoch: m.epoch, Peer: m.to, Standby: m.standby})
 }
 
 // handover is the operator's trigger.
@@ -50,14 +74,21 @@ func (s *Session) handover(h Handover) {
 	}
 	switch s.state {
 	case stateOwner:
-		s.startMove(&outgoing{to: h.To, ticket: h.Ticket, ordered: !h.StageOnly, key: s.currentKey()})
+		s.startMove(&outgoing{to: h.To, ticket: h.Ticket, ordered: !h.StageOnly, attempts: s.cfg.Attempts})
 	case stateStaged:
+		if s.free(h.To) && !h.StageOnly {
+			s.startMove(&outgoing{to: h.To, ticket: h.Ticket, ordered: true, attempts: s.cfg.Attempts})
+			return
+		}
 		if s.src.to != h.To {
 			refuse(StatusBusy, "staged at "+string(s.src.to)+": cancel that first")
 			return
 		}
 		s.supersede(&s.src.ticket, h.Ticket, s.src.epoch, h.To)
 		s.src.ordered = s.src.ordered || !h.StageOnly
+		if h.StageOnly {
+			s.report(Report{Epoch: s.src.epoch, Ticket: h.Ticket, Event: EventStaged, Peer: h.To, Final: !s.src.ordered})
+		}
 		s.grantIfWanted()
 	case stateUnclosed, stateMerging, stateOwnerPersist:
 		refuse(StatusBusy, "the gateway that it came from has not confirmed its close yet: try again")
@@ -72,11 +103,15 @@ func (s *Session) handover(h Handover) {
 func (s *Session) cancel(t Ticket) {
 	switch s.state {
 	case stateStaging, stateStaged:
+		if s.src.standby {
+			s.setStandby(Standby{Session: s.id, Ticket: t})
+			return
+		}
 		s.supersede(&s.src.ticket, t, s.src.epoch, s.src.to)
 		s.giveUp(EventFailed, StatusCancelled, "cancelled by the operator; the session goes on here")
 	case stateHeld:
 		s.supersede(&s.tgt.ticket, t, s.tgt.epoch, s.tgt.from)
-		s.refuse(StatusCancelled, "cancelled by the operator")
+		s.cancelHeld(StatusCancelled, "cancelled by the operator")
 	default:
 		s.report(Report{Ticket: t, Event: EventFailed, Detail: "there is nothing that can be cancelled: the session is " + s.state.String(),
 			Statuses: []ContextStatus{{FPTControl, StatusBusy}}, Final: true})
@@ -88,12 +123,18 @@ func (s *Session) sourceDone(d Done) {
 	m := s.src
 	switch s.state {
 	case stateAdopt:
-		s.rest(stateOwner, 0)
+		s.own()
 		s.report(Report{Ticket: s.adopter, Event: EventAdopted, Final: true})
 	case stateAllocating:
 		s.do(stateExporting, Do{Verb: VerbExport, Epoch: m.epoch})
 	case stateExporting:
 		s.exported(d)
+	case stateLimiting:
+		s.limited(d)
+	case stateStaged:
+		s.sampled(d)
+	case stateYielding:
+		s.yielded(d)
 	case stateGranting:
 		s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventGranted, Peer: m.to})
 		s.do(stateFreezing, Do{Verb: VerbFreeze, Epoch: m.epoch})
@@ -136,12 +177,7 @@ func (s *Session) exported(d Done) {
 		s.fail(EventFailed, d.Failed, "the features could not be read: "+d.Detail)
 		return
 	}
-	m.static, m.manifest = d.Blocks, d.Manifest
-	for i := range m.manifest {
-		if m.manifest[i].Direction == directionOut {
-			m.manifest[i].Ceiling += s.cfg.Headroom
-		}
-	}
+	m.static, m.manifest = d.Blocks, s.withHeadroom(d.Manifest)
 	if s.node.Agent.IsValid() || len(s.node.Tokens) > 0 {
 		block, err := s.nodeForTarget().Block()
 		if err != nil {
@@ -155,26 +191,29 @@ func (s *Session) exported(d Done) {
 		s.fail(EventFailed, []ContextStatus{{FPTControl, StatusInternal}}, err.Error())
 		return
 	}
-	m.digest, m.started = digest, s.now
+	m.digest = digest
+	s.do(stateLimiting, Do{Verb: VerbLimit, Epoch: m.epoch, Manifest: m.manifest})
+}
+
+// limited sends the stage, now that we do not pass the ceilings in it.
+func (s *Session) limited(d Done) {
+	m := s.src
+	if len(d.Failed) > 0 {
+		s.fail(EventFailed, d.Failed, "the outbound SAs could not be limited: "+d.Detail)
+		return
+	}
+	if m.cancelled {
+		s.failCancelled()
+		return
+	}
+	m.started, m.sentAt, m.vouched = s.now, s.now, m.proved
 	s.rest(stateStaging, s.cfg.Timers.MaxTransfer)
-	s.sendPhase(PhaseStage, m.static, s.deadline)
+	s.sendStage()
+	s.repeatEvery(s.cfg.Timers.Repeat)
 }
 
 // directionOut is a manifest entry's Direction for an outbound SA.
 const directionOut = 2
-
-// nodeForTarget is what the target has to know of the node: everything, except
-// a token key that is used up because this router verified the token.
-func (s *Session) nodeForTarget() NodeState {
-	n := s.node
-	n.Tokens = nil
-	for _, t := range s.node.Tokens {
-		if !s.src.proved || t.Number > s.src.key.Number {
-			n.Tokens = append(n.Tokens, t)
-		}
-	}
-	return n
-}
 
 // sendPhase sends a CTD with a control block. A stage carries the token's key
 // where the nAR will have to verify the node's token itself: RFC 4067 section
@@ -182,9 +221,10 @@ func (s *Session) nodeForTarget() NodeState {
 func (s *Session) sendPhase(phase Phase, blocks []CDB, expires time.Time) {
 	m := s.src
 	control, err := Control{
-		Phase: phase, TokenProved: m.proved || phase == PhaseFinal && m.spent, Mode: s.cfg.Mode,
+		Phase: phase, TokenProved: m.tokenProved(phase), Mode: s.cfg.Mode,
 		Session: s.id, Epoch: m.epoch, Incarnation: m.incarnation,
-		Digest: m.digest, Target: m.to, Manifest: m.manifest,
+		Digest: m.digest, Target: m.to, Manifest: m.highest(),
+		Standby: m.standby, Serial: m.serial, Lease: s.cfg.Timers.Lease,
 	}.Block()
 	if err != nil {
 		// The manifest was encoded in the stage already, or is too long there.
@@ -195,10 +235,30 @@ func (s *Session) sendPhase(phase Phase, blocks []CDB, expires time.Time) {
 		Ack: true, Previous: s.addr, Elapsed: uint32(s.now.Sub(m.started).Milliseconds()),
 		Blocks: append([]CDB{control}, blocks...),
 	}
-	if phase == PhaseStage && !m.proved && !m.key.Key.IsZero() {
+	if phase == PhaseStage && !m.vouched && !m.key.Key.IsZero() {
 		ctd.Predictive, ctd.Algorithm, ctd.Key = true, AlgorithmHMACSHA1, m.key.Key
 	}
 	s.act(Send{To: m.to, Message: ctd, Expires: expires})
+}
+
+// tokenProved is the control block's T.
+func (m *outgoing) tokenProved(phase Phase) bool {
+	switch phase {
+	case PhaseStage:
+		return m.vouched
+	case PhaseFinal:
+		return m.proved || m.spent
+	}
+	return m.proved
+}
+
+// misses says why a message of this router about this epoch is not about the
+// move away from here; 0 means that it is.
+func (m *outgoing) misses(from RouterID, e Epoch) Drop {
+	if m == nil {
+		return DropOutOfTurn
+	}
+	return misses(from, m.to, e, m.epoch)
 }
 
 // hear takes an Outcome. It counts only from the target of the move, for the
@@ -209,17 +269,24 @@ func (s *Session) hear(from RouterID, o *Outcome) {
 		s.closedLongAgo(from, o.Epoch)
 		return
 	}
-	if m == nil || from != m.to || o.Epoch != m.epoch {
+	if why := m.misses(from, o.Epoch); why != 0 {
+		s.drop(why)
 		return
 	}
 	if s.state >= stateGranting && o.Incarnation != m.incarnation {
+		s.drop(DropOutOfTurn)
 		return // it lost the journal that it promised in, and cannot know
 	}
+	m.heard = true
 	switch s.state {
 	case stateStaging, stateStaged:
 		switch o.State {
 		case OutcomeStaged:
 			s.confirmed(o)
+		case OutcomeActive, OutcomeClosed, OutcomeLost:
+			if m.standby {
+				s.standbySays(o)
+			}
 		case OutcomeRefused:
 			s.fail(EventRefused, o.Statuses, "the target refused; the session goes on here")
 		case OutcomeUnseen:
@@ -227,6 +294,8 @@ func (s *Session) hear(from RouterID, o *Outcome) {
 				s.giveUp(EventRefused, o.Statuses[0].Status, "the target did not take it; the session goes on here")
 			}
 		}
+	case stateRetracting, stateYielded:
+		s.standbySays(o)
 	case stateFrozen:
 		switch o.State {
 		case OutcomeActive, OutcomeClosed:
@@ -251,13 +320,16 @@ func (s *Session) confirmed(o *Outcome) {
 	m := s.src
 	if s.state == stateStaging {
 		m.incarnation = o.Incarnation
-		s.rest(stateStaged, s.cfg.Timers.StageHold)
+		s.staged()
 		s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventStaged, Peer: m.to, Final: !m.ordered && !m.proved})
 		s.acknowledge(nil)
 	}
 	if o.Incarnation != m.incarnation {
 		s.giveUp(EventFailed, StatusNoBase, "the target lost its journal since it staged; the session goes on here")
 		return
+	}
+	if o.Serial == m.serial {
+		s.renewed()
 	}
 	m.targetReady = m.targetReady || o.Go
 	s.grantIfWanted()
@@ -268,7 +340,8 @@ func (s *Session) grantIfWanted() {
 	m := s.src
 	switch {
 	case m.proved, m.ordered && m.targetReady:
-		s.persist(stateGranting, Record{Kind: RecordGranted, Epoch: m.epoch, Peer: m.to, Ceilings: m.manifest})
+		s.persist(stateGranting, Record{Kind: RecordGranted, Epoch: m.epoch, Peer: m.to,
+			Ceilings: m.highest(), Digest: m.digest, Incarnation: m.incarnation})
 	case m.ordered:
 		s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventWaiting, Peer: m.to,
 			Detail: "staged; the target's policy wants the node's token before it activates"})
@@ -288,6 +361,10 @@ func (s *Session) frozen(d Done) {
 	s.repeatEvery(s.cfg.Timers.Repeat)
 	s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventFrozen, Peer: m.to})
 }
+
+// sendStage sends the stage, as it was the first time: a repetition that said
+// more would not say it to a target that has taken the first.
+func (s *Session) sendStage() { s.sendPhase(PhaseStage, s.src.static, s.deadline) }
 
 func (s *Session) sendFinal() { s.sendPhase(PhaseFinal, s.src.dynamic, time.Time{}) }
 
@@ -350,13 +427,27 @@ func (s *Session) thawed(d Done) {
 		s.finish("the target refused, and the SAs could not be thawed: " + d.Detail)
 		return
 	}
-	s.fail(EventThawed, nil, "the target refused after the grant; the session goes on here")
+	s.src.goodUntil = s.now // a token that came as far as a grant is used up
+	switch m := s.src; {
+	case m.fenced:
+		s.fail(EventThawed, nil, "the target is fenced; the session goes on here, above its ceilings: rekey it")
+	case m.standby:
+		m.stopped = false
+		s.extendLease()
+		s.staged()
+	default:
+		s.fail(EventThawed, nil, "the target refused after the grant; the session goes on here")
+	}
 }
 
 // giveUp withdraws an attempt that was not granted.
 func (s *Session) giveUp(e Event, st Status, why string) {
-	s.sendPhase(PhaseWithdraw, nil, s.now.Add(s.cfg.Timers.RequestWait))
+	s.withdraw()
 	s.fail(e, []ContextStatus{{FPTControl, st}}, why)
+}
+
+func (s *Session) withdraw() {
+	s.sendPhase(PhaseWithdraw, nil, s.now.Add(s.cfg.Timers.RequestWait))
 }
 
 // fail ends an attempt: the session stays with this owner.
@@ -365,12 +456,13 @@ func (s *Session) fail(e Event, statuses []ContextStatus, why string) {
 	s.acknowledge(failures(statuses))
 	s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: e, Peer: m.to, Statuses: statuses, Detail: why, Final: true})
 	s.src = nil
-	if m.spent {
-		s.dropKeys(m.key.Number)
-	}
 	wipe(m.static)
 	wipe(m.dynamic)
-	s.rest(stateOwner, 0)
+	if m.manifest != nil {
+		s.limit(nil)
+	}
+	s.keepPledge(m)
+	s.own()
 }
 
 // failures makes sure that a failure is never told as a success.
@@ -405,52 +497,4 @@ func (s *Session) forget() {
 	}
 	s.src = nil
 	s.rest(stateNone, 0)
-}
-
-// currentKey is the token key of the next move; its Key is zero when there is
-// none left.
-func (s *Session) currentKey() NumberedKey {
-	if len(s.node.Tokens) == 0 {
-		return NumberedKey{}
-	}
-	return s.node.Tokens[0]
-}
-
-// maxKeyAhead is how many unused token keys are tried against a token: a node
-// whose request was lost goes on with its next key.
-const maxKeyAhead = 4
-
-// matchKey finds the key that a token was made with.
-func matchKey(keys []NumberedKey, t Token, previous netip.Addr, sequence uint32, requests []CDB) (NumberedKey, bool) {
-	for _, k := range keys[:min(len(keys), maxKeyAhead)] {
-		if VerifyToken(k.Key, previous, sequence, requests, t) {
-			return k, true
-		}
-	}
-	return NumberedKey{}, false
-}
-
-// dropKeys wipes the keys up to and including number: each is used once, and a
-// node never goes back.
-func (s *Session) dropKeys(number uint32) {
-	kept := s.node.Tokens[:0:0]
-	for _, t := range s.node.Tokens {
-		if t.Number > number {
-			kept = append(kept, t)
-		} else {
-			t.Key.Wipe()
-		}
-	}
-	s.node.Tokens = kept
-}
-
-// cloneNode copies what aliases a received message.
-func cloneNode(n NodeState) NodeState {
-	n.UpdateKey = secret.Clone(n.UpdateKey.Bytes())
-	tokens := make([]NumberedKey, len(n.Tokens))
-	for i, t := range n.Tokens {
-		tokens[i] = NumberedKey{t.Number, secret.Clone(t.Key.Bytes())}
-	}
-	n.Tokens = tokens
-	return n
 }

@@ -68,7 +68,12 @@ func (s *Session) steered(d Done) {
 // updateAcked takes the node's answer to our Update.
 func (s *Session) updateAcked(a *UpdateAck) {
 	t := s.steer
-	if t == nil || t.uplink || a.Number != uint64(t.epoch) || !a.Verify(s.node.UpdateKey) {
+	switch {
+	case t == nil || t.uplink || a.Number != uint64(t.epoch):
+		s.drop(DropOutOfTurn)
+		return
+	case !a.Verify(s.node.UpdateKey):
+		s.drop(DropBadMAC)
 		return
 	}
 	t.uplink = true
@@ -82,7 +87,7 @@ func (s *Session) steerProgress() {
 	}
 	s.steer.repeatAt = time.Time{}
 	if s.tgt != nil {
-		s.tell(s.tgt.from, s.tgt.epoch, nil)
+		s.tell(s.tgt.from, s.tgt.epoch)
 	}
 	s.report(Report{Epoch: s.steer.epoch, Event: EventSteered, Peer: s.steer.from})
 }

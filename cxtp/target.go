@@ -2,12 +2,13 @@ package cxtp
 
 import (
 	"cmp"
+	"errors"
+	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/cxtp/cxtp/cxtp/secret"
 )
-
-import "errors"
 
 // incoming is a move to here: the target's half.
 type incoming struct {
@@ -25,9 +26,26 @@ type incoming struct {
 	// key is the number of the token key that the PCTD gave; 0 = none.
 	key uint32
 
+	// A copy that its owner keeps fresh: see standby.go. heard is when the last
+	// renewal came, lease how long the owner may send after it was sent.
+	standby            bool
+	lease              time.Duration
+	heard              time.Time
+	serial, nextSerial uint32
+	nextCeilings       []ManifestEntry
+
 	withdrawn bool            // the source gave up while we were still at it
 	statuses  []ContextStatus // why it was refused
 	why       string
+}
+
+// misses says why a message of this router about this epoch is not about the
+// move to here; 0 means that it is.
+func (t *incoming) misses(from RouterID, e Epoch) Drop {
+	if t == nil {
+		return DropOutOfTurn
+	}
+	return misses(from, t.from, e, t.epoch)
 }
 
 func (t *incoming) mayActivate() bool { return t.proved || t.allowed }
@@ -39,13 +57,14 @@ type offer struct {
 	data    *CTD
 	control Control
 	request *request
-	clash   func(SessionID, Claims) bool // does it overlap another session here?
+	clash   func(Claims) bool // does it overlap another session here?
 }
 
 // offered takes a stage.
 func (s *Session) offered(o *offer) {
 	if o.control.Epoch <= s.epoch {
-		s.tell(o.peer.ID, o.control.Epoch, nil)
+		s.drop(cmp.Or(s.tgt.misses(o.peer.ID, o.control.Epoch), DropRepeated))
+		s.tell(o.peer.ID, o.control.Epoch)
 		return
 	}
 	switch s.state {
@@ -60,6 +79,7 @@ func (s *Session) offered(o *offer) {
 		s.postpone(o)
 		return
 	default:
+		s.drop(DropBusy)
 		s.act(notTaken(s.cfg, o.peer.ID, s.addr, o.control, []ContextStatus{{FPTControl, StatusBusy}}))
 		return
 	}
@@ -114,7 +134,7 @@ func (s *Session) take(o *offer) {
 	s.addr, s.epoch, s.from = o.data.Previous, o.control.Epoch, o.peer.ID
 	t := &incoming{
 		epoch: o.control.Epoch, from: o.peer.ID, digest: o.control.Digest, ceilings: o.control.Manifest,
-		allowed: o.peer.ActivateWithoutToken,
+		allowed: o.peer.ActivateWithoutToken, standby: o.control.Standby, lease: o.control.Lease, heard: s.now,
 	}
 	s.tgt = t
 	if q := o.request; q != nil {
@@ -187,8 +207,8 @@ func (s *Session) examine(o *offer) ([]CDB, Status, string) {
 		return nil, refusalStatus(err), err.Error()
 	case !o.peer.allows(claims):
 		return nil, StatusNotAuthorised, "the policy for this peer does not cover the node's identity or inner addresses"
-	case o.clash(s.id, claims):
-		return nil, StatusPolicyConflict, "the inner addresses overlap another session's, or the peer has as many sessions here as it may"
+	case o.clash(claims):
+		return nil, StatusPolicyConflict, "the inner addresses overlap another session's"
 	}
 	s.claims = claims
 	return feature, StatusOK, ""
@@ -203,9 +223,17 @@ func (s *Session) targetDone(d Done) {
 			s.refuseWith(d.Failed, d.Detail)
 			return
 		}
-		s.persist(statePromising, Record{Kind: RecordMayActivate, Epoch: t.epoch, Peer: t.from, Ceilings: t.ceilings})
+		s.persist(statePromising, s.promise())
 	case statePromising:
-		s.held()
+		s.confirm()
+	case stateRenewing:
+		s.renewedHere(d)
+	case stateRenewed:
+		s.heldAgain()
+	case stateTakingOver:
+		s.do(stateStarting, Do{Verb: VerbTakeOver, Epoch: t.epoch})
+	case stateStarting:
+		s.tookOver(d)
 	case stateActivating:
 		if len(d.Failed) > 0 {
 			s.refuseWith(d.Failed, d.Detail)
@@ -227,17 +255,22 @@ func (s *Session) targetDone(d Done) {
 	}
 }
 
-// held says "staged", now that the promise is durable.
-func (s *Session) held() {
+// promise is what has to be durable before "staged" is said.
+func (s *Session) promise() Record {
+	return Record{Kind: RecordMayActivate, Epoch: s.tgt.epoch, Peer: s.tgt.from, Ceilings: s.tgt.ceilings}
+}
+
+// confirm says "staged", now that the promise is durable.
+func (s *Session) confirm() {
 	t := s.tgt
-	s.rest(stateHeld, s.cfg.Timers.StageHold)
+	s.rest(stateHeld, s.holdFor())
 	if t.withdrawn {
 		s.refuse(StatusCancelled, "withdrawn by the source")
 		return
 	}
-	s.tell(t.from, t.epoch, nil)
+	s.tell(t.from, t.epoch)
 	s.act(Send{To: t.from, Message: &CTDR{Success: true, Previous: s.addr}})
-	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventStaged, Peer: t.from, Final: !t.mayActivate()})
+	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventStaged, Peer: t.from, Final: t.standby || !t.mayActivate()})
 }
 
 // goOn is the target's own operator asking for what is staged already.
@@ -255,15 +288,20 @@ func (s *Session) goOn(p Pull, peer *Peer) {
 			Detail: "the policy for this peer wants the node's token before a session becomes active"})
 		return
 	}
-	s.tell(t.from, t.epoch, nil)
+	if t.standby {
+		s.report(Report{Epoch: t.epoch, Ticket: p.Ticket, Event: EventStandby, Peer: t.from, Final: true,
+			Detail: "this gateway has a standby's copy of it: hand it over at its owner"})
+	}
+	s.tell(t.from, t.epoch)
 }
 
 // final activates: it must come from the source of the stage, for its epoch,
 // on its base, to this incarnation of our journal.
 func (s *Session) final(from RouterID, data *CTD, c Control) {
 	t := s.tgt
-	if t == nil || t.from != from || t.epoch != c.Epoch || s.state != stateHeld {
-		s.tell(from, c.Epoch, nil)
+	if why := s.tgt.misses(from, c.Epoch); why != 0 || s.state != stateHeld {
+		s.drop(cmp.Or(why, DropOutOfTurn))
+		s.tell(from, c.Epoch)
 		return
 	}
 	switch {
@@ -289,7 +327,7 @@ func (s *Session) activated() {
 	s.repeatEvery(s.cfg.Timers.RepeatMax) // the source's own repetitions may have ended
 	s.steer = &steering{epoch: t.epoch, from: t.from}
 	s.steer.uplink = !s.node.Agent.IsValid()
-	s.tell(t.from, t.epoch, nil)
+	s.tell(t.from, t.epoch)
 	s.note(Record{Kind: RecordActive, Epoch: t.epoch, Peer: t.from})
 	s.startSteering()
 	s.acknowledge(nil)
@@ -302,8 +340,9 @@ func (s *Session) closed(from RouterID, data *CTD, c Control) {
 	if t == nil && s.outcome(c.Epoch) == OutcomeActive {
 		s.remember(c.Epoch, OutcomeClosed) // it ended here in a restart, before this came
 	}
-	if t == nil || t.from != from || t.epoch != c.Epoch || s.state != stateUnclosed {
-		s.tell(from, c.Epoch, nil)
+	if why := t.misses(from, c.Epoch); why != 0 || s.state != stateUnclosed {
+		s.drop(cmp.Or(why, DropOutOfTurn))
+		s.tell(from, c.Epoch)
 		return
 	}
 	s.do(stateMerging, Do{Verb: VerbMerge, Epoch: t.epoch, Blocks: data.Blocks[1:]})
@@ -314,23 +353,49 @@ func (s *Session) owner() {
 	t := s.tgt
 	s.tgt = nil
 	s.remember(t.epoch, OutcomeClosed)
-	s.rest(stateOwner, 0)
-	s.tell(t.from, t.epoch, nil)
+	s.limit(nil)
+	s.standby = s.cfg.Standby
+	s.own()
+	s.tell(t.from, t.epoch)
 	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventClosed, Peer: t.from, Final: true})
 }
 
 // withdrawn takes the source's word that it gave the epoch up.
 func (s *Session) withdrawn(from RouterID, c Control) {
 	t := s.tgt
-	if t == nil || t.from != from || t.epoch != c.Epoch {
+	if c.Standby && c.Epoch > s.epoch && s.state == stateNone {
+		// Its stage may still come, and a standby needs nothing more to take over.
+		s.epoch, s.from, s.tgt = c.Epoch, from, &incoming{epoch: c.Epoch, from: from}
+		s.refuse(StatusCancelled, "withdrawn before it came")
+		return
+	}
+	if why := t.misses(from, c.Epoch); why != 0 {
+		s.drop(why)
+		s.tell(from, c.Epoch)
 		return
 	}
 	switch s.state {
 	case stateHeld:
 		s.refuse(StatusCancelled, "withdrawn by the source")
-	case stateChecking, statePromising:
+	case stateChecking, statePromising, stateRenewing, stateRenewed:
 		t.withdrawn = true
+	default:
+		s.drop(DropOutOfTurn)
+		s.tell(from, c.Epoch)
 	}
+}
+
+// cancelHeld gives up what is staged here, and says so at once as RFC 4067
+// section 2.5.5 has it. The CTC only saves time: what decides is the "refused"
+// that follows its record.
+func (s *Session) cancelHeld(st Status, why string) {
+	s.act(cancelAt(s.tgt.from, s.addr, s.now.Add(s.cfg.Timers.RequestWait)))
+	s.refuse(st, why)
+}
+
+// cancelAt tells a pAR that this router gives up.
+func cancelAt(to RouterID, previous netip.Addr, expires time.Time) Action {
+	return Send{To: to, Message: &CTC{Previous: previous}, Expires: expires}
 }
 
 // refuse ends an attempt here. What is refused is durable before anyone hears
@@ -348,8 +413,8 @@ func (s *Session) refuseWith(statuses []ContextStatus, why string) {
 func (s *Session) refused() {
 	t := s.tgt
 	s.tgt = nil
-	s.remember(t.epoch, OutcomeRefused)
-	s.tell(t.from, t.epoch, t.statuses)
+	s.remember(t.epoch, OutcomeRefused, t.statuses...)
+	s.tell(t.from, t.epoch)
 	s.act(Send{To: t.from, Message: &CTDR{Previous: s.addr, Statuses: t.statuses}})
 	s.acknowledge(failures(t.statuses))
 	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventRefused, Peer: t.from, Statuses: t.statuses, Detail: t.why, Final: true})

@@ -37,8 +37,10 @@ type Staging struct {
 // Ref. An error that should reach the other gateway is an [*Error]; any other
 // error is reported as [cxtp.StatusInternal].
 //
-// At the source: Export, Freeze, then Thaw or Close, then Release.
-// At the target: Stage, then Activate or Discard, then Merge.
+// At the source: Export, Limit, Freeze, then Thaw or Close, then Release; for a
+// standby, Sample and Limit again and again.
+// At the target: Stage, then Activate or Discard, then Merge and Limit; at a
+// standby, Renew again and again, then perhaps TakeOver.
 type Feature interface {
 	// FPTs lists the context types that the feature reads and writes.
 	FPTs() []cxtp.FPT
@@ -46,23 +48,43 @@ type Feature interface {
 	// Export reads the static contexts of a session; nothing changes.
 	Export(ctx context.Context, ref Ref) (Snapshot, error)
 
+	// Limit makes the outbound SAs that the manifest names stop at its ceilings:
+	// the last sequence number that they may use. It replaces the ceilings that
+	// were; an empty manifest lifts them.
+	Limit(ctx context.Context, ref Ref, ceilings []cxtp.ManifestEntry) error
+
+	// Sample reads the dynamic state without stopping anything: for a standby,
+	// whose copy it brings up to date.
+	Sample(ctx context.Context, ref Ref) (Snapshot, error)
+
 	// Stage checks everything, reserves SPIs, puts policies in place and keeps
 	// the rest ready. After it, Activate may not fail for a lack of anything.
 	// It sends nothing and accepts nothing. On error nothing remains.
 	Stage(ctx context.Context, ref Ref, s Staging) error
+
+	// Renew gives what is staged the dynamic state and the ceilings of a later
+	// Sample. Nothing else changes.
+	Renew(ctx context.Context, ref Ref, s Staging) error
+
+	// TakeOver starts what is staged without a final: inbound from the windows
+	// of the last Renew, outbound above the ceilings. Only for a target that
+	// knows that the source will not send any more.
+	TakeOver(ctx context.Context, ref Ref) error
 
 	// Freeze stops the outbound SAs, keeps what arrives for them in a bounded
 	// queue, and reads the exact dynamic state in the same step.
 	Freeze(ctx context.Context, ref Ref) (Snapshot, error)
 
 	// Activate gives the staged SAs their dynamic state and starts them,
-	// inbound first, outbound last. An error means that nothing was sent and
-	// that nothing will be.
+	// inbound first, outbound last and not beyond the ceilings. An error means
+	// that nothing was sent and that nothing will be.
 	Activate(ctx context.Context, ref Ref, dynamic []cxtp.CDB) error
 
 	// Thaw undoes Freeze with the counters as they were: only for a source that
-	// knows that the target did not activate.
-	Thaw(ctx context.Context, ref Ref) error
+	// knows that the target did not activate. With floors it goes on above them:
+	// for a source whose target may have activated and is gone for good. The
+	// ceilings stay.
+	Thaw(ctx context.Context, ref Ref, floors []cxtp.ManifestEntry) error
 
 	// Redirect makes a frozen source pass what its queue holds, and all that
 	// still arrives from behind it for the node, on to the gateway named, on
@@ -80,6 +102,10 @@ type Feature interface {
 
 	// Discard forgets what was only staged and wipes its keys.
 	Discard(ctx context.Context, ref Ref) error
+
+	// Held lists what the feature holds when the daemon starts: nothing, where
+	// its SAs were in the daemon's memory.
+	Held(ctx context.Context) ([]cxtp.Held, error)
 
 	// Claims reads what the contexts would make this gateway responsible for.
 	// It is a pure function of the blocks.

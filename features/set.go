@@ -1,9 +1,12 @@
 package features
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/cxtp/cxtp/cxtp"
@@ -108,6 +111,28 @@ func (s *Set) Stage(ctx context.Context, ref Ref, st Staging) error {
 	return nil
 }
 
+// Limit limits every feature's SAs.
+func (s *Set) Limit(ctx context.Context, ref Ref, ceilings []cxtp.ManifestEntry) error {
+	return s.each(func(f Feature) error { return f.Limit(ctx, ref, s.manifestOf(f, ceilings)) })
+}
+
+// Sample reads every feature.
+func (s *Set) Sample(ctx context.Context, ref Ref) (Snapshot, error) {
+	return s.gather(func(f Feature) (Snapshot, error) { return f.Sample(ctx, ref) })
+}
+
+// Renew renews what every feature has staged.
+func (s *Set) Renew(ctx context.Context, ref Ref, st Staging) error {
+	return s.eachShare(st.Blocks, func(f Feature, b []cxtp.CDB) error {
+		return f.Renew(ctx, ref, Staging{Blocks: b, Manifest: s.manifestOf(f, st.Manifest)})
+	})
+}
+
+// TakeOver makes every feature start what it has staged.
+func (s *Set) TakeOver(ctx context.Context, ref Ref) error {
+	return s.each(func(f Feature) error { return f.TakeOver(ctx, ref) })
+}
+
 func (s *Set) manifestOf(f Feature, all []cxtp.ManifestEntry) []cxtp.ManifestEntry {
 	return slices.DeleteFunc(slices.Clone(all), func(m cxtp.ManifestEntry) bool { return s.byFPT[m.FPT] != f })
 }
@@ -123,8 +148,8 @@ func (s *Set) Activate(ctx context.Context, ref Ref, dynamic []cxtp.CDB) error {
 }
 
 // Thaw thaws every feature.
-func (s *Set) Thaw(ctx context.Context, ref Ref) error {
-	return s.each(func(f Feature) error { return f.Thaw(ctx, ref) })
+func (s *Set) Thaw(ctx context.Context, ref Ref, floors []cxtp.ManifestEntry) error {
+	return s.each(func(f Feature) error { return f.Thaw(ctx, ref, s.manifestOf(f, floors)) })
 }
 
 // Redirect redirects every feature.
@@ -150,6 +175,28 @@ func (s *Set) Release(ctx context.Context, ref Ref) error {
 // Discard makes every feature forget what was staged.
 func (s *Set) Discard(ctx context.Context, ref Ref) error {
 	return s.each(func(f Feature) error { return f.Discard(ctx, ref) })
+}
+
+// Held unites what the features hold. A session of which they hold different
+// things stands where the one stands that got least far: what that one has not
+// done, the session has not done.
+func (s *Set) Held(ctx context.Context) ([]cxtp.Held, error) {
+	byID := map[cxtp.SessionID]cxtp.Held{}
+	for _, f := range s.features {
+		held, err := f.Held(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range held {
+			if other, both := byID[h.Session]; both {
+				h.State = min(h.State, other.State)
+				h.Claims.Inner = append(other.Claims.Inner, h.Claims.Inner...)
+				h.Claims.Identity = cmp.Or(other.Claims.Identity, h.Claims.Identity)
+			}
+			byID[h.Session] = h
+		}
+	}
+	return slices.SortedFunc(maps.Values(byID), func(a, b cxtp.Held) int { return bytes.Compare(a.Session[:], b.Session[:]) }), nil
 }
 
 // Claims unites what every feature reads. Blocks of unknown types claim

@@ -3,6 +3,7 @@ package features_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -17,6 +18,7 @@ import (
 type recorder struct {
 	fpt    cxtp.FPT
 	claims cxtp.Claims
+	held   []cxtp.Held
 	refuse string
 	calls  []string
 	got    []cxtp.CDB
@@ -59,7 +61,20 @@ func (r *recorder) Activate(_ context.Context, _ features.Ref, b []cxtp.CDB) err
 func (r *recorder) Merge(_ context.Context, _ features.Ref, b []cxtp.CDB) error {
 	return r.call("merge", b...)
 }
-func (r *recorder) Thaw(context.Context, features.Ref) error { return r.call("thaw") }
+func (r *recorder) Thaw(context.Context, features.Ref, []cxtp.ManifestEntry) error {
+	return r.call("thaw")
+}
+func (r *recorder) Limit(_ context.Context, _ features.Ref, m []cxtp.ManifestEntry) error {
+	return r.call(fmt.Sprintf("limit %d", len(m)))
+}
+func (r *recorder) Sample(context.Context, features.Ref) (features.Snapshot, error) {
+	return r.snapshot("sample")
+}
+func (r *recorder) Renew(_ context.Context, _ features.Ref, s features.Staging) error {
+	return r.call("renew", s.Blocks...)
+}
+func (r *recorder) TakeOver(context.Context, features.Ref) error { return r.call("take over") }
+func (r *recorder) Held(context.Context) ([]cxtp.Held, error)    { return r.held, nil }
 func (r *recorder) Redirect(_ context.Context, _ features.Ref, to cxtp.RouterID) error {
 	return r.call("redirect " + string(to))
 }
@@ -126,7 +141,11 @@ func TestEveryFeatureIsAsked(t *testing.T) {
 		"close":        func(s *features.Set) error { _, err := s.Close(ctx, ref); return err },
 		"activate":     func(s *features.Set) error { return s.Activate(ctx, ref, blocks) },
 		"merge":        func(s *features.Set) error { return s.Merge(ctx, ref, blocks) },
-		"thaw":         func(s *features.Set) error { return s.Thaw(ctx, ref) },
+		"thaw":         func(s *features.Set) error { return s.Thaw(ctx, ref, nil) },
+		"limit 0":      func(s *features.Set) error { return s.Limit(ctx, ref, nil) },
+		"sample":       func(s *features.Set) error { _, err := s.Sample(ctx, ref); return err },
+		"renew":        func(s *features.Set) error { return s.Renew(ctx, ref, features.Staging{Blocks: blocks}) },
+		"take over":    func(s *features.Set) error { return s.TakeOver(ctx, ref) },
 		"redirect sg2": func(s *features.Set) error { return s.Redirect(ctx, ref, "sg2") },
 		"release":      func(s *features.Set) error { return s.Release(ctx, ref) },
 		"discard":      func(s *features.Set) error { return s.Discard(ctx, ref) },
@@ -169,5 +188,23 @@ func TestOtherErrorsAreInternal(t *testing.T) {
 	}
 	if features.Statuses(nil) != nil {
 		t.Error("success has statuses")
+	}
+}
+
+// TestHeldUnites: a session that one feature has only staged is staged, whatever
+// the other has done with it.
+func TestHeldUnites(t *testing.T) {
+	a, b, set := twoFeatures(t)
+	one, two := cxtp.SessionID{1}, cxtp.SessionID{2}
+	inner := netip.MustParsePrefix("10.0.0.1/32")
+	a.held = []cxtp.Held{{Session: two, State: cxtp.HeldFrozen}, {Session: one, State: cxtp.HeldActive, Claims: cxtp.Claims{Inner: []netip.Prefix{inner}}}}
+	b.held = []cxtp.Held{{Session: one, State: cxtp.HeldStaged, Claims: cxtp.Claims{Identity: "fqdn:node"}}}
+	got, err := set.Held(t.Context())
+	want := []cxtp.Held{
+		{Session: one, State: cxtp.HeldStaged, Claims: cxtp.Claims{Identity: "fqdn:node", Inner: []netip.Prefix{inner}}},
+		{Session: two, State: cxtp.HeldFrozen},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, %+v", err, got)
 	}
 }

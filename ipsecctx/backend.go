@@ -24,6 +24,11 @@ type Backend interface {
 	// the backend's: the feature encodes them and neither keeps nor wipes them.
 	Export(ctx context.Context, id cxtp.SessionID) (*Session, []Dynamic, error)
 
+	// Limit makes the outbound SAs stop at the ceilings given, in place of those
+	// that were: an SA without one has none but its own. A session in any phase
+	// takes them.
+	Limit(ctx context.Context, id cxtp.SessionID, ceilings Ceilings) error
+
 	// Stage reserves the SPIs and puts a policy that blocks in place; nothing is
 	// sent and nothing accepted until Activate. A session that is staged already
 	// is replaced, with no moment in which its traffic would pass unprotected;
@@ -39,8 +44,9 @@ type Backend interface {
 	// outbound last. There is one entry for each staged SA.
 	Activate(ctx context.Context, id cxtp.SessionID, dynamic []Dynamic) error
 
-	// Thaw undoes Freeze with the counters as they were.
-	Thaw(ctx context.Context, id cxtp.SessionID) error
+	// Thaw undoes Freeze with the counters as they were, or above the floor of
+	// an SA that has one. The ceilings stay.
+	Thaw(ctx context.Context, id cxtp.SessionID, floors Ceilings) error
 
 	// Redirect passes the queue of a frozen session, and what still arrives for
 	// the node, on to the gateway named.
@@ -59,4 +65,7 @@ type Backend interface {
 	// Discard forgets a session that was only staged and wipes its keys. An
 	// unknown session is no error: there is nothing left to do.
 	Discard(ctx context.Context, id cxtp.SessionID) error
+
+	// Held lists what the gateway holds when the daemon starts.
+	Held(ctx context.Context) ([]cxtp.Held, error)
 }

@@ -265,10 +265,13 @@ func (f *Feature) Activate(ctx context.Context, ref features.Ref, blocks []cxtp.
 		if err != nil {
 			return err
 		}
-		if err := r.checkFinal(dynamic); err != nil {
+		if err := checkFinal(r.base, dynamic); err != nil {
 			return err
 		}
 		if len(dynamic) > 0 {
+			if err := f.backend.Limit(ctx, ref.Session, r.ceilings()); err != nil {
+				return fmt.Errorf("failed to limit: %w", err)
+			}
 			if err := f.backend.Activate(ctx, ref.Session, dynamic); err != nil {
 				return fmt.Errorf("failed to activate: %w", err)
 			}
@@ -279,9 +282,9 @@ func (f *Feature) Activate(ctx context.Context, ref features.Ref, blocks []cxtp.
 }
 
 // Thaw implements [features.Feature].
-func (f *Feature) Thaw(ctx context.Context, ref features.Ref) error {
+func (f *Feature) Thaw(ctx context.Context, ref features.Ref, floors []cxtp.ManifestEntry) error {
 	return f.do(ctx, ref, opThaw, func(r *record) error {
-		if err := f.backend.Thaw(ctx, ref.Session); err != nil {
+		if err := f.backend.Thaw(ctx, ref.Session, ceilingsOf(floors)); err != nil {
 			return fmt.Errorf("failed to thaw: %w", err)
 		}
 		r.holds = holdsActive

@@ -34,13 +34,13 @@ func distinct(dynamic []Dynamic) error {
 }
 
 // checkFinal checks the dynamic state that is to start the staged SAs.
-func (r *record) checkFinal(dynamic []Dynamic) error {
+func checkFinal(base []stagedSA, dynamic []Dynamic) error {
 	if err := distinct(dynamic); err != nil {
 		return err
 	}
 	for i := range dynamic {
 		d := &dynamic[i]
-		b, err := find(r.base, d)
+		b, err := find(base, d)
 		if err != nil {
 			return err
 		}
@@ -51,8 +51,8 @@ func (r *record) checkFinal(dynamic []Dynamic) error {
 			return refusal(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "%s: sequence number %d is above the staged ceiling %d", d.ID(), d.Sequence, b.ceiling)
 		}
 	}
-	if len(dynamic) != len(r.base) {
-		return refusal(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "state of %d SAs, %d are staged", len(dynamic), len(r.base))
+	if len(dynamic) != len(base) {
+		return refusal(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "state of %d SAs, %d are staged", len(dynamic), len(base))
 	}
 	return nil
 }

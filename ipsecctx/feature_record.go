@@ -24,6 +24,10 @@ const (
 	opMerge
 	opRelease
 	opDiscard
+	opLimit
+	opSample
+	opRenew
+	opTakeOver
 )
 
 // holding is what the gateway has of a session at this end of a move, as far as
@@ -56,6 +60,7 @@ type record struct {
 	holds   holding
 	staged  cxtp.Epoch // the epoch that base was staged for
 	base    []stagedSA
+	sample  []Dynamic // of the last Renew of what is staged
 }
 
 // stagedSA is what dynamic state is checked against. It has no keys.
@@ -67,15 +72,30 @@ type stagedSA struct {
 
 // stage remembers what was staged, for the final to be checked against.
 func (r *record) stage(epoch cxtp.Epoch, s *Session, manifest []cxtp.ManifestEntry) {
-	r.holds, r.staged, r.base = holdsStaged, epoch, bareSAs(s)
-	for i := range r.base {
-		b := &r.base[i]
-		for _, m := range manifest {
-			if manifestID(m) == b.sa.ID() && b.sa.Direction == Outbound {
-				b.ceiling, b.bounded = m.Ceiling, true
-			}
+	r.holds, r.staged, r.base, r.sample = holdsStaged, epoch, bareSAs(s), nil
+	bound(r.base, manifest)
+}
+
+// bound notes the ceilings that a manifest gives.
+func bound(base []stagedSA, manifest []cxtp.ManifestEntry) {
+	ceilings := ceilingsOf(manifest)
+	for i := range base {
+		if c, ok := ceilings[base[i].sa.ID()]; ok {
+			base[i].ceiling, base[i].bounded = c, true
 		}
 	}
+}
+
+// ceilings is what the session's outbound SAs may not pass before the source has
+// closed.
+func (r *record) ceilings() Ceilings {
+	c := Ceilings{}
+	for _, b := range r.base {
+		if b.bounded {
+			c[b.sa.ID()] = b.ceiling
+		}
+	}
+	return c
 }
 
 // bareSAs copies of the SAs what [Dynamic.Validate] looks at.
@@ -134,7 +154,7 @@ func (r *record) forgetOne(op operation) {
 // this epoch.
 func (r *record) end() {
 	r.forget()
-	r.holds, r.base = holdsNothing, nil
+	r.holds, r.base, r.sample = holdsNothing, nil, nil
 }
 
 // records are the sessions that the feature has seen, those that have ended

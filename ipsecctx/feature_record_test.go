@@ -22,7 +22,7 @@ func TestEpochs(t *testing.T) {
 	for name, op := range map[string]func() error{
 		"stage":    func() error { return f.Stage(ctx, ref(4), exported(t)) },
 		"activate": func() error { return f.Activate(ctx, ref(4), nil) },
-		"thaw":     func() error { return f.Thaw(ctx, ref(4)) },
+		"thaw":     func() error { return f.Thaw(ctx, ref(4), nil) },
 		"redirect": func() error { return f.Redirect(ctx, ref(4), "sg") },
 		"merge":    func() error { return f.Merge(ctx, ref(4), nil) },
 		"release":  func() error { return f.Release(ctx, ref(4)) },
@@ -105,7 +105,7 @@ func TestStageOverFrozen(t *testing.T) {
 	if err := f.Stage(t.Context(), ref(2), exported(t)); status(err) != cxtp.StatusBusy {
 		t.Errorf("staged over what is frozen: %v, want StatusBusy", err)
 	}
-	if err := f.Thaw(t.Context(), ref(3)); err != nil {
+	if err := f.Thaw(t.Context(), ref(3), nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Stage(t.Context(), ref(4), exported(t)); err != nil {
@@ -122,7 +122,7 @@ func TestFailuresMayBeRetried(t *testing.T) {
 		"export":   func(e cxtp.Epoch) error { _, err := f.Export(ctx, ref(e)); return err },
 		"freeze":   func(e cxtp.Epoch) error { _, err := f.Freeze(ctx, ref(e)); return err },
 		"close":    func(e cxtp.Epoch) error { _, err := f.Close(ctx, ref(e)); return err },
-		"thaw":     func(e cxtp.Epoch) error { return f.Thaw(ctx, ref(e)) },
+		"thaw":     func(e cxtp.Epoch) error { return f.Thaw(ctx, ref(e), nil) },
 		"redirect": func(e cxtp.Epoch) error { return f.Redirect(ctx, ref(e), "sg2") },
 		"release":  func(e cxtp.Epoch) error { return f.Release(ctx, ref(e)) },
 		"stage":    func(e cxtp.Epoch) error { return f.Stage(ctx, ref(e), exported(t)) },
@@ -149,7 +149,7 @@ func TestKeptKeysAreWiped(t *testing.T) {
 	ctx := t.Context()
 	for name, end := range map[string]func(*Feature) error{
 		"release":       func(f *Feature) error { return f.Release(ctx, ref(1)) },
-		"thaw":          func(f *Feature) error { return f.Thaw(ctx, ref(1)) },
+		"thaw":          func(f *Feature) error { return f.Thaw(ctx, ref(1), nil) },
 		"later epoch":   func(f *Feature) error { _, err := f.Freeze(ctx, ref(2)); return err },
 		"later discard": func(f *Feature) error { return f.Discard(ctx, ref(2)) },
 		"eviction": func(f *Feature) error {
@@ -211,18 +211,18 @@ func TestTurns(t *testing.T) {
 		done := make(chan error, 2)
 		go func() { _, err := f.Freeze(t.Context(), ref(1)); done <- err }()
 		synctest.Wait() // the freeze is inside the backend
-		go func() { done <- f.Thaw(t.Context(), ref(1)) }()
+		go func() { done <- f.Thaw(t.Context(), ref(1), nil) }()
 		synctest.Wait()
 		if len(done) > 0 {
 			t.Error("an operation did not wait for the session's turn")
 		}
 		other := features.Ref{Session: cxtp.SessionID{8}, Epoch: 1}
-		if err := f.Thaw(t.Context(), other); err != nil {
+		if err := f.Thaw(t.Context(), other, nil); err != nil {
 			t.Errorf("another session: %v", err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := f.Thaw(ctx, ref(1)); !errors.Is(err, context.Canceled) {
+		if err := f.Thaw(ctx, ref(1), nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("waited with a cancelled context: %v", err)
 		}
 		close(b.hold)

@@ -23,7 +23,9 @@ type fakeBackend struct {
 	staged   *Session  // what Stage was given, cloned
 	started  []Dynamic // what Activate was given
 	merged   []Dynamic
-	err      error // of every call but Supports
+	ceilings Ceilings // what Limit was given
+	floors   Ceilings // what Thaw was given
+	err      error    // of every call but Supports
 	supports error
 	hold     chan struct{} // where not nil, Freeze waits for it
 }
@@ -67,7 +69,17 @@ func (b *fakeBackend) Activate(_ context.Context, _ cxtp.SessionID, d []Dynamic)
 	return b.call("activate")
 }
 
-func (b *fakeBackend) Thaw(context.Context, cxtp.SessionID) error { return b.call("thaw") }
+func (b *fakeBackend) Thaw(_ context.Context, _ cxtp.SessionID, floors Ceilings) error {
+	b.floors = floors
+	return b.call("thaw")
+}
+
+func (b *fakeBackend) Limit(_ context.Context, _ cxtp.SessionID, ceilings Ceilings) error {
+	b.ceilings = ceilings
+	return b.call("limit")
+}
+
+func (b *fakeBackend) Held(context.Context) ([]cxtp.Held, error) { return nil, nil }
 
 func (b *fakeBackend) Redirect(_ context.Context, _ cxtp.SessionID, to cxtp.RouterID) error {
 	return b.call("redirect %s", to)
@@ -169,7 +181,7 @@ func TestMove(t *testing.T) {
 	if want := []string{"export", "freeze", "redirect sg2", "close", "release"}; !slices.Equal(pAR.since(), want) {
 		t.Errorf("source was not asked for %v once each", want)
 	}
-	if want := []string{"stage", "activate", "merge"}; !slices.Equal(nAR.since(), want) {
+	if want := []string{"stage", "limit", "activate", "merge"}; !slices.Equal(nAR.since(), want) {
 		t.Errorf("target was not asked for %v once each", want)
 	}
 	if !reflect.DeepEqual(normal(nAR.staged), normal(testSession())) {

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -58,11 +59,10 @@ type Agent struct {
 	once     sync.Once
 
 	// The rest belongs to Run.
-	machine *cxtp.Agent
-	saved   state
-	waiting *request // asked and not answered; another one waits for its turn
-	recent  map[uint32]time.Time
-	random  func() uint32
+	machine   *cxtp.Agent
+	saved     state
+	waiting   *request // asked and not answered; another one waits for its turn
+	sequences *cxtp.Sequences
 }
 
 // state is what Save keeps.
@@ -101,14 +101,13 @@ func New(cfg Config) (*Agent, error) {
 	}
 	cfg.Agent.Previous = cfg.Agent.Previous.Unmap()
 	a := &Agent{
-		cfg:      cfg,
-		in:       make(chan datagram),
-		requests: make(chan *request),
-		closed:   make(chan struct{}),
-		machine:  cxtp.NewAgent(cfg.Agent),
-		saved:    state{cfg.Agent.NextToken, cfg.Agent.Number},
-		recent:   map[uint32]time.Time{},
-		random:   random,
+		cfg:       cfg,
+		in:        make(chan datagram),
+		requests:  make(chan *request),
+		closed:    make(chan struct{}),
+		machine:   cxtp.NewAgent(cfg.Agent),
+		saved:     state{cfg.Agent.NextToken, cfg.Agent.Number},
+		sequences: cxtp.NewSequences(rand.Uint32),
 	}
 	conn, err := transport.ListenNode(cfg.Listen, func(from netip.AddrPort, text []byte) {
 		select {

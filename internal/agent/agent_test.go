@@ -207,11 +207,11 @@ func TestDrawnSequence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	drawn := []uint32{0, 7, 8}
-	a.random = func() (s uint32) {
+	drawn := []uint32{7} // in use: the next one is taken
+	a.sequences = cxtp.NewSequences(func() (s uint32) {
 		s, drawn = drawn[0], drawn[1:]
 		return s
-	}
+	})
 	runAgent(t, a)
 	for i, want := range []uint32{7, 8} {
 		given := want

@@ -2,19 +2,12 @@ package agent
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"fmt"
-	"maps"
 	"net/netip"
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
 )
-
-// sequenceLife is how long RFC 4067 section 3.2 wants a sequence number not to
-// come again.
-const sequenceLife = 7 * time.Second
 
 // Request asks the router at for a move, naming the other access router, and
 // waits for the answer; that contexts were refused, or that nobody answered, is
@@ -55,11 +48,11 @@ func (a *Agent) Request(ctx context.Context, at, naming netip.Addr, sequence uin
 func (a *Agent) begin(q *request) {
 	a.waiting = q
 	now := time.Now()
-	maps.DeleteFunc(a.recent, func(_ uint32, at time.Time) bool { return now.Sub(at) > sequenceLife })
 	if q.sequence == 0 {
-		q.sequence = a.draw()
+		q.sequence = a.sequences.Draw(now)
+	} else {
+		a.sequences.Use(now, q.sequence)
 	}
-	a.recent[q.sequence] = now
 	actions, ok := a.machine.Request(now, q.to, q.naming, q.sequence)
 	if !ok {
 		a.finish(answer{err: ErrNoToken})
@@ -69,20 +62,4 @@ func (a *Agent) begin(q *request) {
 		a.machine.Abandon()
 		a.finish(answer{err: err})
 	}
-}
-
-// draw gives a sequence number that is random, not null and not recent.
-func (a *Agent) draw() uint32 {
-	for {
-		s := a.random()
-		if _, used := a.recent[s]; s != 0 && !used {
-			return s
-		}
-	}
-}
-
-func random() uint32 {
-	var octets [4]byte
-	rand.Read(octets[:]) // never fails
-	return binary.BigEndian.Uint32(octets[:])
 }

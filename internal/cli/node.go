@@ -52,6 +52,8 @@ const nodeHelp = `Runs until it is interrupted. The file, which only its owner m
    # number = 1
    # key    = "hexadecimal"
    on_update  = ["/usr/local/sbin/follow"]
+   retry      = "2s"                  # CT_REQUEST_RETRY: a request is repeated; doubles
+   retry_max  = "15s"                 # CT_RETRY_MAX: and then given up
    [routers]                          # address in messages = UDP endpoint for nodes
    "198.51.100.1" = "198.51.100.1:5091"
 
@@ -123,6 +125,7 @@ func newNode(c *urfave.Context) (*node, error) {
 		Agent: cxtp.AgentConfig{
 			Previous: file.Previous, Session: file.Session, Node: file.node,
 			Number: kept.Number, NextToken: kept.NextToken,
+			Retry: time.Duration(file.Retry), RetryMax: time.Duration(file.RetryMax),
 		},
 		Follow: func(gateway netip.AddrPort, number uint64) error { return n.follow(c.Context, file, gateway, number) },
 		Save: func(next uint32, number uint64) error {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/cxtp/secret"
+	"github.com/cxtp/cxtp/internal/config"
 )
 
 // nodeFile is the configuration of a node's agent; nodeHelp explains it.
@@ -30,6 +31,8 @@ type nodeFile struct {
 	TokenFile string                        `toml:"token_file"`
 	OnUpdate  []string                      `toml:"on_update"`
 	Routers   map[netip.Addr]netip.AddrPort `toml:"routers"`
+	Retry     config.Duration               `toml:"retry"`
+	RetryMax  config.Duration               `toml:"retry_max"`
 
 	node  cxtp.NodeState // the keys
 	state string         // where the state is kept
@@ -59,7 +62,7 @@ func loadNode(path string) (*nodeFile, error) {
 		return nil, err
 	}
 	defer clear(text)
-	var f nodeFile
+	f := nodeFile{Retry: config.Duration(cxtp.DefaultRequestRetry), RetryMax: config.Duration(cxtp.DefaultRetryMax)}
 	decoder := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
 	if err := decoder.Decode(&f); err != nil {
 		return nil, fmt.Errorf("failed to read %s: %w", path, where(err))
@@ -138,6 +141,10 @@ func (f *nodeFile) check() error {
 		return errors.New("previous is missing: the address that routers know this node by")
 	case f.Session.IsZero():
 		return errors.New("session is missing: the session id, 32 hexadecimal digits")
+	case f.Retry <= 0:
+		return fmt.Errorf("retry is %s: it must be above 0s", f.Retry)
+	case f.RetryMax < f.Retry:
+		return fmt.Errorf("retry_max is %s: it must be at least retry, %s", f.RetryMax, f.Retry)
 	case f.UpdateKey.IsZero():
 		return errors.New("update_key is missing: without it no update can be believed")
 	}

@@ -203,3 +203,26 @@ func TestStateOfAnotherSession(t *testing.T) {
 		t.Errorf("left over: %v, %v", left, err)
 	}
 }
+
+// CT_REQUEST_RETRY and CT_RETRY_MAX have RFC 4067's defaults and are settings.
+func TestNodeRetries(t *testing.T) {
+	router := netip.MustParseAddrPort("127.0.0.1:5092")
+	for _, test := range []struct{ more, retry, max, err string }{
+		{"", "2s", "15s", ""},
+		{"retry = \"500ms\"\nretry_max = \"1m\"", "500ms", "1m0s", ""},
+		{`retry = "0s"`, "", "", "retry is 0s: it must be above 0s"},
+		{`retry = "20s"`, "", "", "retry_max is 15s: it must be at least retry, 20s"},
+	} {
+		file, err := loadNode(nodeConfig(t, router, test.more))
+		switch {
+		case test.err != "":
+			if err == nil || !strings.HasSuffix(err.Error(), test.err) {
+				t.Errorf("%s: error is %v, want %s", test.more, err, test.err)
+			}
+		case err != nil:
+			t.Errorf("%s: %v", test.more, err)
+		case file.Retry.String() != test.retry || file.RetryMax.String() != test.max:
+			t.Errorf("%s: %s and %s", test.more, file.Retry, file.RetryMax)
+		}
+	}
+}

@@ -69,8 +69,18 @@ func TestBad(t *testing.T) {
 			`sg.toml: timers.update_repeat is 0s: set it to more than 0s, or leave it out for its default`},
 		{"negative grace", "", "[timers]\ngrace = \"-1s\"",
 			`sg.toml: timers.grace is -1s: set it to 0s or more`},
+		{"lease that one lost renewal would end", "", "[timers]\nlease = \"1s\"",
+			`sg.toml: timers.lease is 1s: set it to twice timers.standby_every or more, so that one lost renewal freezes nothing, or to 0s`},
+		{"unknown standby", "", "[standby]\npeer = \"sg9\"",
+			`sg.toml: standby.peer is "sg9", and there is no [[peer]] of that name`},
+		{"no renewals", "", "[standby]\nrate = 0",
+			`sg.toml: standby.rate is 0: set it to at least 1 renewal a second`},
 		{"repeat above its maximum", "", "[timers]\nrepeat = \"2s\"",
 			`sg.toml: timers.repeat_max is 1s, below timers.repeat: set it to at least 2s`},
+
+		{"no requests and no attempts", "", "[limits]\nrequest_rate = 0\nattempts = -1",
+			"sg.toml: limits.request_rate is 0: set it to 1 or more, or leave it out for its default\n" +
+				`sg.toml: limits.attempts is -1: set it to 1 or more, or leave it out for its default`},
 
 		{"nameless peer", "", "[[peer]]\naddress = [\"192.0.2.3\"]",
 			`sg.toml: peer[2].name is missing: set it, for example name = "sg2"`},
@@ -92,7 +102,7 @@ func TestBad(t *testing.T) {
 		{"endpoint with a service", "", `endpoint = "sg2.example:cxtp"`,
 			`sg.toml: peer "sg2": endpoint is "sg2.example:cxtp": write host:port, for example "198.51.100.2:5091"`},
 		{"negative bound", "", `max_sessions = -1`,
-			`sg.toml: peer "sg2": max_sessions is -1: set it to 0 for no bound, or more`},
+			`sg.toml: peer "sg2": max_sessions is -1: set it to 1 or more, or leave it out for its default`},
 		{"unmasked prefix", "", `inner = ["10.1.2.3/16"]`,
 			`sg.toml: peer "sg2": inner has 10.1.2.3/16 with bits beyond its length: write 10.1.0.0/16`},
 	}

@@ -12,6 +12,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -40,7 +41,15 @@ type Config struct {
 	Gateway   Gateway   `toml:"gateway"`
 	Steering  Steering  `toml:"steering"`
 	Timers    Timers    `toml:"timers"`
+	Limits    Limits    `toml:"limits"`
+	Standby   Standby   `toml:"standby"`
 	Peers     []Peer    `toml:"peer"`
+}
+
+// Standby is where copies of this router's sessions are kept fresh.
+type Standby struct {
+	Peer string `toml:"peer"` // "" = nowhere, unless an operator orders it for a session
+	Rate int    `toml:"rate"` // renewals a second of all sessions together
 }
 
 // Transport is what the association with other routers needs.
@@ -74,6 +83,13 @@ type Gateway struct {
 type Steering struct {
 	Hook    []string `toml:"hook"` // program and arguments; empty: nothing to do
 	Timeout Duration `toml:"timeout"`
+}
+
+// Limits bound what others may make the daemon do.
+type Limits struct {
+	RequestRate  int `toml:"request_rate"`  // CT_REQUEST_RATE, of one source
+	RequestTotal int `toml:"request_total"` // the same of all sources together
+	Attempts     int `toml:"attempts"`      // of an operator's order that nothing answers
 }
 
 // Peer is another router, how to reach it, and this router's policy for it.
@@ -121,6 +137,10 @@ func Parse(name string, data []byte) (*Config, error) {
 		Gateway:  Gateway{Queue: 1024},
 		Steering: Steering{Timeout: Duration(5 * time.Second)},
 		Timers:   defaultTimers(),
+		Standby:  Standby{Rate: 1000},
+		Limits: Limits{
+			RequestRate: cxtp.DefaultRequestRate, RequestTotal: cxtp.DefaultRequestTotal, Attempts: cxtp.DefaultAttempts,
+		},
 	}
 	dec := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields()
 	if err := dec.Decode(c); err != nil {
@@ -173,9 +193,9 @@ func (c *Config) complete(folder string) {
 		c.Gateway.Announce = []netip.AddrPort{outside}
 	}
 	for i := range c.Peers {
-		if p := &c.Peers[i]; p.Identity == "" {
-			p.Identity = p.Name
-		}
+		p := &c.Peers[i]
+		p.Identity = cmp.Or(p.Identity, p.Name)
+		p.MaxSessions = cmp.Or(p.MaxSessions, cxtp.DefaultMaxSessions)
 	}
 }
 

@@ -97,9 +97,11 @@ func TestDefaults(t *testing.T) {
 		},
 		Steering: config.Steering{Timeout: config.Duration(5 * time.Second)},
 		Timers:   c.Timers, // compared below
+		Standby:  config.Standby{Rate: 1000},
+		Limits:   config.Limits{RequestRate: 10, RequestTotal: 1000, Attempts: 3},
 		Peers: []config.Peer{{
 			Name: "sg2", Address: []netip.Addr{netip.MustParseAddr("192.0.2.2")},
-			Identity: "sg2", Inside: netip.MustParseAddrPort("127.0.0.1:4700"),
+			Identity: "sg2", Inside: netip.MustParseAddrPort("127.0.0.1:4700"), MaxSessions: 100_000,
 		}},
 	}
 	if !reflect.DeepEqual(c, want) {
@@ -120,14 +122,16 @@ func TestTimers(t *testing.T) {
 	for i := range timers.NumField() {
 		field := timers.Field(i)
 		text := minimal + "[timers]\n" + field.Tag.Get("toml") + ` = "41ms"` + "\n"
-		if field.Name == "RepeatMax" {
+		want := cxtp.DefaultTimers()
+		switch field.Name { // not without another one
+		case "RepeatMax":
 			text += `repeat = "40ms"` + "\n"
+			want.Repeat = 40 * time.Millisecond
+		case "Lease":
+			text += `standby_every = "20ms"` + "\n"
+			want.StandbyEvery = 20 * time.Millisecond
 		}
 		got := parse(t, text).MachineTimers()
-		want := cxtp.DefaultTimers()
-		if field.Name == "RepeatMax" {
-			want.Repeat = 40 * time.Millisecond
-		}
 		reflect.ValueOf(&want).Elem().FieldByName(field.Name).Set(reflect.ValueOf(other))
 		if got != want {
 			t.Errorf("%s: got %+v, want %+v", field.Name, got, want)

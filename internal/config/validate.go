@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -74,6 +75,13 @@ func (c *Config) validate() error {
 	c.Gateway.validate(&m)
 	c.Steering.validate(&m)
 	c.Timers.validate(&m)
+	c.Limits.validate(&m)
+	if c.Standby.Rate < 1 {
+		m.add("standby.rate", "is %d: set it to at least 1 renewal a second", c.Standby.Rate)
+	}
+	if p := c.Standby.Peer; p != "" && !slices.ContainsFunc(c.Peers, func(x Peer) bool { return x.Name == p }) {
+		m.add("standby.peer", "is %q, and there is no [[peer]] of that name", p)
+	}
 	c.validatePeers(&m)
 	return errors.Join(m...)
 }
@@ -115,7 +123,7 @@ func (t *Timers) validate(m *mistakes) {
 		{"max_transfer", t.MaxTransfer}, {"request_wait", t.RequestWait}, {"stage_hold", t.StageHold},
 		{"repeat", t.Repeat}, {"repeat_max", t.RepeatMax}, {"freeze_deadline", t.FreezeDeadline},
 		{"steer_deadline", t.SteerDeadline}, {"update_repeat", t.UpdateRepeat},
-		{"update_give_up", t.UpdateGiveUp}, {"close_give_up", t.CloseGiveUp},
+		{"update_give_up", t.UpdateGiveUp}, {"close_give_up", t.CloseGiveUp}, {"standby_every", t.StandbyEvery},
 	} {
 		if timer.value <= 0 {
 			m.add("timers."+timer.key, "is %v: set it to more than 0s, or leave it out for its default", timer.value)
@@ -124,8 +132,22 @@ func (t *Timers) validate(m *mistakes) {
 	if t.Grace < 0 {
 		m.add("timers.grace", "is %v: set it to 0s or more", t.Grace)
 	}
+	if t.Lease < 0 || t.Lease > 0 && t.Lease < 2*t.StandbyEvery {
+		m.add("timers.lease", "is %v: set it to twice timers.standby_every or more, so that one lost renewal freezes nothing, or to 0s", t.Lease)
+	}
 	if t.RepeatMax < t.Repeat {
 		m.add("timers.repeat_max", "is %v, below timers.repeat: set it to at least %v", t.RepeatMax, t.Repeat)
+	}
+}
+
+func (l *Limits) validate(m *mistakes) {
+	for _, limit := range []struct {
+		key   string
+		value int
+	}{{"request_rate", l.RequestRate}, {"request_total", l.RequestTotal}, {"attempts", l.Attempts}} {
+		if limit.value < 1 {
+			m.add("limits."+limit.key, "is %d: set it to 1 or more, or leave it out for its default", limit.value)
+		}
 	}
 }
 
@@ -171,7 +193,7 @@ func (p *Peer) validate(key string, m *mistakes) {
 		m.add(key+"endpoint", "is %q: write host:port, for example \"198.51.100.2:5091\"", p.Endpoint)
 	}
 	if p.MaxSessions < 0 {
-		m.add(key+"max_sessions", "is %d: set it to 0 for no bound, or more", p.MaxSessions)
+		m.add(key+"max_sessions", "is %d: set it to 1 or more, or leave it out for its default", p.MaxSessions)
 	}
 	for _, inner := range p.Inner {
 		if inner != inner.Masked() {

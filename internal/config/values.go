@@ -70,6 +70,8 @@ type Timers struct {
 	UpdateRepeat   Duration `toml:"update_repeat"`
 	UpdateGiveUp   Duration `toml:"update_give_up"`
 	CloseGiveUp    Duration `toml:"close_give_up"`
+	StandbyEvery   Duration `toml:"standby_every"`
+	Lease          Duration `toml:"lease"`
 }
 
 func defaultTimers() Timers {
@@ -86,6 +88,8 @@ func defaultTimers() Timers {
 		UpdateRepeat:   Duration(t.UpdateRepeat),
 		UpdateGiveUp:   Duration(t.UpdateGiveUp),
 		CloseGiveUp:    Duration(t.CloseGiveUp),
+		StandbyEvery:   Duration(t.StandbyEvery),
+		Lease:          Duration(t.Lease),
 	}
 }
 
@@ -104,5 +108,7 @@ func (c *Config) MachineTimers() cxtp.Timers {
 		UpdateRepeat:   time.Duration(t.UpdateRepeat),
 		UpdateGiveUp:   time.Duration(t.UpdateGiveUp),
 		CloseGiveUp:    time.Duration(t.CloseGiveUp),
+		StandbyEvery:   time.Duration(t.StandbyEvery),
+		Lease:          time.Duration(t.Lease),
 	}
 }

@@ -83,7 +83,22 @@ func (c *Client) Cancel(ctx context.Context, session cxtp.SessionID) error {
 // daemon's reports; it returns the last one. The move goes on without the
 // client when ctx ends or the connection breaks.
 func (c *Client) Handover(ctx context.Context, move Handover, report func(Progress)) (Progress, error) {
-	answer, err := c.send(ctx, http.MethodPost, PathHandover, move)
+	return c.follow(ctx, PathHandover, move, report)
+}
+
+// Standby orders a standby for a session, and is reported on as a move is.
+func (c *Client) Standby(ctx context.Context, order Standby, report func(Progress)) (Progress, error) {
+	return c.follow(ctx, PathStandby, order, report)
+}
+
+// Resolve gives the operator's word on a router, and is reported on as a move is.
+func (c *Client) Resolve(ctx context.Context, word Resolve, report func(Progress)) (Progress, error) {
+	return c.follow(ctx, PathResolve, word, report)
+}
+
+// follow makes a request that is answered by a stream of reports.
+func (c *Client) follow(ctx context.Context, path string, request any, report func(Progress)) (Progress, error) {
+	answer, err := c.send(ctx, http.MethodPost, path, request)
 	if err != nil {
 		return Progress{}, err
 	}

@@ -16,6 +16,8 @@ const (
 	PathSessions = "/v1/sessions" // GET: []cxtp.View; POST: NewSession, answered by Result
 	PathHandover = "/v1/handover" // POST: Handover, answered by a stream of Progress, one JSON document a line
 	PathCancel   = "/v1/cancel"   // POST: Cancel, answered by Result
+	PathStandby  = "/v1/standby"  // POST: Standby, answered as a Handover is
+	PathResolve  = "/v1/resolve"  // POST: Resolve, answered as a Handover is
 	PathTrace    = "/v1/trace"    // GET ?after=N: []TraceEvent with a number above N
 )
 
@@ -64,6 +66,20 @@ type Progress struct {
 // Cancel gives up a move that has not been granted.
 type Cancel struct {
 	Session cxtp.SessionID `json:"session"`
+}
+
+// Standby asks for a copy of a session to be kept fresh at another router; no To
+// means nowhere any more.
+type Standby struct {
+	Session cxtp.SessionID `json:"session"`
+	To      cxtp.RouterID  `json:"to,omitempty"`
+}
+
+// Resolve is the operator's word that another router is powered off and what it
+// held of the session is gone.
+type Resolve struct {
+	Session cxtp.SessionID `json:"session"`
+	Fenced  cxtp.RouterID  `json:"fenced"`
 }
 
 // Result is the answer to a request that changes something.

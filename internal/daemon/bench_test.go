@@ -9,14 +9,17 @@ import (
 	"github.com/cxtp/cxtp/internal/control"
 )
 
+// journals are the environments of gateways that keep a journal, and that do not.
+var journals = map[string][]string{"journal=on": nil, "journal=off": {noJournal + "=1"}}
+
 // BenchmarkMove moves a session back and forth between two processes, without
 // traffic and without grace: from the operator's request to "closed", control
 // socket included. It reports the median and the 99th percentile of a move, and
 // of the machine's own part: from "staging" to "closed" at the source.
 func BenchmarkMove(b *testing.B) {
-	for name, journal := range map[string]bool{"journal=on": true, "journal=off": false} {
+	for name, environment := range journals {
 		b.Run(name, func(b *testing.B) {
-			sg := pair(b, journal, trusting)
+			sg := pair(b, trusting, environment...)
 			install(b, sg[0])
 			var whole, machine []time.Duration
 			i := 0

@@ -15,11 +15,13 @@ package daemon
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"net/netip"
 	"os"
 	"time"
@@ -52,6 +54,10 @@ type Options struct {
 	// Bypass makes the gateway send unprotected, to this outside address, what
 	// no policy covers. Dangerous: it is what the demo's missing guard is.
 	Bypass netip.AddrPort
+	// Trace is told each step of the machine right before it is taken: an input
+	// before the machine gets it, an action before it is begun. It may end the
+	// process there, for demonstrations, and must not block.
+	Trace func(control.TraceEvent)
 	// NoJournal keeps no journal: for benchmarks only.
 	NoJournal bool
 }
@@ -66,18 +72,27 @@ type daemon struct {
 	nodes     *transport.NodeConn
 	gateway   *soft.Gateway
 	engine    *engine
-	malformed uint64 // messages that did not parse; the engine's
+	malformed uint64          // messages that did not parse; the engine's
+	sequences *cxtp.Sequences // of our own requests; the engine's
 }
 
 // Run runs a gateway until ctx ends, which is no error, or something breaks.
 func Run(ctx context.Context, cfg *config.Config, opts Options) error {
-	if opts.Log == nil {
-		opts.Log = slog.New(slog.DiscardHandler)
+	return newDaemon(cfg, opts).run(ctx, opts)
+}
+
+func newDaemon(cfg *config.Config, opts Options) *daemon {
+	d := &daemon{cfg: cfg, log: opts.Log, started: time.Now(), sequences: cxtp.NewSequences(mathrand.Uint32)}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
 	}
-	d := &daemon{cfg: cfg, log: opts.Log, started: time.Now()}
+	return d
+}
+
+func (d *daemon) run(ctx context.Context, opts Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	listener, err := listenControl(cfg.Control)
+	listener, err := listenControl(d.cfg.Control)
 	if err != nil {
 		return err
 	}
@@ -139,7 +154,8 @@ func (d *daemon) openGateway(opts Options) error {
 		return fmt.Errorf("gateway.inside: %w", err)
 	}
 	c := soft.Config{Outside: outside, Inside: inside, NextHop: g.NextHop, QueuePackets: g.Queue,
-		Peers: map[cxtp.RouterID]netip.AddrPort{}}
+		Peers:       map[cxtp.RouterID]netip.AddrPort{},
+		NearCeiling: func(id cxtp.SessionID) { d.engine.input(cxtp.Near{Session: id}) }}
 	for _, p := range d.cfg.Peers {
 		if p.Inside.IsValid() {
 			c.Peers[cxtp.RouterID(p.Name)] = p.Inside
@@ -179,9 +195,16 @@ func (d *daemon) startEngine(ctx context.Context, fail context.CancelCauseFunc, 
 		Self: cxtp.RouterID(d.cfg.Name), Incarnation: d.journal.Incarnation(),
 		Peers: d.cfg.MachinePeers(), Timers: d.cfg.MachineTimers(), Mode: cxtp.MoveMode(d.cfg.Mode),
 		Headroom: headroom, Inspect: set.Claims,
+		Standby: cxtp.RouterID(d.cfg.Standby.Peer), StandbyRate: d.cfg.Standby.Rate,
+		Attempts: d.cfg.Limits.Attempts, RequestRate: d.cfg.Limits.RequestRate, RequestTotal: d.cfg.Limits.RequestTotal,
+		Rand: rand.Reader,
 	}
 	machine.Gateway4, machine.Gateway6 = d.cfg.MachineGateway()
-	router, added, err := cxtp.NewRouter(machine, records)
+	held, err := set.Held(ctx)
+	if err != nil {
+		return fmt.Errorf("failed to read what the gateway holds: %w", err)
+	}
+	router, added, err := cxtp.NewRouter(machine, records, held)
 	if err != nil {
 		return err
 	}
@@ -193,6 +216,7 @@ func (d *daemon) startEngine(ctx context.Context, fail context.CancelCauseFunc, 
 		}
 	}
 	d.engine = newEngine(ctx, d.log, router, feature)
+	d.engine.trace.observe = opts.Trace
 	d.engine.persist = d.journal.Append
 	d.engine.steer = d.steer
 	d.engine.send = func(to cxtp.RouterID, msg []byte, expires time.Time) error {
@@ -294,6 +318,9 @@ func (d *daemon) status() control.Status {
 	d.engine.call(func() {
 		st.Sessions = len(d.engine.router.Sessions())
 		st.Counters["malformed_messages"] = d.malformed
+		for why, n := range d.engine.router.Dropped() {
+			st.Counters["dropped_"+why.String()] = n
+		}
 	})
 	ts := d.endpoint.Stats()
 	st.Counters["refused_peers"], st.Counters["discarded_datagrams"] = ts.Refused, ts.Discarded

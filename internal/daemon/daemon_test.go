@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"net/rpc"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,45 +21,71 @@ import (
 )
 
 // gatewayRole makes the test binary run a gateway: with the configuration file
-// that it names, until its standard input closes.
+// that it names, until its standard input closes. Meanwhile it takes calls of its
+// [daemon.Driver] there.
 const (
 	gatewayRole = "CXTP_TEST_GATEWAY"
 	noJournal   = "CXTP_TEST_NO_JOURNAL"
+	bareRole    = "CXTP_TEST_BARE" // run a transport alone, with a bareEnd
 )
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv(gatewayRole); path != "" {
-		runGateway(path)
-		return
+	path := os.Getenv(gatewayRole)
+	if path == "" {
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
-}
-
-func runGateway(path string) {
 	ctx, stop := context.WithCancel(context.Background())
-	go func() {
-		io.Copy(io.Discard, os.Stdin)
-		stop()
-	}()
-	cfg, err := config.Load(path)
-	if err == nil {
-		err = daemon.Run(ctx, cfg, daemon.Options{NoJournal: os.Getenv(noJournal) != "", Ready: func() { fmt.Println("ready") }})
+	serve := func(callee any) {
+		server := rpc.NewServer()
+		if err := server.RegisterName("Process", callee); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Println("ready")
+		go func() {
+			server.ServeConn(struct {
+				io.Reader
+				io.WriteCloser
+			}{os.Stdin, os.Stdout})
+			stop()
+		}()
 	}
-	if err != nil {
+	if err := runGateway(ctx, path, serve); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+func runGateway(ctx context.Context, path string, serve func(any)) error {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	if os.Getenv(bareRole) != "" {
+		return runBare(ctx, cfg, serve)
+	}
+	opts := daemon.Options{NoJournal: os.Getenv(noJournal) != ""}
+	return daemon.RunDriven(ctx, cfg, opts, func(d *daemon.Driver) { serve(d) })
 }
 
 // process is a gateway in a process of its own.
 type process struct {
 	name   string
 	client *control.Client
+	driver *rpc.Client
 }
 
-// pair starts two gateways, sg1 and sg2, that trust each other; policy is added
-// to the peer's section at both.
-func pair(t testing.TB, journal bool, policy string) [2]process {
+// call calls a method of the process's driver.
+func (p process) call(t testing.TB, method string, args, result any) {
+	t.Helper()
+	if err := p.driver.Call("Process."+method, args, result); err != nil {
+		t.Fatalf("%s of %s: %v", method, p.name, err)
+	}
+}
+
+// pair starts two gateways, sg1 and sg2, that trust each other, with more in
+// their environment; policy is added to the peer's section at both.
+func pair(t testing.TB, policy string, environment ...string) [2]process {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "cxtp")
 	if err != nil {
@@ -113,20 +140,16 @@ inside = "127.0.0.1:%d"
 %s
 `, name, i+1, filepath.Join(dir, name+".state"), filepath.Join(dir, name+".sock"),
 			mine[0], name, name, mine[1], mine[2], mine[3], peer, 2-i, theirs[0], theirs[3], policy))
-		start(t, path, journal)
-		gateways[i] = process{name, control.Dial(filepath.Join(dir, name+".sock"))}
+		gateways[i] = process{name, control.Dial(filepath.Join(dir, name+".sock")), start(t, path, environment)}
 	}
 	return gateways
 }
 
 // start runs this binary as a gateway and waits until it listens.
-func start(t testing.TB, path string, journal bool) {
+func start(t testing.TB, path string, environment []string) *rpc.Client {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), gatewayRole+"="+path)
-	if !journal {
-		cmd.Env = append(cmd.Env, noJournal+"=1")
-	}
+	cmd.Env = append(append(os.Environ(), gatewayRole+"="+path), environment...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -142,16 +165,20 @@ func start(t testing.TB, path string, journal bool) {
 	}
 	t.Cleanup(func() {
 		stdin.Close()
+		io.Copy(io.Discard, stdout)
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("gateway %s: %v: %s", path, err, stderr.String())
 		}
 	})
-	if line := make([]byte, 5); first(io.ReadFull(stdout, line)) != 5 || string(line) != "ready" {
-		t.Fatalf("gateway %s did not start", path)
+	line := make([]byte, len("ready\n"))
+	if _, err := io.ReadFull(stdout, line); err != nil || string(line) != "ready\n" {
+		t.Fatalf("gateway %s did not start: %v", path, err)
 	}
+	return rpc.NewClient(struct {
+		io.Reader
+		io.WriteCloser
+	}{stdout, stdin})
 }
-
-func first(n int, _ error) int { return n }
 
 func write(t testing.TB, path string, data []byte) {
 	t.Helper()
@@ -212,7 +239,7 @@ func state(t testing.TB, g process) string {
 const trusting = "push = true\nwithout_token = true\npull = \"move\""
 
 func TestMoveThereAndBack(t *testing.T) {
-	sg := pair(t, true, trusting)
+	sg := pair(t, trusting)
 	install(t, sg[0])
 	for i := range 4 {
 		from, to := sg[i%2], sg[(i+1)%2]
@@ -227,7 +254,7 @@ func TestMoveThereAndBack(t *testing.T) {
 }
 
 func TestPullByTheTarget(t *testing.T) {
-	sg := pair(t, true, trusting)
+	sg := pair(t, trusting)
 	install(t, sg[0])
 	last, err := sg[1].client.Handover(t.Context(), control.Handover{Previous: netip.MustParseAddr("198.51.100.7"), From: "sg1"}, nil)
 	if err != nil || last.Event != cxtp.EventClosed {
@@ -238,7 +265,7 @@ func TestPullByTheTarget(t *testing.T) {
 // TestRefusalLeavesTheSession asks for moves that the target's or the source's
 // policy does not allow.
 func TestRefusalLeavesTheSession(t *testing.T) {
-	sg := pair(t, true, "")
+	sg := pair(t, "")
 	install(t, sg[0])
 	for name, ask := range map[string]func() (control.Progress, error){
 		"push": func() (control.Progress, error) {

@@ -189,7 +189,15 @@ func (e *engine) do(d cxtp.Do) {
 	case cxtp.VerbActivate:
 		err = e.feature.Activate(e.ctx, ref, d.Blocks)
 	case cxtp.VerbThaw:
-		err = e.feature.Thaw(e.ctx, ref)
+		err = e.feature.Thaw(e.ctx, ref, d.Manifest)
+	case cxtp.VerbLimit:
+		err = e.feature.Limit(e.ctx, ref, d.Manifest)
+	case cxtp.VerbSample:
+		s, err = e.feature.Sample(e.ctx, ref)
+	case cxtp.VerbRenew:
+		err = e.feature.Renew(e.ctx, ref, features.Staging{Blocks: d.Blocks, Manifest: d.Manifest})
+	case cxtp.VerbTakeOver:
+		err = e.feature.TakeOver(e.ctx, ref)
 	case cxtp.VerbRedirect:
 		err = e.feature.Redirect(e.ctx, ref, d.Peer)
 	case cxtp.VerbClose:

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -57,6 +56,8 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	mux.HandleFunc("POST "+control.PathSessions, s.add)
 	mux.HandleFunc("POST "+control.PathHandover, s.handover)
 	mux.HandleFunc("POST "+control.PathCancel, s.cancel)
+	mux.HandleFunc("POST "+control.PathStandby, s.standby)
+	mux.HandleFunc("POST "+control.PathResolve, s.resolve)
 	mux.HandleFunc("GET "+control.PathTrace, s.trace)
 	hs := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
 	stop := context.AfterFunc(ctx, func() { hs.Close() })
@@ -142,28 +143,50 @@ func (s *server) add(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, control.Result{Session: n.Session})
 }
 
-// handover streams the reports on a move until the last one.
+// handover starts a move and reports on it.
 func (s *server) handover(w http.ResponseWriter, r *http.Request) {
 	var h control.Handover
 	if !read(w, r, &h) {
 		return
 	}
-	if why := s.resolve(&h); why != "" {
+	if why := s.complete(&h); why != "" {
 		reply(w, http.StatusBadRequest, control.Result{Error: why})
 		return
 	}
+	s.follow(w, r, func(t cxtp.Ticket) cxtp.Input {
+		if h.To != "" {
+			return cxtp.Handover{Session: h.Session, To: h.To, StageOnly: h.Stage, Ticket: t}
+		}
+		return cxtp.Pull{Previous: h.Previous, Session: h.Session, From: h.From, StageOnly: h.Stage, Sequence: s.d.sequences.Draw(time.Now()), Ticket: t}
+	})
+}
+
+// standby orders a copy to be kept fresh.
+func (s *server) standby(w http.ResponseWriter, r *http.Request) {
+	var o control.Standby
+	if read(w, r, &o) {
+		s.follow(w, r, func(t cxtp.Ticket) cxtp.Input { return cxtp.Standby{Session: o.Session, To: o.To, Ticket: t} })
+	}
+}
+
+// resolve gives the machine the operator's word on a router.
+func (s *server) resolve(w http.ResponseWriter, r *http.Request) {
+	var o control.Resolve
+	if read(w, r, &o) {
+		s.follow(w, r, func(t cxtp.Ticket) cxtp.Input { return cxtp.Resolve{Session: o.Session, Fenced: o.Fenced, Ticket: t} })
+	}
+}
+
+// follow gives the machine an operator's request and streams the reports on it
+// until the last one.
+func (s *server) follow(w http.ResponseWriter, r *http.Request, request func(cxtp.Ticket) cxtp.Input) {
 	reports := make(chan cxtp.Report, 64)
 	unwatch := s.d.engine.ask(func(rep cxtp.Report) {
 		select {
 		case reports <- rep:
 		default: // the operator's tool reads too slowly: it misses one
 		}
-	}, func(t cxtp.Ticket) cxtp.Input {
-		if h.To != "" {
-			return cxtp.Handover{Session: h.Session, To: h.To, StageOnly: h.Stage, Ticket: t}
-		}
-		return cxtp.Pull{Previous: h.Previous, Session: h.Session, From: h.From, StageOnly: h.Stage, Sequence: rand.Uint32(), Ticket: t}
-	})
+	}, request)
 	defer unwatch()
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	enc := json.NewEncoder(w)
@@ -181,8 +204,8 @@ func (s *server) handover(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// resolve completes a handover's names, or says what is missing.
-func (s *server) resolve(h *control.Handover) string {
+// complete completes a handover's names, or says what is missing.
+func (s *server) complete(h *control.Handover) string {
 	switch {
 	case (h.To == "") == (h.From == ""):
 		return "give either to (this gateway is the source) or from (it is the target)"

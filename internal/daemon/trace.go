@@ -12,6 +12,8 @@ import (
 // trace keeps the machine's last inputs and actions for ladders: who said what
 // to whom, when, and never a key.
 type trace struct {
+	observe func(control.TraceEvent) // [Options.Trace]; may be nil
+
 	mu     sync.Mutex
 	last   uint64
 	events []control.TraceEvent // a ring: event number n is at n % len
@@ -21,10 +23,13 @@ func newTrace(size int) *trace { return &trace{events: make([]control.TraceEvent
 
 func (t *trace) add(e control.TraceEvent) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.last++
 	e.Number = t.last
 	t.events[t.last%uint64(len(t.events))] = e
+	t.mu.Unlock()
+	if t.observe != nil {
+		t.observe(e)
+	}
 }
 
 // after returns the events that are still kept with numbers above n.

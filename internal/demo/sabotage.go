@@ -37,7 +37,7 @@ func (f *noFreeze) Freeze(ctx context.Context, ref features.Ref) (features.Snaps
 	f.mu.Lock()
 	f.taken = copySnapshot(s)
 	f.mu.Unlock()
-	return s, f.Feature.Thaw(ctx, ref)
+	return s, f.Feature.Thaw(ctx, ref, nil)
 }
 
 // Redirect has nothing to redirect: packets are sent as if nothing had happened.

@@ -190,9 +190,20 @@ func (g *Gateway) Activate(_ context.Context, id cxtp.SessionID, dynamic []ipsec
 	})
 }
 
+// Limit implements [ipsecctx.Backend].
+func (g *Gateway) Limit(_ context.Context, id cxtp.SessionID, ceilings ipsecctx.Ceilings) error {
+	return g.with(id, "Limit", func(s *session) error {
+		for _, o := range s.senders {
+			o.limit(ceilings)
+		}
+		return nil
+	})
+}
+
 // Thaw implements [ipsecctx.Backend]: the session sends again, first what
-// waits, with the sequence numbers after those that Freeze gave.
-func (g *Gateway) Thaw(_ context.Context, id cxtp.SessionID) error {
+// waits, with the sequence numbers after those that Freeze gave, or after its
+// floors.
+func (g *Gateway) Thaw(_ context.Context, id cxtp.SessionID, floors ipsecctx.Ceilings) error {
 	return g.with(id, "Thaw", func(s *session) error {
 		if s.phase == Active {
 			return nil
@@ -201,6 +212,9 @@ func (g *Gateway) Thaw(_ context.Context, id cxtp.SessionID) error {
 			return s.misplaced("Thaw")
 		}
 		s.phase, s.frozen = Active, nil
+		for _, o := range s.senders {
+			o.last = max(o.last, floors[o.sa.ID()])
+		}
 		s.drain(time.Now())
 		return nil
 	})
@@ -270,6 +284,10 @@ func (g *Gateway) Release(_ context.Context, id cxtp.SessionID) error {
 func (g *Gateway) Discard(_ context.Context, id cxtp.SessionID) error {
 	return g.end(id, "Discard", func(p Phase) bool { return p == Staged })
 }
+
+// Held implements [ipsecctx.Backend]: the SAs are in the daemon's memory, so
+// there are none when it starts.
+func (g *Gateway) Held(context.Context) ([]cxtp.Held, error) { return nil, nil }
 
 func (g *Gateway) end(id cxtp.SessionID, operation string, allowed func(Phase) bool) error {
 	s := g.session(id)

@@ -70,6 +70,10 @@ type Config struct {
 	// node. A gateway forwards, and so takes one from each packet's hop limit.
 	Host bool
 
+	// NearCeiling is told of a session with an outbound SA that has used half of
+	// what its ceiling allowed; nil means nobody is.
+	NearCeiling func(cxtp.SessionID)
+
 	DefaultPolicy Policy
 	ClearNextHop  netip.AddrPort // where Bypass sends, on the outside wire
 }
@@ -95,6 +99,7 @@ type Gateway struct {
 	host            bool
 	policy          Policy
 	clearNextHop    netip.AddrPort
+	nearCeiling     func(cxtp.SessionID)
 
 	tables sync.RWMutex // guards spd, sad and past
 	spd    spd
@@ -125,11 +130,14 @@ func New(c Config) (*Gateway, error) {
 		outside: c.Outside, inside: c.Inside, nextHop: c.NextHop,
 		peers:        make(map[cxtp.RouterID]netip.AddrPort, len(c.Peers)),
 		queuePackets: c.QueuePackets, host: c.Host,
-		policy: c.DefaultPolicy, clearNextHop: c.ClearNextHop,
+		policy: c.DefaultPolicy, clearNextHop: c.ClearNextHop, nearCeiling: c.NearCeiling,
 		spd: newSPD(), sad: make(map[uint32]*receiver),
 	}
 	if g.queuePackets == 0 {
 		g.queuePackets = DefaultQueuePackets
+	}
+	if g.nearCeiling == nil {
+		g.nearCeiling = func(cxtp.SessionID) {}
 	}
 	for id, addr := range c.Peers {
 		g.peers[id] = addr

@@ -76,7 +76,7 @@ func TestQueueBound(t *testing.T) {
 	for i := range 5 {
 		g.fromHost(down(i))
 	}
-	must(t, g.Thaw(ctx, testID))
+	must(t, g.Thaw(ctx, testID, nil))
 	inspector, err := NewInspector(&s.SAs[0])
 	must(t, err)
 	for i, p := range g.out.take() {
@@ -113,7 +113,8 @@ func TestPhases(t *testing.T) {
 		"Export":   {func(b *bench) error { _, _, err := b.Export(ctx, testID); return err }, []int{staged, active, frozen, redirected, closed}},
 		"Activate": {func(b *bench) error { return b.Activate(ctx, testID, final) }, []int{staged, active}},
 		"Freeze":   {func(b *bench) error { _, err := b.Freeze(ctx, testID); return err }, []int{active, frozen, redirected, closed}},
-		"Thaw":     {func(b *bench) error { return b.Thaw(ctx, testID) }, []int{active, frozen}},
+		"Limit":    {func(b *bench) error { return b.Limit(ctx, testID, nil) }, []int{staged, active, frozen, redirected, closed}},
+		"Thaw":     {func(b *bench) error { return b.Thaw(ctx, testID, nil) }, []int{active, frozen}},
 		"Redirect": {func(b *bench) error { return b.Redirect(ctx, testID, "other") }, []int{frozen, redirected, closed}},
 		"Close":    {func(b *bench) error { _, err := b.Close(ctx, testID); return err }, []int{frozen, redirected, closed}},
 		"Merge":    {func(b *bench) error { return b.Merge(ctx, testID, final[1:]) }, []int{active, frozen, redirected, closed}},
@@ -212,7 +213,7 @@ func TestFreezeIsExact(t *testing.T) {
 				if sent := g.out.count(); final[1].Sequence != uint64(sent) {
 					t.Errorf("frozen at %d with %d packets on the wire", final[1].Sequence, sent)
 				}
-				must(t, g.Thaw(ctx, testID))
+				must(t, g.Thaw(ctx, testID, nil))
 			}
 			close(stop)
 			wg.Wait()

@@ -66,7 +66,8 @@ type sender struct {
 	dscp   uint64         // set of the DSCP values carried
 	remote netip.AddrPort // where the packets go
 	last   uint64         // the last sequence number used
-	max    uint64         // the last one that may be used
+	max    uint64         // the last one that may be used: a ceiling, or the SA's own
+	near   uint64         // halfway from where the ceiling was set to it; 0 = no ceiling
 }
 
 func newSender(sa *ipsecctx.SA, now time.Time) (*sender, error) {
@@ -83,6 +84,15 @@ func newSender(sa *ipsecctx.SA, now time.Time) (*sender, error) {
 		o.dscp |= 1 << (v & 63)
 	}
 	return o, nil
+}
+
+// limit puts the SA's ceiling where it is told, or takes it away.
+func (o *sender) limit(ceilings ipsecctx.Ceilings) {
+	o.max, o.near = maxSequence(o.sa), 0
+	if c, ok := ceilings[o.sa.ID()]; ok && c < o.max {
+		o.max = c
+		o.near = o.last + (c-min(c, o.last)+1)/2
+	}
 }
 
 // carries reports whether the SA is one for the flow, by its selectors and,

@@ -166,6 +166,9 @@ func (s *session) transmit(now time.Time, buf []byte, start, end int, f *flow) {
 			continue
 		}
 		packet := o.seal(now, buf, start, end, f.tunnelHeader())
+		if o.last == o.near {
+			go s.gw.nearCeiling(s.id) // it may want the lock that is held here
+		}
 		if _, err := s.gw.outside.WriteToUDPAddrPort(packet, o.remote); err != nil {
 			s.sent.SendErrors++
 			return

@@ -1,0 +1,70 @@
+package cxtp
+
+// resolve takes the operator's word that a router is fenced: powered off, and
+// what it held is gone. It is the way out of what no message can decide any
+// more, and what it risks is said in the report: if the word is wrong, two
+// gateways send for one session.
+func (s *Session) resolve(r Resolve) {
+	switch {
+	case s.src != nil && s.src.to == r.Fenced && s.resolveAway(r):
+	case s.tgt != nil && s.tgt.from == r.Fenced && s.resolveHere(r):
+	default:
+		s.report(Report{Ticket: r.Ticket, Event: EventFailed, Peer: r.Fenced, Final: true, Statuses: []ContextStatus{{FPTControl, StatusBusy}},
+			Detail: "the session is " + s.state.String() + " here, and does not wait for " + string(r.Fenced)})
+	}
+}
+
+// resolveAway is for a source whose target is fenced.
+func (s *Session) resolveAway(r Resolve) bool {
+	m := s.src
+	switch s.state {
+	case stateFrozen, stateYielded:
+		// The target may have sent, up to the ceilings that it was given: whoever
+		// goes on starts above them.
+		s.supersede(&m.ticket, r.Ticket, m.epoch, m.to)
+		m.fenced = true
+		s.limit(nil)
+		s.note(Record{Kind: RecordThawed, Epoch: m.epoch, Peer: m.to, Why: "the target is fenced"})
+		s.do(stateThawing, Do{Verb: VerbThaw, Epoch: m.epoch, Manifest: m.highest()})
+	case stateStaged, stateRetracting:
+		s.supersede(&m.ticket, r.Ticket, m.epoch, m.to)
+		s.copyGone("the copy at " + string(m.to) + " is gone: its gateway is fenced")
+	case stateDraining:
+		s.supersede(&m.ticket, r.Ticket, m.epoch, m.to)
+		s.finish("the target became active, and is fenced now")
+	case stateMoved:
+		s.supersede(&m.ticket, r.Ticket, m.epoch, m.to)
+		s.complete("the target is fenced: the session ended with it")
+	default:
+		return false
+	}
+	return true
+}
+
+// resolveHere is for a target whose source is fenced.
+func (s *Session) resolveHere(r Resolve) bool {
+	t := s.tgt
+	switch {
+	case s.state == stateHeld && t.mayTakeOver():
+		s.takeOver(r.Ticket, string(t.from)+" is fenced")
+	case s.state == stateHeld:
+		s.supersede(&t.ticket, r.Ticket, t.epoch, t.from)
+		s.refuse(StatusCancelled, "the source is fenced, and no final came")
+	case s.state == stateUnclosed:
+		s.supersede(&t.ticket, r.Ticket, t.epoch, t.from)
+		t.why = "the source is fenced: what it accepted after the final could be replayed here once"
+		s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventSteering, Peer: t.from, Detail: t.why})
+		s.persist(stateOwnerPersist, Record{Kind: RecordClosed, Epoch: t.epoch, Peer: t.from, Why: t.why})
+	default:
+		return false
+	}
+	return true
+}
+
+// highest is the highest ceilings that the target may have been given.
+func (m *outgoing) highest() []ManifestEntry {
+	if m.offered != nil {
+		return m.offered
+	}
+	return m.manifest
+}
