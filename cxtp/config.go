@@ -98,6 +98,7 @@ type Timers struct {
 	UpdateGiveUp   time.Duration // a node that has not acknowledged by then is reported
 	CloseGiveUp    time.Duration // "closed" is no longer repeated, only answered
 	StandbyEvery   time.Duration // between two renewals of a standby's copy
+	StandbyHold    time.Duration // a standby's copy that is not renewed is given up after it, where there is no lease
 	Lease          time.Duration // an owner with a standby sends for so long without an acknowledgement; 0 = for ever
 }
 
@@ -116,6 +117,7 @@ func DefaultTimers() Timers {
 		UpdateGiveUp:   15 * time.Second,
 		CloseGiveUp:    time.Minute,
 		StandbyEvery:   time.Second,
+		StandbyHold:    time.Hour,
 	}
 }
 
@@ -171,7 +173,7 @@ func (t *Timers) validate() error {
 		"MaxTransfer": t.MaxTransfer, "RequestWait": t.RequestWait, "StageHold": t.StageHold,
 		"Repeat": t.Repeat, "RepeatMax": t.RepeatMax, "FreezeDeadline": t.FreezeDeadline,
 		"SteerDeadline": t.SteerDeadline, "UpdateRepeat": t.UpdateRepeat,
-		"UpdateGiveUp": t.UpdateGiveUp, "CloseGiveUp": t.CloseGiveUp, "StandbyEvery": t.StandbyEvery,
+		"UpdateGiveUp": t.UpdateGiveUp, "CloseGiveUp": t.CloseGiveUp, "StandbyEvery": t.StandbyEvery, "StandbyHold": t.StandbyHold,
 	} {
 		if d <= 0 {
 			return fmt.Errorf("timer %s is %s: it must be above 0", name, d)

@@ -122,7 +122,7 @@ func (w *world) carryOut(n *simRouter, d Do) Done {
 		if sa != nil {
 			have = sa.state
 		}
-		w.violation("%s: %s of %s e%d while its SAs are %s", n.id, d.Verb, w.name(d.Session), d.Epoch, saNames[have])
+		w.violation("progress: %s: %s of %s e%d while its SAs are %s", n.id, d.Verb, w.name(d.Session), d.Epoch, saNames[have])
 		return false
 	}
 	switch d.Verb {
@@ -149,7 +149,7 @@ func (w *world) carryOut(n *simRouter, d Do) Done {
 		}
 	case VerbStage:
 		if sa != nil {
-			w.violation("%s: stage of %s e%d over SAs that are %s", n.id, w.name(d.Session), d.Epoch, saNames[sa.state])
+			w.violation("law 2: %s: stage of %s e%d over SAs that are %s", n.id, w.name(d.Session), d.Epoch, saNames[sa.state])
 		}
 		n.sad[d.Session] = w.staged(d)
 	case VerbFreeze:
@@ -207,7 +207,7 @@ func (w *world) staged(d Do) *simSA {
 	}
 	sa.ceiling = simCeiling(d.Manifest)
 	if sa.key != w.sessions[d.Session].key {
-		w.violation("the key of %s arrived as %q", w.name(d.Session), sa.key)
+		w.violation("progress: the key of %s arrived as %q", w.name(d.Session), sa.key)
 	}
 	return sa
 }
@@ -215,11 +215,11 @@ func (w *world) staged(d Do) *simSA {
 func (w *world) activate(n *simRouter, sa *simSA, d Do) {
 	seq, window, ok := readDynamic(d.Blocks)
 	if !ok || sa.epoch != d.Epoch {
-		w.violation("%s: activate of %s e%d, staged is e%d", n.id, w.name(d.Session), d.Epoch, sa.epoch)
+		w.violation("law 1: %s: activate of %s e%d, staged is e%d", n.id, w.name(d.Session), d.Epoch, sa.epoch)
 	}
 	ref := simRef{d.Session, d.Epoch}
 	if at, again := w.activated[ref]; again {
-		w.violation("%s: %s e%d activated twice, before at %s", n.id, w.name(d.Session), d.Epoch, at)
+		w.violation("law 1: %s: %s e%d activated twice, before at %s", n.id, w.name(d.Session), d.Epoch, at)
 	}
 	w.activated[ref] = n.id
 	w.authorised(n, d)
@@ -246,10 +246,10 @@ func simCeiling(manifest []ManifestEntry) uint64 {
 func (w *world) takeOver(n *simRouter, sa *simSA, d Do) {
 	_, window, ok := readDynamic(sa.sample)
 	if !ok {
-		w.violation("%s: takes %s over without a renewal", n.id, w.name(d.Session))
+		w.violation("law 2: %s: takes %s over without a renewal", n.id, w.name(d.Session))
 	}
 	if p, _ := n.cfg.peer(w.stagedFrom[simRef{d.Session, d.Epoch}]); p == nil || !p.ActivateWithoutToken {
-		w.violation("%s: takes %s over without authority", n.id, w.name(d.Session))
+		w.violation("law 5: %s: takes %s over without authority", n.id, w.name(d.Session))
 	}
 	w.activated[simRef{d.Session, d.Epoch}] = n.id
 	w.sessions[d.Session].gap = true
@@ -268,7 +268,7 @@ func (w *world) authorised(n *simRouter, d Do) {
 	case w.tokens[simWay{session: d.Session, to: n.id}] > 0:
 		w.tokens[simWay{session: d.Session, to: n.id}]--
 	default:
-		w.violation("%s: %s e%d activated without authority", n.id, w.name(d.Session), d.Epoch)
+		w.violation("law 5: %s: %s e%d activated without authority", n.id, w.name(d.Session), d.Epoch)
 	}
 }
 
@@ -285,7 +285,7 @@ func (w *world) traffic() {
 			}
 			if sa.state == saActive {
 				if sender != "" {
-					w.violation("%s and %s both send for %s", sender, n.id, ses.name)
+					w.violation("law 2: %s and %s both send for %s", sender, n.id, ses.name)
 				}
 				sender = n.id
 				w.transmit(n, ses, sa)
@@ -308,7 +308,7 @@ func (w *world) transmit(n *simRouter, ses *simSession, sa *simSA) {
 		w.schedule(&event{at: w.now, to: n.id, life: n.life, input: Near{Session: ses.id}})
 	}
 	if by, twice := ses.sent[sa.seq]; twice {
-		w.violation("sequence number %d of %s sent by %s, before by %s", sa.seq, ses.name, n.id, by)
+		w.violation("law 1: sequence number %d of %s sent by %s, before by %s", sa.seq, ses.name, n.id, by)
 	}
 	ses.sent[sa.seq] = n.id
 }
@@ -320,7 +320,7 @@ func (w *world) replayAll(n *simRouter, id SessionID, sa *simSA, merged bool) {
 	ses.gap = ses.gap || !merged
 	for i := range ses.inbound + 1 {
 		if ses.accepted.has(i) && !sa.window.has(i) && !ses.gap {
-			w.violation("%s accepts packet %d of %s a second time after the merge", n.id, i, ses.name)
+			w.violation("law 4: %s accepts packet %d of %s a second time after the merge", n.id, i, ses.name)
 			return
 		}
 	}

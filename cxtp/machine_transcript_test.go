@@ -290,6 +290,8 @@ func (s *script) configure(id RouterID, options map[string]string) {
 			n.cfg.Timers.StageHold = s.duration(value)
 		case "lease":
 			n.cfg.Timers.Lease = s.duration(value)
+		case "standbyhold":
+			n.cfg.Timers.StandbyHold = s.duration(value)
 		case "headroom":
 			n.cfg.Headroom = uint64(s.number(value))
 		case "closegiveup":

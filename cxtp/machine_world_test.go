@@ -385,7 +385,7 @@ func (w *world) carry(n *simRouter, actions []Action) {
 			w.doing[simOp{n.id, a.Session, a.Op}] = "steer"
 			for _, other := range w.routers {
 				if sa := other.sad[a.Session]; other != n && sa != nil && sa.state == saActive {
-					w.violation("%s steers %s away from %s, which is active", n.id, w.name(a.Session), other.id)
+					w.violation("law 2: %s steers %s away from %s, which is active", n.id, w.name(a.Session), other.id)
 				}
 			}
 			d := Done{Session: a.Session, Op: a.Op}
@@ -406,7 +406,7 @@ func (w *world) carry(n *simRouter, actions []Action) {
 			if a.Final && a.Ticket != 0 {
 				w.finals[a.Ticket]++
 				if w.finals[a.Ticket] > 1 {
-					w.violation("ticket %d has two final reports", a.Ticket)
+					w.violation("progress: ticket %d has two final reports", a.Ticket)
 				}
 			}
 		}
@@ -436,7 +436,7 @@ func (w *world) later(n *simRouter, d Done, at time.Time, write bool) {
 func (w *world) send(from, to RouterID, node *simSession, m Message) {
 	wire, err := m.Append(nil)
 	if err != nil {
-		w.violation("%s sends a %s that cannot be encoded: %v", from, kind(m), err)
+		w.violation("progress: %s sends a %s that cannot be encoded: %v", from, kind(m), err)
 		return
 	}
 	sent := sentMessage{kind: kind(m), event: event{from: from, to: to, life: -1, wire: wire, node: node}}
@@ -545,7 +545,7 @@ func (w *world) happen(e *event) {
 	}
 	m, err := Decode(e.wire)
 	if err != nil {
-		w.violation("%s cannot decode: %v", e.to, err)
+		w.violation("progress: %s cannot decode: %v", e.to, err)
 		return
 	}
 	switch {
@@ -616,7 +616,7 @@ func (w *world) freezes() {
 	for _, n := range w.routers {
 		for id, at := range n.frozenAt {
 			if w.now.Sub(at) > n.cfg.Timers.FreezeDeadline+n.cfg.Timers.SteerDeadline+5*time.Second {
-				w.violation("%s has kept %s frozen since %s", n.id, w.name(id), at.Sub(epochZero))
+				w.violation("law 2: %s has kept %s frozen since %s", n.id, w.name(id), at.Sub(epochZero))
 				delete(n.frozenAt, id)
 			}
 		}

@@ -312,7 +312,7 @@ func (s *Session) expired() {
 	case stateMoved:
 		s.complete("closed here; the target has not confirmed that it heard")
 	case stateHeld:
-		if s.tgt.mayTakeOver() {
+		if s.tgt.mayTakeOver() && s.tgt.lease > 0 {
 			s.takeOver(0, "the lease of "+string(s.tgt.from)+" has run out")
 			return
 		}

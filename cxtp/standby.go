@@ -328,17 +328,17 @@ func (s *Session) heldAgain() {
 	s.tell(t.from, t.epoch)
 }
 
-// holdFor is how long contexts may stay staged here from now: a standby's for as
-// long as the owner may send, and that without a lease is for ever (0).
+// holdFor is how long contexts may stay staged here from now.
 func (s *Session) holdFor() time.Duration {
 	t := s.tgt
 	switch {
 	case !t.mayTakeOver():
 		return s.cfg.Timers.StageHold
 	case t.lease == 0:
-		return 0
+		return s.cfg.Timers.StandbyHold
 	}
-	// An eighth for clocks that do not run alike.
+	// As long as the owner may send, and an eighth for clocks that do not run
+	// alike.
 	return max(t.heard.Add(t.lease+t.lease/8).Sub(s.now), 1)
 }
 

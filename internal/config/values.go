@@ -71,6 +71,7 @@ type Timers struct {
 	UpdateGiveUp   Duration `toml:"update_give_up"`
 	CloseGiveUp    Duration `toml:"close_give_up"`
 	StandbyEvery   Duration `toml:"standby_every"`
+	StandbyHold    Duration `toml:"standby_hold"`
 	Lease          Duration `toml:"lease"`
 }
 
@@ -89,6 +90,7 @@ func defaultTimers() Timers {
 		UpdateGiveUp:   Duration(t.UpdateGiveUp),
 		CloseGiveUp:    Duration(t.CloseGiveUp),
 		StandbyEvery:   Duration(t.StandbyEvery),
+		StandbyHold:    Duration(t.StandbyHold),
 		Lease:          Duration(t.Lease),
 	}
 }
@@ -109,6 +111,7 @@ func (c *Config) MachineTimers() cxtp.Timers {
 		UpdateGiveUp:   time.Duration(t.UpdateGiveUp),
 		CloseGiveUp:    time.Duration(t.CloseGiveUp),
 		StandbyEvery:   time.Duration(t.StandbyEvery),
+		StandbyHold:    time.Duration(t.StandbyHold),
 		Lease:          time.Duration(t.Lease),
 	}
 }
