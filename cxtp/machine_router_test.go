@@ -242,3 +242,36 @@ func TestMachineStageMustBeWhole(t *testing.T) {
 		})
 	}
 }
+
+// TestMachineEpochJump is a peer that tries to use up a session's epochs.
+func TestMachineEpochJump(t *testing.T) {
+	w := newScript(t, "A", "B").world
+	w.start()
+	ses := w.newSession("s1", 0, false)
+	w.adopt(ses, "A", 0, false)
+	w.settle()
+	b := w.router("B")
+	for _, c := range []struct {
+		epoch Epoch
+		state string
+	}{{1<<64 - 1, ""}, {maxEpochJump + 1, ""}, {maxEpochJump, "gone"}} {
+		control, err := Control{Phase: PhaseStage, Mode: ModeLossless, Session: ses.id, Epoch: c.epoch, Target: "B"}.Block()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.step(b, FromRouter{From: "A", Message: &CTD{Previous: ses.at, Blocks: []CDB{control}}})
+		w.settle()
+		state := ""
+		if s := b.machine.sessions[ses.id]; s != nil {
+			state = s.state.String()
+		}
+		if state != c.state { // an epoch that is examined, and refused, is used up
+			t.Errorf("after epoch %d the session is %q, want %q", c.epoch, state, c.state)
+		}
+	}
+	w.command("A", Handover{Session: ses.id, To: "B", Ticket: 1})
+	w.settle()
+	if got := w.router("A").machine.sessions[ses.id].epoch; got >= maxEpochJump {
+		t.Errorf("the owner's epoch is %d", got)
+	}
+}

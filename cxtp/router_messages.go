@@ -107,8 +107,12 @@ func (r *Router) stage(peer *Peer, m *CTD, c Control) {
 	if q != nil && (q.to != peer.ID || !q.means(c.Session) || c.Standby) {
 		q = nil
 	}
-	if known := r.sessions[c.Session]; known == nil || c.Epoch > known.epoch {
-		if st, why := r.cfg.admits(peer, c, q != nil); st != StatusOK {
+	known, highest := r.sessions[c.Session], Epoch(0)
+	if known != nil {
+		highest = known.epoch
+	}
+	if known == nil || c.Epoch > highest {
+		if st, why := r.cfg.admits(peer, c, highest, q != nil); st != StatusOK {
 			r.drop(DropNotAllowed)
 			r.turnAway(peer, m, c, st, why)
 			return
@@ -128,9 +132,16 @@ func (r *Router) stage(peer *Peer, m *CTD, c Control) {
 	r.with(s, func() { s.offered(o) })
 }
 
+// maxEpochJump is how far above the highest that was seen here a stage's epoch
+// may be. Epochs count attempts, so none is honestly that far; without the
+// bound one stage could use up all epochs that a session will ever have.
+const maxEpochJump = 1 << 32
+
 // admits decides what needs no look into the contexts (law 5).
-func (cfg *Config) admits(peer *Peer, c Control, requested bool) (Status, string) {
+func (cfg *Config) admits(peer *Peer, c Control, highest Epoch, requested bool) (Status, string) {
 	switch {
+	case c.Epoch-highest > maxEpochJump:
+		return StatusMalformed, "its epoch is too far above the highest that was seen here"
 	case c.Target != cfg.Self:
 		return StatusNotAuthorised, "meant for the router " + string(c.Target)
 	case c.Mode != cfg.Mode:
@@ -144,8 +155,8 @@ func (cfg *Config) admits(peer *Peer, c Control, requested bool) (Status, string
 }
 
 // turnAway does not take a stage that its sender has no right to send, or that
-// there is no room for. Nothing is
-// recorded and no epoch used up, or such a peer could use up a session's epochs.
+// there is no room for. Nothing is recorded and no epoch used up, or such a peer
+// could use up a session's epochs.
 func (r *Router) turnAway(peer *Peer, m *CTD, c Control, st Status, why string) {
 	statuses := []ContextStatus{{FPTControl, st}}
 	r.out = append(r.out, notTaken(&r.cfg, peer.ID, m.Previous, c, statuses),

@@ -363,7 +363,7 @@ func (s *Session) owner() {
 // withdrawn takes the source's word that it gave the epoch up.
 func (s *Session) withdrawn(from RouterID, c Control) {
 	t := s.tgt
-	if c.Standby && c.Epoch > s.epoch && s.state == stateNone {
+	if c.Standby && c.Epoch > s.epoch && c.Epoch-s.epoch <= maxEpochJump && s.state == stateNone {
 		// Its stage may still come, and a standby needs nothing more to take over.
 		s.epoch, s.from, s.tgt = c.Epoch, from, &incoming{epoch: c.Epoch, from: from}
 		s.refuse(StatusCancelled, "withdrawn before it came")

@@ -20,7 +20,7 @@ var (
 // drain. "bare" is two transports without a daemon that exchange what a move
 // exchanges: as many messages of the same sizes in the same order.
 func BenchmarkDrain(b *testing.B) {
-	var bare float64
+	var bare cost
 	b.Run("bare", func(b *testing.B) {
 		exchange := moveMessages(b)
 		sg := pair(b, trusting, bareRole+"=1")
@@ -40,18 +40,25 @@ func BenchmarkDrain(b *testing.B) {
 					defer g.call(b, "Profile", "", nil)
 				}
 			}
-			if rate := drain(b, sg); bare > 0 {
-				b.ReportMetric(rate/bare, "of-bare")
-			}
+			sent := -messagesSent(b, sg)
+			c := drain(b, sg)
+			sent += messagesSent(b, sg)
+			b.ReportMetric(float64(sent)/float64(b.N**sessions), "messages/move")
+			b.ReportMetric(bare.wall.Seconds()/c.wall.Seconds(), "of-bare")
+			b.ReportMetric(bare.cpu.Seconds()/c.cpu.Seconds(), "of-bare-cpu")
 		})
 	}
 }
 
-// drain moves all sessions there and back until the benchmark has enough, and
-// returns moves a second.
-func drain(b *testing.B, sg [2]process) float64 {
+// cost is what a move takes on average: time on the clock, and of the processors
+// by both gateways, which does not depend on what else the machine does.
+type cost struct{ wall, cpu time.Duration }
+
+// drain moves all sessions there and back until the benchmark has enough.
+func drain(b *testing.B, sg [2]process) cost {
 	var whole time.Duration
 	var moves []time.Duration
+	used := -cpu(b, sg)
 	for i := 0; b.Loop(); i++ {
 		from, to := sg[i%2], sg[(i+1)%2]
 		var d daemon.Drained
@@ -59,11 +66,35 @@ func drain(b *testing.B, sg [2]process) float64 {
 		whole += d.Whole
 		moves = append(moves, d.Moves...)
 	}
-	rate := float64(len(moves)) / whole.Seconds()
-	b.ReportMetric(rate, "moves/s")
-	b.ReportMetric(float64(whole.Nanoseconds())/float64(len(moves)), "ns/session")
+	used += cpu(b, sg)
+	n := time.Duration(len(moves))
+	b.ReportMetric(float64(n)/whole.Seconds(), "moves/s")
+	b.ReportMetric(float64(whole/n), "ns/session")
+	b.ReportMetric(float64((used / n).Microseconds()), "cpu-us/session")
 	report(b, "move", moves)
-	return rate
+	return cost{whole / n, used / n}
+}
+
+func messagesSent(b *testing.B, sg [2]process) (sum int64) {
+	for _, g := range sg {
+		status, err := g.client.Status(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, p := range status.Peers {
+			sum += int64(p.Sent)
+		}
+	}
+	return sum
+}
+
+func cpu(b *testing.B, sg [2]process) (sum time.Duration) {
+	for _, g := range sg {
+		var used time.Duration
+		g.call(b, "CPU", struct{}{}, &used)
+		sum += used
+	}
+	return sum
 }
 
 // adopt begins n sessions at a gateway.

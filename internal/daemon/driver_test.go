@@ -198,6 +198,12 @@ func (*Driver) Heap(_ struct{}, octets *uint64) error {
 	return nil
 }
 
+// CPU is the processor time that the process has used.
+func (*Driver) CPU(_ struct{}, used *time.Duration) error {
+	*used = cpuTime()
+	return nil
+}
+
 // The prefixes in which sample session number i has the i-th address.
 var (
 	sampleInner    = netip.MustParseAddr("10.0.0.1")

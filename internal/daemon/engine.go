@@ -34,18 +34,21 @@ type engine struct {
 	running bool
 
 	// Owned by whoever runs the queue.
+	spent   []func() // the queue's next storage
 	buffer  []byte
 	timer   *time.Timer
+	armed   time.Time // what the timer is set to; zero = nothing
 	tickets cxtp.Ticket
 	watch   map[cxtp.Ticket]func(cxtp.Report)
 	stopped bool // results that still come are of no use
 
-	ctx     context.Context
-	workers sync.WaitGroup
-	chains  chains
+	ctx    context.Context
+	pool   *pool
+	chains chains
 }
 
-// run works through the queue, unless somebody does already.
+// run works through the queue, unless somebody does already. The timer is set
+// once for all that had queued.
 func (e *engine) run(f func()) {
 	e.mu.Lock()
 	e.queue = append(e.queue, f)
@@ -55,10 +58,15 @@ func (e *engine) run(f func()) {
 	}
 	e.running = true
 	for len(e.queue) > 0 {
-		next := e.queue[0]
-		e.queue = e.queue[1:]
+		queued := e.queue
+		e.queue = e.spent[:0]
 		e.mu.Unlock()
-		next()
+		for _, f := range queued {
+			f()
+		}
+		e.arm()
+		clear(queued)
+		e.spent = queued
 		e.mu.Lock()
 	}
 	e.running = false
@@ -102,6 +110,7 @@ func (e *engine) tick() {
 		return
 	}
 	now := time.Now()
+	e.armed = time.Time{}
 	e.carryOut(now, e.router.Tick(now))
 }
 
@@ -118,25 +127,31 @@ func (e *engine) carryOut(now time.Time, actions []cxtp.Action) {
 		case cxtp.Persist:
 			e.record(a)
 		case cxtp.Do:
-			e.work(a.Session, func() { e.do(a) })
+			e.chains.add(e.pool, a.Session, func() { e.do(a) })
 		case cxtp.Steer:
 			// Not in the session's chain: a slow hook holds up no operation.
-			e.workers.Go(func() { e.finish(a.Session, a.Op, features.Snapshot{}, e.steer(e.ctx, a)) })
+			e.pool.run(func() { e.finish(a.Session, a.Op, features.Snapshot{}, e.steer(e.ctx, a)) })
 		case cxtp.Report:
 			e.report(a)
 		}
 	}
-	e.arm(now)
 }
 
 // arm sets the timer to the machine's next deadline.
-func (e *engine) arm(now time.Time) {
+func (e *engine) arm() {
+	if e.stopped {
+		return
+	}
 	at := e.router.Deadline()
+	if at.Equal(e.armed) {
+		return
+	}
+	e.armed = at
 	if at.IsZero() {
 		e.timer.Stop()
 		return
 	}
-	e.timer.Reset(max(at.Sub(now), 0))
+	e.timer.Reset(max(time.Until(at), 0))
 }
 
 // sendMessage encodes into the engine's buffer, which may hold keys and is
@@ -150,7 +165,8 @@ func (e *engine) sendMessage(m cxtp.Message, send func([]byte) error) {
 	clear(b)
 	e.buffer = b[:0]
 	if err != nil {
-		e.log.Warn("failed to send", "message", what(m), "error", err)
+		what, session, _ := describe(m)
+		e.log.Warn("failed to send", "message", what, "session", session.String(), "error", err)
 	}
 }
 
@@ -226,6 +242,15 @@ func (e *engine) report(r cxtp.Report) {
 	case cxtp.EventRefused, cxtp.EventFailed, cxtp.EventThawed, cxtp.EventEnded, cxtp.EventSteering:
 		level = slog.LevelWarn
 	}
+	if e.log.Enabled(e.ctx, level) {
+		e.logReport(level, r)
+	}
+	if watcher := e.watch[r.Ticket]; watcher != nil {
+		watcher(r)
+	}
+}
+
+func (e *engine) logReport(level slog.Level, r cxtp.Report) {
 	args := []any{"session", r.Session.String(), "epoch", r.Epoch, "peer", r.Peer}
 	if r.Detail != "" {
 		args = append(args, "detail", r.Detail)
@@ -234,51 +259,13 @@ func (e *engine) report(r cxtp.Report) {
 		args = append(args, "status", st.Status.String())
 	}
 	e.log.Log(e.ctx, level, r.Event.String(), args...)
-	if watcher := e.watch[r.Ticket]; watcher != nil {
-		watcher(r)
-	}
-}
-
-// chains orders the operations of each session; different sessions' run side by
-// side.
-type chains struct {
-	mu      sync.Mutex
-	pending map[cxtp.SessionID][]func()
-}
-
-// work appends f to the session's chain.
-func (e *engine) work(id cxtp.SessionID, f func()) {
-	c := &e.chains
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	waiting, busy := c.pending[id]
-	c.pending[id] = append(waiting, f)
-	if !busy {
-		e.workers.Go(func() { c.drain(id) })
-	}
-}
-
-func (c *chains) drain(id cxtp.SessionID) {
-	for {
-		c.mu.Lock()
-		waiting := c.pending[id]
-		if len(waiting) == 0 {
-			delete(c.pending, id)
-			c.mu.Unlock()
-			return
-		}
-		f := waiting[0]
-		c.pending[id] = waiting[1:]
-		c.mu.Unlock()
-		f()
-	}
 }
 
 func newEngine(ctx context.Context, log *slog.Logger, router *cxtp.Router, feature features.Feature) *engine {
 	e := &engine{
 		log: log, router: router, feature: feature, trace: newTrace(traceEvents),
 		watch: map[cxtp.Ticket]func(cxtp.Report){}, ctx: ctx,
-		chains: chains{pending: map[cxtp.SessionID][]func(){}},
+		pool: newPool(), chains: chains{pending: map[cxtp.SessionID][]func(){}},
 	}
 	e.timer = time.AfterFunc(time.Hour, func() { e.run(e.tick) })
 	e.timer.Stop()
@@ -288,5 +275,5 @@ func newEngine(ctx context.Context, log *slog.Logger, router *cxtp.Router, featu
 // stop waits for the operations under way.
 func (e *engine) stop() {
 	e.call(func() { e.stopped = true; e.timer.Stop() })
-	e.workers.Wait()
+	e.pool.end()
 }

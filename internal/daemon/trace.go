@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -51,13 +52,13 @@ func (t *trace) input(now time.Time, in cxtp.Input) {
 	e := control.TraceEvent{Time: now}
 	switch in := in.(type) {
 	case cxtp.FromRouter:
-		e.Kind, e.Peer, e.What = "receive", string(in.From), what(in.Message)
-		e.Session, e.Epoch = about(in.Message)
+		e.Kind, e.Peer = "receive", string(in.From)
+		e.What, e.Session, e.Epoch = describe(in.Message)
 	case cxtp.FromNode:
-		e.Kind, e.Peer, e.What = "receive-node", in.From.String(), what(in.Message)
-		e.Session, e.Epoch = about(in.Message)
+		e.Kind, e.Peer = "receive-node", in.From.String()
+		e.What, e.Session, e.Epoch = describe(in.Message)
 	case cxtp.Done:
-		e.Kind, e.Session, e.What, e.Detail = "end", in.Session, fmt.Sprintf("operation %d", in.Op), in.Detail
+		e.Kind, e.Session, e.What, e.Detail = "end", in.Session, operation(in.Op), in.Detail
 	case cxtp.Handover:
 		e.Kind, e.Session, e.Peer, e.What = "operator", in.Session, string(in.To), "handover"
 	case cxtp.Pull:
@@ -74,20 +75,20 @@ func (t *trace) action(now time.Time, a cxtp.Action) {
 	e := control.TraceEvent{Time: now}
 	switch a := a.(type) {
 	case cxtp.Send:
-		e.Kind, e.Peer, e.What = "send", string(a.To), what(a.Message)
-		e.Session, e.Epoch = about(a.Message)
+		e.Kind, e.Peer = "send", string(a.To)
+		e.What, e.Session, e.Epoch = describe(a.Message)
 	case cxtp.SendNode:
-		e.Kind, e.Peer, e.What = "send-node", a.To.String(), what(a.Message)
-		e.Session, e.Epoch = about(a.Message)
+		e.Kind, e.Peer = "send-node", a.To.String()
+		e.What, e.Session, e.Epoch = describe(a.Message)
 	case cxtp.Do:
 		e.Kind, e.Session, e.Epoch, e.What = "begin", a.Session, a.Epoch, a.Verb.String()
-		e.Detail = fmt.Sprintf("operation %d", a.Op)
+		e.Detail = operation(a.Op)
 	case cxtp.Steer:
 		e.Kind, e.Session, e.Epoch, e.What = "begin", a.Session, a.Epoch, "steer"
-		e.Detail = fmt.Sprintf("operation %d", a.Op)
+		e.Detail = operation(a.Op)
 	case cxtp.Persist:
 		e.Kind, e.Session, e.Epoch, e.What = "begin", a.Record.Session, a.Record.Epoch, "persist "+a.Record.Kind.String()
-		e.Detail = fmt.Sprintf("operation %d", a.Op)
+		e.Detail = operation(a.Op)
 	case cxtp.Report:
 		e.Kind, e.Session, e.Epoch, e.Peer = "report", a.Session, a.Epoch, string(a.Peer)
 		e.What, e.Detail = a.Event.String(), a.Detail
@@ -104,28 +105,47 @@ var (
 	}
 )
 
-// what names a message for a ladder.
-func what(m cxtp.Message) string {
+func operation(op cxtp.OpID) string { return "operation " + strconv.FormatUint(uint64(op), 10) }
+
+// describe names a message for a ladder, and the session and epoch that it is
+// about, where it says so.
+func describe(m cxtp.Message) (what string, session cxtp.SessionID, epoch cxtp.Epoch) {
 	switch m := m.(type) {
 	case *cxtp.CTD:
 		name := "CTD"
 		if m.Predictive {
 			name = "PCTD"
 		}
-		if c, ok := controlOf(m); ok {
-			return name + " " + phaseNames[c.Phase]
+		c, ok := controlOf(m)
+		if ok {
+			name += " " + phaseNames[c.Phase]
 		}
-		return name
+		return name, c.Session, c.Epoch
 	case *cxtp.Outcome:
-		switch {
-		case m.Question:
-			return "Outcome?"
-		case m.Steered && m.State == cxtp.OutcomeActive:
-			return "Outcome active, steered"
-		case m.Go:
-			return "Outcome " + outcomeNames[m.State] + ", go"
-		}
-		return "Outcome " + outcomeNames[m.State]
+		return outcomeName(m), m.Session, m.Epoch
+	case *cxtp.Update:
+		return "Update " + m.Gateway.String(), m.Session, cxtp.Epoch(m.Number)
+	case *cxtp.UpdateAck:
+		return "UpdateAck", m.Session, cxtp.Epoch(m.Number)
+	}
+	return plainName(m), session, epoch
+}
+
+func outcomeName(m *cxtp.Outcome) string {
+	switch {
+	case m.Question:
+		return "Outcome?"
+	case m.Steered && m.State == cxtp.OutcomeActive:
+		return "Outcome active, steered"
+	case m.Go:
+		return "Outcome " + outcomeNames[m.State] + ", go"
+	}
+	return "Outcome " + outcomeNames[m.State]
+}
+
+// plainName names the messages of RFC 4067 itself that name no session.
+func plainName(m cxtp.Message) string {
+	switch m := m.(type) {
 	case *cxtp.CTAR:
 		return "CTAR"
 	case *cxtp.CTAA:
@@ -145,28 +165,8 @@ func what(m cxtp.Message) string {
 			return "CT-Req, null token"
 		}
 		return "CT-Req"
-	case *cxtp.Update:
-		return "Update " + m.Gateway.String()
-	case *cxtp.UpdateAck:
-		return "UpdateAck"
 	}
 	return fmt.Sprintf("message of type %d", m.Type())
-}
-
-// about is the session and epoch that a message names, where it does.
-func about(m cxtp.Message) (cxtp.SessionID, cxtp.Epoch) {
-	switch m := m.(type) {
-	case *cxtp.CTD:
-		c, _ := controlOf(m)
-		return c.Session, c.Epoch
-	case *cxtp.Outcome:
-		return m.Session, m.Epoch
-	case *cxtp.Update:
-		return m.Session, cxtp.Epoch(m.Number)
-	case *cxtp.UpdateAck:
-		return m.Session, cxtp.Epoch(m.Number)
-	}
-	return cxtp.SessionID{}, 0
 }
 
 func controlOf(m *cxtp.CTD) (cxtp.Control, bool) {
