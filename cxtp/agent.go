@@ -1,22 +1,21 @@
 package cxtp
 
 import (
+	"io"
 	"net/netip"
 	"slices"
 	"time"
-
-	"github.com/cxtp/cxtp/cxtp/secret"
 )
 
 // AgentConfig is what the agent of a mobile node knows.
 type AgentConfig struct {
-	Previous  netip.Addr // the address that CXTP messages know this node by
-	Session   SessionID  // which session updates must name
-	Node      NodeState  // Tokens and UpdateKey; Agent is not used
-	Number    uint64     // the highest update number accepted so far
-	Retry     time.Duration
-	RetryMax  time.Duration
-	NextToken uint32 // the number of the first token key not used yet
+	Previous netip.Addr // the address that CXTP messages know this node by
+	Session  SessionID  // which session updates must name
+	Node     NodeState  // as it was provisioned; Agent is not used. The agent copies the keys
+	State    AgentState // where an earlier run ended; zero = nowhere
+	Retry    time.Duration
+	RetryMax time.Duration
+	Rand     io.Reader // of a node that makes strong tokens: for its next keys
 }
 
 // RFC 4067 section 4: the first wait before a CTAR is sent again, doubled each
@@ -29,23 +28,35 @@ const (
 // Agent is the machine of the mobile node: it asks for a move, and follows its
 // gateway. Like [Router] it is pure: its SendNode actions go to the routers.
 type Agent struct {
-	cfg     AgentConfig
-	asking  *asking
-	lastKey struct {
-		sequence uint32
-		key      secret.Key
-		valid    bool
-	}
-	out []AgentAction
+	cfg       AgentConfig
+	keys      agentKeys
+	before    *agentKeys // what the input under way has replaced; see Unfollow
+	nextToken uint32
+	last      usedKey
+	revision  uint64
+	asking    *asking
+	out       []AgentAction
 }
 
 // asking is a CTAR that has not been answered.
 type asking struct {
-	to       netip.AddrPort
+	Ask
 	message  *CTAR
+	fellBack bool            // it was made a second time, with a key of another generation
+	failed   []ContextStatus // what a router without resources has answered
 	retryAt  time.Time
 	wait     time.Duration
 	giveUpAt time.Time
+}
+
+// Ask is a request for a move (RFC 4067 section 2.5.1). A predictive one is made
+// twice, at the pAR and then at the nAR, with the same sequence number.
+type Ask struct {
+	To       netip.AddrPort // where the router that is asked takes messages from nodes
+	At       netip.Addr     // its address in CXTP messages
+	Naming   netip.Addr     // the other router's
+	Role     Role           // RoleLeaving at the pAR, RoleArriving at the nAR
+	Sequence uint32         // random, and not used in the last 7 s (section 3.2)
 }
 
 // AgentAction is one of the types below.
@@ -65,7 +76,8 @@ type AgentFollow struct {
 }
 
 // AgentAnswered ends a request. No Failed means success; TimedOut means that
-// nobody answered before CT_RETRY_MAX.
+// nobody answered before CT_RETRY_MAX. A router that answers that it has no
+// resources is asked again until then.
 type AgentAnswered struct {
 	Sequence uint32
 	Failed   []ContextStatus
@@ -84,64 +96,56 @@ func NewAgent(cfg AgentConfig) *Agent {
 	if cfg.RetryMax == 0 {
 		cfg.RetryMax = DefaultRetryMax
 	}
-	return &Agent{cfg: cfg}
+	a := &Agent{cfg: cfg}
+	a.restore(cfg.State)
+	return a
 }
 
-// NextToken is the number of the first token key that has not been used: to be
-// kept where the next run of the agent finds it.
-func (a *Agent) NextToken() uint32 { return a.cfg.NextToken }
-
-// Number is the highest update number accepted: to be kept likewise.
-func (a *Agent) Number() uint64 { return a.cfg.Number }
-
-// Request asks the router at an endpoint for a move: router is the other access
-// router's address, sequence is random and was not used in the last 7 s (RFC
-// 4067 section 3.2). A predictive request is made twice, at the pAR naming the
-// nAR and at the nAR naming the pAR, with the same sequence number: the second
-// is told by it and uses the same token key. ok is false when no key is left.
-func (a *Agent) Request(now time.Time, to netip.AddrPort, router netip.Addr, sequence uint32) (actions []AgentAction, ok bool) {
-	key, ok := a.key(sequence)
-	if !ok {
+// Request asks a router for a move. The second half of a predictive request is
+// told by its sequence number, and uses the same token key. ok is false when no
+// key is left.
+func (a *Agent) Request(now time.Time, ask Ask) (actions []AgentAction, ok bool) {
+	a.begin()
+	if !a.takeKey(ask.Sequence) {
 		return nil, false
 	}
-	requests := []CDB{SessionNameBlock(a.cfg.Session)}
-	token, err := ComputeToken(key, a.cfg.Previous, sequence, requests)
+	m, err := a.ctar(ask)
 	if err != nil {
 		return nil, false
 	}
-	a.out = nil
-	a.asking = &asking{
-		to: to, wait: a.cfg.Retry, retryAt: now.Add(a.cfg.Retry), giveUpAt: now.Add(a.cfg.RetryMax),
-		message: &CTAR{Ack: true, Previous: a.cfg.Previous, Router: router, Sequence: sequence, Token: token, Requests: requests},
-	}
-	a.send(to, a.asking.message)
+	a.asking = &asking{Ask: ask, message: m, wait: a.cfg.Retry, retryAt: now.Add(a.cfg.Retry), giveUpAt: now.Add(a.cfg.RetryMax)}
+	a.send(ask.To, m)
 	return a.out, true
 }
 
-// key is the token key of a request: a fresh one, or for the second half of a
-// predictive request the one of its first half.
-func (a *Agent) key(sequence uint32) (k secret.Key, ok bool) {
-	if a.lastKey.sequence == sequence && a.lastKey.valid {
-		return a.lastKey.key, true
+// ctar makes the message of a request, with the key that was taken for it.
+func (a *Agent) ctar(ask Ask) (*CTAR, error) {
+	m := &CTAR{Ack: true, Previous: a.cfg.Previous, Router: ask.Naming, Sequence: ask.Sequence,
+		Requests: []CDB{SessionNameBlock(a.cfg.Session)}}
+	var err error
+	if !a.cfg.Node.strong() {
+		m.Token, err = ComputeToken(a.last.key.Key, m.Previous, m.Sequence, m.Requests)
+		return m, err
 	}
-	i := slices.IndexFunc(a.cfg.Node.Tokens, func(t NumberedKey) bool { return t.Number >= a.cfg.NextToken })
-	if i < 0 {
-		return k, false
+	t := StrongToken{Role: ask.Role, Generation: a.last.generation, KeyNumber: a.last.key.Number, PAR: ask.At, NAR: ask.Naming}
+	if ask.Role == RoleArriving {
+		t.PAR, t.NAR = t.NAR, t.PAR
 	}
-	t := a.cfg.Node.Tokens[i]
-	a.cfg.NextToken = t.Number + 1
-	a.lastKey.sequence, a.lastKey.key, a.lastKey.valid = sequence, t.Key, true
-	return t.Key, true
+	if err = t.Sign(a.last.key.Key, Signed{a.cfg.Session, m.Previous, m.Sequence, m.Requests}); err != nil {
+		return nil, err
+	}
+	block, err := t.Block()
+	m.Token, m.Requests = t.Token(), append(m.Requests, block)
+	return m, err
 }
 
 // Receive takes a message from a router.
 func (a *Agent) Receive(from netip.AddrPort, m Message) []AgentAction {
-	a.out = nil
+	a.begin()
 	switch m := m.(type) {
 	case *CTAA:
-		if a.asking != nil && m.Previous == a.cfg.Previous && from == a.asking.to {
-			a.out = append(a.out, AgentAnswered{Sequence: a.asking.message.Sequence, Failed: slices.Clone(m.Failed)})
-			a.asking = nil
+		if q := a.asking; q != nil && m.Previous == a.cfg.Previous && from == q.To {
+			a.answered(q, m.Failed)
 		}
 	case *Update:
 		a.update(from, m)
@@ -149,35 +153,51 @@ func (a *Agent) Receive(from netip.AddrPort, m Message) []AgentAction {
 	return a.out
 }
 
-// update follows, once, an update that proves itself; a repeated one is
-// acknowledged again, because our acknowledgement may have been lost.
-func (a *Agent) update(from netip.AddrPort, u *Update) {
-	if u.Session != a.cfg.Session || u.Number < a.cfg.Number || !u.Verify(a.cfg.Node.UpdateKey) {
-		return
+// answered ends a request, unless the answer is one after which to ask again.
+func (a *Agent) answered(q *asking, failed []ContextStatus) {
+	switch {
+	case has(failed, StatusUnknownKey) && a.fallBack(q):
+	case has(failed, StatusNoResources):
+		q.failed = slices.Clone(failed) // it may have some when the request is repeated
+	default:
+		a.out = append(a.out, AgentAnswered{Sequence: q.Sequence, Failed: slices.Clone(failed)})
+		a.asking = nil
 	}
-	if u.Number > a.cfg.Number {
-		a.cfg.Number = u.Number
-		a.out = append(a.out, AgentFollow{Gateway: u.Gateway, Number: u.Number})
+}
+
+func has(statuses []ContextStatus, st Status) bool {
+	return slices.ContainsFunc(statuses, func(s ContextStatus) bool { return s.Status == st })
+}
+
+// fallBack makes a request once more, with a key of the other generation, when
+// the router has not got the first: our last acknowledgement was lost, and the
+// gateway has gone on with the older keys.
+func (a *Agent) fallBack(q *asking) bool {
+	if q.fellBack || !a.takeOtherKey(q.Sequence) {
+		return false
 	}
-	ack := &UpdateAck{Previous: a.cfg.Previous, Session: a.cfg.Session, Number: u.Number}
-	if err := ack.Sign(a.cfg.Node.UpdateKey); err == nil {
-		a.send(from, ack)
+	m, err := a.ctar(q.Ask)
+	if err != nil {
+		return false
 	}
+	q.message, q.fellBack = m, true
+	a.send(q.To, m)
+	return true
 }
 
 // Tick repeats a request that nobody answered, doubling the wait, or ends it.
 func (a *Agent) Tick(now time.Time) []AgentAction {
-	a.out = nil
+	a.begin()
 	q := a.asking
 	switch {
 	case q == nil:
 	case !now.Before(q.giveUpAt):
 		a.asking = nil
-		a.out = append(a.out, AgentAnswered{Sequence: q.message.Sequence, TimedOut: true})
+		a.out = append(a.out, AgentAnswered{Sequence: q.Sequence, Failed: q.failed, TimedOut: q.failed == nil})
 	case due(q.retryAt, now):
 		q.wait *= 2
 		q.retryAt = now.Add(q.wait)
-		a.send(q.to, q.message)
+		a.send(q.To, q.message)
 	}
 	return a.out
 }
@@ -188,6 +208,16 @@ func (a *Agent) Deadline() time.Time {
 		return time.Time{}
 	}
 	return earlier(a.asking.retryAt, a.asking.giveUpAt)
+}
+
+// Abandon ends a request whose answer nobody waits for any more: it is not
+// repeated. Its token key stays used, because it may have been sent.
+func (a *Agent) Abandon() { a.asking = nil }
+
+// begin begins an input: what the one before has replaced cannot come back.
+func (a *Agent) begin() {
+	a.out = nil
+	a.forget()
 }
 
 func (a *Agent) send(to netip.AddrPort, m Message) {

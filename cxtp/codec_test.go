@@ -94,7 +94,7 @@ var draws = map[cxtp.Type]func(t *rapid.T, v4 bool) cxtp.Message{
 	},
 	cxtp.TypePCTD: func(t *rapid.T, v4 bool) cxtp.Message {
 		return &cxtp.CTD{Predictive: true, Ack: rapid.Bool().Draw(t, "A"), Elapsed: rapid.Uint32().Draw(t, "elapsed"),
-			Previous: drawAddr(t, v4, "previous"), Algorithm: rapid.Uint16().Draw(t, "algorithm"),
+			Previous: drawAddr(t, v4, "previous"), Algorithm: cxtp.Algorithm(rapid.Uint16().Draw(t, "algorithm")),
 			Key: drawKey(t, 0, "key"), Blocks: drawBlocks(t, false)}
 	},
 	cxtp.TypeCTDR: func(t *rapid.T, v4 bool) cxtp.Message {
@@ -119,12 +119,19 @@ var draws = map[cxtp.Type]func(t *rapid.T, v4 bool) cxtp.Message{
 	},
 	cxtp.TypeUpdate: func(t *rapid.T, v4 bool) cxtp.Message {
 		return &cxtp.Update{Previous: drawAddr(t, v4, "previous"), Session: drawSession(t), Number: rapid.Uint64().Draw(t, "number"),
-			Gateway: drawEndpoint(t), MAC: [cxtp.UpdateMACSize]byte(drawOctets(t, 16, 16, "MAC"))}
+			Gateway: drawEndpoint(t), Share: drawShare(t), MAC: [cxtp.UpdateMACSize]byte(drawOctets(t, 16, 16, "MAC"))}
 	},
 	cxtp.TypeUpdateAck: func(t *rapid.T, v4 bool) cxtp.Message {
 		return &cxtp.UpdateAck{Previous: drawAddr(t, v4, "previous"), Session: drawSession(t), Number: rapid.Uint64().Draw(t, "number"),
-			MAC: [cxtp.UpdateMACSize]byte(drawOctets(t, 16, 16, "MAC"))}
+			Share: drawShare(t), MAC: [cxtp.UpdateMACSize]byte(drawOctets(t, 16, 16, "MAC"))}
 	},
+}
+
+func drawShare(t *rapid.T) (s cxtp.Share) {
+	if rapid.Bool().Draw(t, "K") {
+		copy(s[:], drawOctets(t, len(s), len(s), "share"))
+	}
+	return s
 }
 
 func TestMessageRoundTrip(t *testing.T) {
@@ -229,6 +236,8 @@ func TestNodeRoundTrip(t *testing.T) {
 			number += rapid.Uint32Range(1, 1000).Draw(t, "step")
 			n.Tokens = append(n.Tokens, cxtp.NumberedKey{Number: number, Key: drawKey(t, 1, "token key")})
 		}
+		n.Algorithm = rapid.SampledFrom([]cxtp.Algorithm{0, cxtp.AlgorithmHMACSHA256, 0xFF02}).Draw(t, "algorithm")
+		n.Generation = rapid.SampledFrom([]uint64{0, 1, 1 << 63}).Draw(t, "generation")
 		b, err := n.Block()
 		if err != nil {
 			t.Fatal(err)
@@ -239,6 +248,24 @@ func TestNodeRoundTrip(t *testing.T) {
 		}
 		if !reflect.DeepEqual(again, n) {
 			t.Fatalf("parsed %+v, want %+v", again, n)
+		}
+	})
+}
+
+func TestStrongTokenRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v4 := rapid.Bool().Draw(t, "v4")
+		token := cxtp.StrongToken{
+			Role:       cxtp.Role(rapid.IntRange(int(cxtp.RoleLeaving), int(cxtp.RoleArriving)).Draw(t, "role")),
+			Generation: rapid.Uint64().Draw(t, "generation"), KeyNumber: rapid.Uint32().Draw(t, "number"),
+			PAR: drawAddr(t, v4, "pAR"), NAR: drawAddr(t, v4, "nAR"), Tag: [cxtp.TagSize]byte(drawOctets(t, 32, 32, "tag")),
+		}
+		b, err := token.Block()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := cxtp.ParseStrongToken(sentBlock(t, b)); err != nil || again != token {
+			t.Fatalf("parsed %+v (%v), want %+v", again, err, token)
 		}
 	})
 }
@@ -334,6 +361,22 @@ func TestBlocksThatCannotBeEncoded(t *testing.T) {
 		"a count too up": {Tokens: manyKeys(70000)},
 	} {
 		if b, err := n.Block(); err == nil {
+			t.Errorf("%s: encoded to %v", name, b)
+		}
+	}
+}
+
+func TestStrongTokensThatCannotBeEncoded(t *testing.T) {
+	v4, v6 := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
+	for name, token := range map[string]cxtp.StrongToken{
+		"no role":      {PAR: v4, NAR: v4},
+		"unknown role": {Role: 3, PAR: v4, NAR: v4},
+		"no pAR":       {Role: cxtp.RoleLeaving, NAR: v4},
+		"no nAR":       {Role: cxtp.RoleLeaving, PAR: v4},
+		"two families": {Role: cxtp.RoleLeaving, PAR: v4, NAR: v6},
+		"zone":         {Role: cxtp.RoleLeaving, PAR: netip.MustParseAddr("fe80::1%eth0"), NAR: v6},
+	} {
+		if b, err := token.Block(); err == nil {
 			t.Errorf("%s: encoded to %v", name, b)
 		}
 	}

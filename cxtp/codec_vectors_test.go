@@ -193,6 +193,13 @@ var blockCodecs = map[string]struct {
 		}
 		return n.Block()
 	}, 7},
+	"strong token": {cxtp.FPTToken, func(b cxtp.CDB) (cxtp.CDB, error) {
+		token, err := cxtp.ParseStrongToken(b)
+		if err != nil {
+			return cxtp.CDB{}, err
+		}
+		return token.Block()
+	}, 4},
 	"session name block": {cxtp.FPTSessionName, func(b cxtp.CDB) (cxtp.CDB, error) {
 		id, err := cxtp.ParseSessionName(b)
 		return cxtp.SessionNameBlock(id), err

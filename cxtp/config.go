@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -13,7 +14,8 @@ import (
 // not change while the machine runs.
 type Config struct {
 	Self        RouterID
-	Incarnation Incarnation // of the journal; never 0
+	Addrs       []netip.Addr // the addresses that CXTP messages know this router by
+	Incarnation Incarnation  // of the journal; never 0
 	// Gateway is where nodes send their ESP: the outer address and UDP
 	// encapsulation port that an Update announces. One a family; a zero entry
 	// is a family that this gateway does not serve.
@@ -36,8 +38,12 @@ type Config struct {
 	// they are dropped at random; 0 means [DefaultRequestRate]. RequestTotal is
 	// the same for all sources together; 0 means [DefaultRequestTotal].
 	RequestRate, RequestTotal int
+	// WrongTokens is how many wrong tokens of 32 bits in a row are checked for one
+	// session; above that, one a second. 0 means [DefaultWrongTokens].
+	WrongTokens int
 	// Rand is where random numbers come from: crypto/rand.Reader. nil makes the
-	// choices of this machine predictable, for simulations.
+	// choices of this machine predictable, for simulations, and no node can then
+	// agree on fresh keys.
 	Rand io.Reader
 	// Inspect reads what staged contexts would make this router responsible
 	// for. It must be a pure function. An error that has a method
@@ -134,6 +140,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("%d attempts: at least 1 is needed", c.Attempts)
 	case c.RequestRate < 0 || c.RequestTotal < 0:
 		return fmt.Errorf("%d requests a second of one source and %d of all: neither may be negative", c.RequestRate, c.RequestTotal)
+	case c.WrongTokens < 0:
+		return fmt.Errorf("%d wrong tokens: at least 1 has to be checked", c.WrongTokens)
 	case c.Mode != ModeLossless && c.Mode != ModeStrict:
 		return fmt.Errorf("move mode %d is neither lossless nor strict", c.Mode)
 	}
@@ -141,13 +149,16 @@ func (c *Config) validate() error {
 		return err
 	}
 	seen := map[netip.Addr]RouterID{}
+	for _, a := range c.Addrs {
+		seen[a] = c.Self
+	}
 	for _, p := range c.Peers {
 		if p.ID == c.Self {
 			return fmt.Errorf("peer %q is this router itself", p.ID)
 		}
 		for _, a := range p.Addrs {
 			if other, dup := seen[a]; dup {
-				return fmt.Errorf("peers %q and %q share the address %s", other, p.ID, a)
+				return fmt.Errorf("routers %q and %q share the address %s", other, p.ID, a)
 			}
 			seen[a] = p.ID
 		}
@@ -157,6 +168,7 @@ func (c *Config) validate() error {
 
 // complete puts the defaults in the place of zeros.
 func (c *Config) complete() {
+	c.WrongTokens = cmp.Or(c.WrongTokens, DefaultWrongTokens)
 	c.Attempts = cmp.Or(c.Attempts, DefaultAttempts)
 	c.RequestRate = cmp.Or(c.RequestRate, DefaultRequestRate)
 	c.RequestTotal = cmp.Or(c.RequestTotal, DefaultRequestTotal)
@@ -178,6 +190,9 @@ func (t *Timers) validate() error {
 		if d <= 0 {
 			return fmt.Errorf("timer %s is %s: it must be above 0", name, d)
 		}
+	}
+	if ms := t.Lease.Milliseconds(); t.Lease < 0 || t.Lease > 0 && ms == 0 || ms > math.MaxUint32 {
+		return fmt.Errorf("the lease is %s: it is 0, or from 1 ms to 32 bits of milliseconds", t.Lease)
 	}
 	return nil
 }

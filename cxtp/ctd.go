@@ -31,7 +31,7 @@ type CTD struct {
 	Ack        bool   // the A flag: a CTDR is wanted
 	Elapsed    uint32 // milliseconds since the first CTD for this node
 	Previous   netip.Addr
-	Algorithm  uint16     // PCTD only: AlgorithmHMACSHA1
+	Algorithm  Algorithm  // PCTD only: of the MN's tokens
 	Key        secret.Key // PCTD only: shared by MN and AR; after decoding it aliases the input
 	Blocks     []CDB
 }
@@ -52,7 +52,7 @@ func (m *CTD) Append(dst []byte) ([]byte, error) {
 	w.address("MN's previous address", m.Previous)
 	switch {
 	case m.Predictive:
-		w.u16(m.Algorithm)
+		w.u16(uint16(m.Algorithm))
 		w.u16(uint16(m.Key.Len())) // a longer key fails on the message's length
 		w.octets(m.Key.Bytes())
 		w.octets(make([]byte, padTo4(m.Key.Len())))
@@ -78,7 +78,7 @@ func (m *CTD) read(r *wireReader) {
 	m.Elapsed = r.u32("Elapsed Time")
 	m.Previous = r.address("MN's Previous IP Address")
 	if m.Predictive = kind == TypePCTD; m.Predictive {
-		m.Algorithm = r.u16("Algorithm")
+		m.Algorithm = named(r, Algorithm(r.u16("Algorithm")))
 		size := int(r.u16("Key Length"))
 		m.Key = r.key("Key", size)
 		r.octets("Key padding", padTo4(size))

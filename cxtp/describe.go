@@ -68,6 +68,8 @@ func (t *fieldTrace) data(r *wireReader, b CDB, start int) {
 		readSessionName(&inner, b)
 	case FPTError:
 		readErrorBlock(&inner, b)
+	case FPTToken:
+		new(StrongToken).read(&inner, b)
 	default:
 		t.foreign(r, b, start)
 		return

@@ -35,7 +35,7 @@ func TestHostileAtEveryState(t *testing.T) {
 		h := &hostile{t: t, world: s.world, met: met, name: filepath.Base(file), struck: map[struck]bool{}}
 		s.world.intrude = h.strike
 		for _, n := range s.world.routers {
-			n.cfg.RequestRate, n.cfg.RequestTotal = 1e9, 1e9 // limits_test.go is about these
+			n.cfg.RequestRate, n.cfg.RequestTotal, n.cfg.WrongTokens = 1e9, 1e9, 1e9 // limits_test.go is about these
 		}
 		compareLines(t, s.play(string(want)), string(want))
 		if t.Failed() {
@@ -51,7 +51,7 @@ func TestHostileAtEveryState(t *testing.T) {
 
 // enough is how many sessions in each state meet the whole lot: by then it has
 // come about in several ways.
-const enough = 12
+const enough = 4
 
 // hostile throws messages at the machines of a world.
 type hostile struct {
@@ -60,6 +60,7 @@ type hostile struct {
 	met    map[state]int // how often each state has been met
 	name   string
 	struck map[struck]bool
+	before string // the attacked machine, dumped
 }
 
 // struck is a state of a session at a router that has been attacked.
@@ -72,17 +73,19 @@ type struck struct {
 // strike attacks every router.
 func (h *hostile) strike() {
 	for _, n := range h.world.routers {
-		for _, ses := range h.world.sessions {
-			st := stateNone
+		for _, id := range h.world.order {
+			ses, st := h.world.sessions[id], stateNone
 			if s := n.machine.sessions[ses.id]; s != nil {
 				st = s.state
 			}
 			if key := (struck{n.id, ses.id, st}); !h.struck[key] {
 				h.struck[key] = true
-				if h.met[st]++; h.met[st] <= enough {
-					for _, in := range h.inputs(n, ses) {
-						h.throw(n, in)
-					}
+				if h.met[st]++; h.met[st] > enough {
+					continue
+				}
+				h.before = dump(n.machine)
+				for _, in := range h.inputs(n, ses) {
+					h.throw(n, in)
 				}
 				for _, in := range h.repeated(n) {
 					h.again(n, in)
@@ -94,7 +97,7 @@ func (h *hostile) strike() {
 
 // throw gives a machine an input that must change nothing.
 func (h *hostile) throw(n *simRouter, in Input) {
-	before, counted := dump(n.machine), total(n.machine)
+	counted := total(n.machine)
 	actions := n.machine.Step(h.world.now, in)
 	for _, a := range actions {
 		switch a := a.(type) {
@@ -108,12 +111,19 @@ func (h *hostile) throw(n *simRouter, in Input) {
 			h.t.Errorf("%s: %s: %s makes it %q", h.name, n.id, h.world.input(n, in), h.world.action(a))
 		}
 	}
-	if after := dump(n.machine); after != before {
-		h.t.Errorf("%s: %s: %s changes %s", h.name, n.id, h.world.input(n, in), difference(before, after))
-	}
+	h.unchanged(n, in)
 	if got := total(n.machine); got != counted+1 && !h.answered(n, in) {
 		h.t.Errorf("%s: %s: %s is counted %d times", h.name, n.id, h.world.input(n, in), got-counted)
 	}
+}
+
+// unchanged compares a machine with what it was before it was attacked.
+func (h *hostile) unchanged(n *simRouter, in Input) {
+	after := dump(n.machine)
+	if after != h.before {
+		h.t.Errorf("%s: %s: %s changes %s", h.name, n.id, h.world.input(n, in), difference(h.before, after))
+	}
+	h.before = after
 }
 
 // answered reports whether an input is one that is answered and not counted: a
@@ -136,7 +146,6 @@ func (h *hostile) answered(n *simRouter, in Input) bool {
 // again gives a machine once more what it has taken before: it may answer, and
 // decides nothing.
 func (h *hostile) again(n *simRouter, in Input) {
-	before := dump(n.machine)
 	for _, a := range n.machine.Step(h.world.now, in) {
 		switch a.(type) {
 		case Send, SendNode, Report:
@@ -144,9 +153,7 @@ func (h *hostile) again(n *simRouter, in Input) {
 			h.t.Errorf("%s: %s: %s, again, makes it %q", h.name, n.id, h.world.input(n, in), h.world.action(a))
 		}
 	}
-	if after := dump(n.machine); after != before {
-		h.t.Errorf("%s: %s: %s, again, changes %s", h.name, n.id, h.world.input(n, in), difference(before, after))
-	}
+	h.unchanged(n, in)
 }
 
 // total counts the dropped messages.
@@ -409,7 +416,7 @@ func dumpValue(out *strings.Builder, v reflect.Value) {
 		out.WriteByte('{')
 		for i := range v.NumField() {
 			switch name := v.Type().Field(i).Name; name {
-			case "now", "out", "dropped":
+			case "now", "out", "dropped", "wrong":
 			default:
 				fmt.Fprintf(out, "%s:", name)
 				dumpValue(out, v.Field(i))

@@ -61,17 +61,17 @@ func (w *world) message(m Message) string {
 		line += fmt.Sprintf(" %s e%d", w.name(m.Session), m.Epoch)
 		line += flagged(m.Serial > 0, fmt.Sprintf(" #%d", m.Serial)) + flagged(m.Go, " go") + flagged(m.Steered, " steered") + statusList(m.Statuses)
 	case *CTReq:
-		line += fmt.Sprintf(" for %s seq %d", m.Previous, m.Sequence) + flagged(m.Token.IsZero(), " null-token")
+		line += fmt.Sprintf(" for %s seq %d", m.Previous, m.Sequence) + flagged(m.Token.IsZero(), " null-token") + strongText(m.Requests)
 	case *CTAR:
-		line += fmt.Sprintf(" for %s seq %d naming %s", m.Previous, m.Sequence, w.routerAt(m.Router))
+		line += fmt.Sprintf(" for %s seq %d naming %s", m.Previous, m.Sequence, w.routerAt(m.Router)) + strongText(m.Requests)
 	case *CTAA:
 		line += flagged(len(m.Failed) == 0, ": success") + statusList(m.Failed)
 	case *CTDR:
 		line += flagged(m.Success, " success") + statusList(m.Statuses)
 	case *Update:
-		line += fmt.Sprintf(" %s #%d to %s", w.name(m.Session), m.Number, w.routerAt(m.Gateway.Addr()))
+		line += fmt.Sprintf(" %s #%d to %s", w.name(m.Session), m.Number, w.routerAt(m.Gateway.Addr())) + flagged(!m.Share.IsZero(), " share")
 	case *UpdateAck:
-		line += fmt.Sprintf(" %s #%d", w.name(m.Session), m.Number)
+		line += fmt.Sprintf(" %s #%d", w.name(m.Session), m.Number) + flagged(!m.Share.IsZero(), " share")
 	}
 	return line
 }

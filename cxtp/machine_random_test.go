@@ -71,8 +71,9 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 		}
 	}
 	w.start()
+	kinds := rand.New(rand.NewPCG(seed, 1)) // apart, so that older seeds mean what they did
 	for i, name := range []string{"s1", "s2", "s3"}[:1+c.IntN(3)] {
-		ses := w.newSession(name, 6, c.chance(50))
+		ses := w.newNode(name, 6, c.chance(50), kinds.IntN(2) == 0)
 		if i == 2 {
 			ses.at = w.sessions[w.order[0]].at // two nodes behind one NAT
 		}
@@ -167,7 +168,7 @@ func (c *chaos) trigger() {
 	case 6, 7:
 		w.ask(ses, to.id, from.id, c.Uint32())
 	case 8:
-		w.ask(ses, from.id, to.id, c.Uint32())
+		w.askAs(ses, from.id, to.id, RoleLeaving, c.Uint32())
 		w.ask(ses, to.id, from.id, ses.asked)
 	case 9:
 		w.command(from.id, Cancel{Session: ses.id, Ticket: c.ticket})
@@ -237,6 +238,7 @@ func (c *chaos) atRest() {
 			}
 		}
 	}
+	w.keysInCommon()
 	if c.crashes {
 		return
 	}

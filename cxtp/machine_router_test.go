@@ -1,6 +1,7 @@
 package cxtp
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -273,5 +274,38 @@ func TestMachineEpochJump(t *testing.T) {
 	w.settle()
 	if got := w.router("A").machine.sessions[ses.id].epoch; got >= maxEpochJump {
 		t.Errorf("the owner's epoch is %d", got)
+	}
+}
+
+// TestMachineResumesAThaw finds SAs that are frozen still, after a record that
+// says that they go on: it does what the record decided.
+func TestMachineResumesAThaw(t *testing.T) {
+	w := newScript(t, "A", "B").world
+	ses := w.newSession("s1", 0, false)
+	floors := []ManifestEntry{{FPTIPsecSA, directionOut, 50, simSPI, 1000}}
+	for name, c := range map[string]struct {
+		record Record
+		floors []ManifestEntry
+	}{
+		"refused": {Record{Kind: RecordThawed, Epoch: 3, Peer: "B"}, []ManifestEntry{}},
+		"fenced":  {Record{Kind: RecordThawed, Epoch: 3, Peer: "B", Ceilings: floors}, floors},
+	} {
+		c.record.Session, c.record.Previous = ses.id, ses.at
+		router, added, err := NewRouter(w.router("A").cfg, []Record{c.record}, []Held{{ses.id, HeldFrozen, ses.claims}})
+		if err != nil || len(added) > 0 {
+			t.Fatalf("%s: %v, added %v", name, err, added)
+		}
+		actions := router.Tick(epochZero)
+		if len(actions) != 2 {
+			t.Fatalf("%s: %v", name, actions)
+		}
+		limit, thaw := actions[0].(Do), actions[1].(Do)
+		if limit.Verb != VerbLimit || len(limit.Manifest) > 0 || thaw.Verb != VerbThaw || !slices.Equal(thaw.Manifest, c.floors) {
+			t.Errorf("%s: %v", name, actions)
+		}
+		router.Step(epochZero, Done{Session: ses.id, Op: thaw.Op})
+		if v := router.Sessions(); v[0].State != "active" {
+			t.Errorf("%s: the session is %s", name, v[0].State)
+		}
 	}
 }

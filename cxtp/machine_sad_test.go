@@ -262,11 +262,15 @@ func (w *world) authorised(n *simRouter, d Do) {
 	from := w.stagedFrom[simRef{d.Session, d.Epoch}]
 	way := simWay{d.Session, from, n.id}
 	policy, _ := n.cfg.peer(from)
-	switch {
-	case policy != nil && policy.ActivateWithoutToken && w.orders[way] > 0:
+	token := simWay{session: d.Session, to: n.id}
+	if w.sessions[d.Session].strong {
+		token = way
+	}
+	switch byToken := w.proved[simRef{d.Session, d.Epoch}] && w.tokens[token] > 0; {
+	case !byToken && policy != nil && policy.ActivateWithoutToken && w.orders[way] > 0:
 		w.orders[way]--
-	case w.tokens[simWay{session: d.Session, to: n.id}] > 0:
-		w.tokens[simWay{session: d.Session, to: n.id}]--
+	case w.tokens[token] > 0:
+		w.tokens[token]--
 	default:
 		w.violation("law 5: %s: %s e%d activated without authority", n.id, w.name(d.Session), d.Epoch)
 	}

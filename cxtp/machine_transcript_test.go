@@ -91,10 +91,11 @@ type script struct {
 	held     map[string]time.Duration
 	slow     time.Duration // of operations
 	last     Ticket
+	stolen   map[SessionID]NodeState
 }
 
 func newScript(t *testing.T, ids ...RouterID) *script {
-	s := &script{t: t, held: map[string]time.Duration{}, dropAll: map[string]bool{}, dropNext: map[string]int{}, twice: map[string]bool{}}
+	s := &script{t: t, held: map[string]time.Duration{}, dropAll: map[string]bool{}, dropNext: map[string]int{}, twice: map[string]bool{}, stolen: map[SessionID]NodeState{}}
 	s.world = newWorld(t, s, ids...)
 	return s
 }
@@ -153,8 +154,8 @@ func (s *script) command(fields []string) {
 		s.policy(RouterID(words[1]), RouterID(words[3]), options)
 	case "set":
 		s.configure(RouterID(words[1]), options)
-	case "adopt": // adopt s1 at A [agent] [tokens=N] [addr=s2] [inner=P]
-		s.adopt(words[1], RouterID(words[3]), has("agent"), options)
+	case "adopt": // adopt s1 at A [agent] [strong] [tokens=N] [addr=s2] [inner=P]
+		s.adopt(words[1], RouterID(words[3]), has("agent"), has("strong"), options)
 	case "handover": // handover s1 from A to B [stage]
 		w.command(RouterID(words[3]), Handover{Session: s.session(words[1]).id, To: RouterID(words[5]), StageOnly: has("stage"), Ticket: s.ticket()})
 	case "pull": // pull s1 from A to B [stage] [named]
@@ -165,8 +166,10 @@ func (s *script) command(fields []string) {
 		w.command(RouterID(words[5]), p)
 	case "cancel": // cancel s1 at A
 		w.command(RouterID(words[3]), Cancel{Session: s.session(words[1]).id, Ticket: s.ticket()})
-	case "ctar": // ctar s1 to B naming A seq=N [forged]
-		s.ctar(s.session(words[1]), RouterID(words[3]), RouterID(words[5]), has("forged"), options)
+	case "ctar": // ctar s1 to B naming A seq=N [leaving] [forged] [stolen] [as=weak] [as=strong]
+		s.ctar(s.session(words[1]), RouterID(words[3]), RouterID(words[5]), has, options)
+	case "copy", "steal", "keys", "update":
+		s.keyCommand(words)
 	case "forge": // forge updateack s1 at B, forge ctc s1 from C at A
 		ses := s.session(words[2])
 		if words[1] == "ctc" {
@@ -302,12 +305,12 @@ func (s *script) configure(id RouterID, options map[string]string) {
 	}
 }
 
-func (s *script) adopt(name string, at RouterID, agent bool, options map[string]string) {
+func (s *script) adopt(name string, at RouterID, agent, strong bool, options map[string]string) {
 	tokens := 0
 	if n, ok := options["tokens"]; ok {
 		tokens = s.number(n)
 	}
-	ses := s.world.newSession(name, tokens, agent)
+	ses := s.world.newNode(name, tokens, agent, strong)
 	if other, ok := options["addr"]; ok {
 		ses.at = s.session(other).at
 	}
@@ -317,13 +320,22 @@ func (s *script) adopt(name string, at RouterID, agent bool, options map[string]
 	s.world.adopt(ses, at, tokens, agent)
 }
 
-func (s *script) ctar(ses *simSession, to, other RouterID, forged bool, options map[string]string) {
+func (s *script) ctar(ses *simSession, to, other RouterID, has func(string) bool, options map[string]string) {
 	sequence := uint32(s.number(options["seq"]))
-	if !forged {
-		s.world.ask(ses, to, other, sequence)
-		return
+	role := RoleArriving
+	if has("leaving") {
+		role = RoleLeaving
 	}
 	m := &CTAR{Ack: true, Previous: ses.at, Router: s.world.addrOf(other), Sequence: sequence, Token: Token{1, 2, 3, 4}}
+	switch {
+	case has("stolen"):
+		s.sign(m, ses, s.stolen[ses.id], to, role, ses.strong)
+	case options["as"] != "":
+		s.sign(m, ses, ses.agent.keys.current, to, role, options["as"] == "strong")
+	case !has("forged"):
+		s.world.askAs(ses, to, other, role, sequence)
+		return
+	}
 	s.world.printf("%s node %s: -> %s %s (forged)", s.world.clock(), ses.name, to, s.world.message(m))
 	s.world.send("", to, ses, m)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -30,9 +31,10 @@ type world struct {
 	// What the laws are checked against.
 	activated  map[simRef]RouterID
 	stagedFrom map[simRef]RouterID
-	orders     map[simWay]int // operators' triggers not used up
-	tokens     map[simWay]int // nodes' triggers not used up
-	finals     map[Ticket]int // final reports
+	proved     map[simRef]bool // what a final said of the node's token
+	orders     map[simWay]int  // operators' triggers not used up
+	tokens     map[simWay]int  // nodes' triggers not used up
+	finals     map[Ticket]int  // final reports
 	opened     map[Ticket]RouterID
 	asked      map[simAsk]bool
 	violations []string
@@ -40,6 +42,7 @@ type world struct {
 
 	log        []sentMessage // everything that was ever sent
 	net        network
+	random     *rand.ChaCha8
 	transcript strings.Builder
 	quiet      bool
 	intrude    func() // after every event; may be nil
@@ -52,9 +55,9 @@ type simRef struct {
 
 // simAsk is a node's token and a router that it may make a target.
 type simAsk struct {
-	session  SessionID
-	sequence uint32
-	target   RouterID
+	session SessionID
+	token   Token
+	target  RouterID
 }
 
 type simOp struct {
@@ -97,6 +100,7 @@ type simSession struct {
 	sent     map[uint64]RouterID
 	gap      bool   // a gateway died with its windows
 	asked    uint32 // sequence number of the last CTAR
+	strong   bool   // its tokens are
 }
 
 // event is something that will happen at a router (or, to is "", at a node).
@@ -135,14 +139,14 @@ var epochZero = time.Unix(1_000_000, 0)
 
 func newWorld(t testing.TB, net network, ids ...RouterID) *world {
 	w := &world{
-		t: t, now: epochZero, net: net,
-		sessions: map[SessionID]*simSession{}, activated: map[simRef]RouterID{}, stagedFrom: map[simRef]RouterID{},
+		t: t, now: epochZero, net: net, random: rand.NewChaCha8([32]byte{}),
+		sessions: map[SessionID]*simSession{}, activated: map[simRef]RouterID{}, stagedFrom: map[simRef]RouterID{}, proved: map[simRef]bool{},
 		orders: map[simWay]int{}, tokens: map[simWay]int{}, doing: map[simOp]string{}, asked: map[simAsk]bool{}, finals: map[Ticket]int{}, opened: map[Ticket]RouterID{},
 	}
 	for i, id := range ids {
 		n := &simRouter{id: id, cfg: Config{
 			Self: id, Incarnation: Incarnation(100 + i), Timers: DefaultTimers(), Mode: ModeLossless, Headroom: 1000, Inspect: simInspect,
-			Gateway4: netip.AddrPortFrom(simAddr(i), 4500),
+			Gateway4: netip.AddrPortFrom(simAddr(i), 4500), Addrs: []netip.Addr{simAddr(i)}, Rand: w.random,
 		}}
 		for j, other := range ids {
 			if other != id {
@@ -279,9 +283,13 @@ func (w *world) violation(format string, args ...any) {
 
 // newSession is a node with its SAs, not yet adopted by anyone.
 func (w *world) newSession(name string, tokens int, agent bool) *simSession {
+	return w.newNode(name, tokens, agent, false)
+}
+
+func (w *world) newNode(name string, tokens int, agent, strong bool) *simSession {
 	i := len(w.order) + 1
 	ses := &simSession{
-		id: SessionID{byte(i)}, name: name, key: "key of " + name, sent: map[uint64]RouterID{},
+		id: SessionID{byte(i)}, name: name, key: "key of " + name, sent: map[uint64]RouterID{}, strong: strong,
 		at:       netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}),
 		endpoint: netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), 4500),
 		claims:   Claims{Identity: name, Inner: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 32)}},
@@ -289,13 +297,16 @@ func (w *world) newSession(name string, tokens int, agent bool) *simSession {
 	w.sessions[ses.id] = ses
 	w.order = append(w.order, ses.id)
 	node := w.nodeState(ses, tokens, agent)
-	ses.agent = NewAgent(AgentConfig{Previous: ses.at, Session: ses.id, Node: node})
+	ses.agent = NewAgent(AgentConfig{Previous: ses.at, Session: ses.id, Node: node, Rand: w.random})
 	return ses
 }
 
 // nodeState makes the node's keys: each caller gets a copy to wipe.
 func (w *world) nodeState(ses *simSession, tokens int, agent bool) NodeState {
 	var n NodeState
+	if ses.strong {
+		n.Algorithm = AlgorithmHMACSHA256
+	}
 	if agent {
 		n.Agent, n.UpdateKey = ses.endpoint, secret.Clone([]byte("update key of "+ses.name))
 	}
@@ -344,23 +355,40 @@ func (w *world) command(id RouterID, in Input) {
 	w.step(n, in)
 }
 
-// ask makes a node's agent send a CTAR.
+// ask makes a node's agent send a CTAR, on its way to the router that it asks.
 func (w *world) ask(ses *simSession, to, other RouterID, sequence uint32) {
-	actions, ok := ses.agent.Request(w.now, netip.AddrPortFrom(w.addrOf(to), 0), w.addrOf(other), sequence)
+	w.askAs(ses, to, other, RoleArriving, sequence)
+}
+
+func (w *world) askAs(ses *simSession, to, other RouterID, role Role, sequence uint32) {
+	actions, ok := ses.agent.Request(w.now, Ask{To: netip.AddrPortFrom(w.addrOf(to), 0), At: w.addrOf(to), Naming: w.addrOf(other), Role: role, Sequence: sequence})
 	if !ok {
 		w.printf("  %s has no token key left", ses.name)
 		return
 	}
-	// It may be meant for a pAR or for a nAR; RFC 4067's token does not cover
-	// the address of the other router. Its repetition gives no second right.
 	ses.asked = sequence
-	for _, target := range []RouterID{to, other} {
-		if a := (simAsk{ses.id, sequence, target}); !w.asked[a] {
-			w.asked[a] = true
-			w.tokens[simWay{session: ses.id, to: target}]++
+	w.perform(ses, actions)
+}
+
+// trigger counts a node's CTAR as its wish, once for each token: a repetition
+// gives no second right, and one that is signed anew, with another key, does. It
+// may be meant for a pAR or for a nAR; RFC 4067's token does not cover the
+// address of the other router. A strong token does, and says which is which.
+func (w *world) trigger(ses *simSession, to RouterID, m *CTAR) {
+	other := w.routerAt(m.Router)
+	ways := []simWay{{session: ses.id, to: to}, {session: ses.id, to: other}}
+	if ses.strong {
+		ways = nil
+		if t, ok := strongToken(m.Requests); ok && t.Role == RoleArriving {
+			ways = []simWay{{session: ses.id, from: other, to: to}}
 		}
 	}
-	w.perform(ses, actions)
+	for _, way := range ways {
+		if a := (simAsk{ses.id, m.Token, way.to}); !w.asked[a] {
+			w.asked[a] = true
+			w.tokens[way]++
+		}
+	}
 }
 
 // step gives a machine an input and carries out what it answers.
@@ -568,8 +596,13 @@ func (w *world) happen(e *event) {
 // witness notes who stages what, for law 5.
 func (w *world) witness(from RouterID, m Message) {
 	if ctd, ok := m.(*CTD); ok && len(ctd.Blocks) > 0 {
-		if c, err := ParseControl(ctd.Blocks[0]); err == nil && c.Phase == PhaseStage {
+		c, err := ParseControl(ctd.Blocks[0])
+		switch {
+		case err != nil:
+		case c.Phase == PhaseStage:
 			w.stagedFrom[simRef{c.Session, c.Epoch}] = from
+		case c.Phase == PhaseFinal:
+			w.proved[simRef{c.Session, c.Epoch}] = c.TokenProved
 		}
 	}
 }
@@ -580,6 +613,9 @@ func (w *world) perform(ses *simSession, actions []AgentAction) {
 		switch a := a.(type) {
 		case AgentSend:
 			to := w.routerAt(a.To.Addr())
+			if m, ok := a.Message.(*CTAR); ok {
+				w.trigger(ses, to, m)
+			}
 			w.printf("%s node %s: -> %s %s", w.clock(), ses.name, to, w.message(a.Message))
 			w.send("", to, ses, a.Message)
 		case AgentFollow:

@@ -1,6 +1,7 @@
 package cxtp
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -36,6 +37,10 @@ type NumberedKey struct {
 //	+-------------------------------+-------------------------------+
 //	~                            ........                           ~
 //	+-------------------------------+-------------------------------+
+//	|        Token algorithm        |                                  bit 3
+//	+-------------------------------+-------------------------------+
+//	~                     Generation (8 octets)                     ~  bit 4
+//	+-------------------------------+-------------------------------+
 //	|       Extensions length       |                                  bit 31
 //	+-+-----------------------------+-------------------------------+
 //	|C|           Type              |            Length             |
@@ -48,15 +53,30 @@ type NodeState struct {
 	Agent     netip.AddrPort // where the node's agent takes updates; zero = no agent
 	UpdateKey secret.Key     // authenticates updates; zero = no agent
 	Tokens    []NumberedKey  // token keys that are still unused
+	// Algorithm is the one that the node was provisioned with; 0 means
+	// AlgorithmHMACSHA1.
+	Algorithm Algorithm
+	// Generation is the number of the Update that gave the keys; 0 means that
+	// they were provisioned.
+	Generation uint64
 }
+
+// algorithm is that of the node's tokens.
+func (n *NodeState) algorithm() Algorithm { return cmp.Or(n.Algorithm, AlgorithmHMACSHA1) }
+
+// strong reports whether the node makes strong tokens, and agrees on fresh keys
+// with every gateway that it comes to.
+func (n *NodeState) strong() bool { return n.Algorithm == AlgorithmHMACSHA256 }
 
 // Bits of the node block's presence vector.
 const (
 	nodeHasAgent      = 1 << 31 // bit 0, the first field
 	nodeHasUpdateKey  = 1 << 30
 	nodeHasTokens     = 1 << 29
+	nodeHasAlgorithm  = 1 << 28
+	nodeHasGeneration = 1 << 27
 	nodeHasExtensions = 1 << 0 // bit 31
-	nodeKnown         = nodeHasAgent | nodeHasUpdateKey | nodeHasTokens | nodeHasExtensions
+	nodeKnown         = nodeHasAgent | nodeHasUpdateKey | nodeHasTokens | nodeHasAlgorithm | nodeHasGeneration | nodeHasExtensions
 )
 
 // extensionCritical marks an extension that must be understood.
@@ -89,6 +109,14 @@ func (n NodeState) Block() (CDB, error) {
 		}
 		b.Data = binary.BigEndian.AppendUint32(b.Data, k.Number)
 		b.Data = appendKey(b.Data, k.Key)
+	}
+	if n.algorithm() != AlgorithmHMACSHA1 {
+		b.Presence |= nodeHasAlgorithm
+		b.Data = binary.BigEndian.AppendUint16(b.Data, uint16(n.Algorithm))
+	}
+	if n.Generation != 0 {
+		b.Presence |= nodeHasGeneration
+		b.Data = binary.BigEndian.AppendUint64(b.Data, n.Generation)
 	}
 	if b.Size() > MaxBlock {
 		err = fmt.Errorf("%d token keys make a block of %d octets: at most %d fit", len(n.Tokens), b.Size(), MaxBlock)
@@ -135,6 +163,18 @@ func (n *NodeState) read(r *wireReader, b CDB) {
 	}
 	if b.Presence&nodeHasTokens != 0 {
 		n.readTokens(r)
+	}
+	if b.Presence&nodeHasAlgorithm != 0 {
+		switch a := named(r, Algorithm(r.u16("Token algorithm"))); a {
+		case 0:
+			r.fail("Token algorithm", r.at-2, nil, "0, algorithms begin at 1")
+		case AlgorithmHMACSHA1: // the default, said
+		default:
+			n.Algorithm = a
+		}
+	}
+	if b.Presence&nodeHasGeneration != 0 {
+		n.Generation = r.u64("Generation")
 	}
 	if b.Presence&nodeHasExtensions != 0 {
 		r.extensions()

@@ -47,7 +47,7 @@ type Record struct {
 	Ceilings []ManifestEntry `json:"ceilings,omitempty"`
 	Why      string          `json:"why,omitempty"`
 
-	Standby     bool        `json:"standby,omitempty"`    // Allocated: for a copy that may take over
+	Standby     bool        `json:"standby,omitempty"`    // Allocated, Granted: for a copy that may take over
 	Digest      Digest      `json:"digest,omitzero"`      // Granted: of what is staged
 	Incarnation Incarnation `json:"incarnation,omitzero"` // Granted: of the target
 }

@@ -11,21 +11,20 @@ func (s *Session) requested(peer *Peer, q *CTReq) {
 		s.requestedByPeer(peer, q)
 		return
 	}
+	shown := presented{role: RoleArriving, peer: peer, sequence: q.Sequence, token: q.Token, requests: q.Requests}
 	switch {
 	case s.free(peer.ID):
-		key, ok := matchKey(s.node.Tokens, q.Token, s.addr, q.Sequence, q.Requests)
-		if !ok || s.pledge.bars(key.Number, peer.ID, q.Sequence, s.now) {
-			s.drop(DropBadToken)
-			s.denyRequest(peer.ID, StatusNotAuthorised)
+		key, st := s.authenticateNew(shown)
+		if st != StatusOK {
+			s.denyRequest(peer.ID, st)
 			return
 		}
 		s.used = usedToken{q.Sequence, q.Token, true}
 		s.startMove(&outgoing{to: peer.ID, proved: true, spent: true, key: key, sequence: q.Sequence, token: q.Token})
 	case s.state >= stateAllocating && s.state <= stateStaged && s.src.to == peer.ID:
-		key, ok := matchKey(s.node.Tokens, q.Token, s.addr, q.Sequence, q.Requests)
-		if !ok {
-			s.drop(DropBadToken)
-			s.denyRequest(peer.ID, StatusNotAuthorised)
+		key, st := s.authenticate(shown)
+		if st != StatusOK {
+			s.denyRequest(peer.ID, st)
 			return
 		}
 		s.proveMove(key, q.Sequence)
@@ -51,6 +50,14 @@ func (s *Session) requestedByPeer(peer *Peer, q *CTReq) {
 	}
 }
 
+// denyNode answers a CTAR whose token is not taken. One that was not looked at
+// gets no answer: the node sends it again.
+func (s *Session) denyNode(at asker, st Status) {
+	if st != StatusNoResources {
+		s.reply(at, []ContextStatus{{FPTControl, st}})
+	}
+}
+
 // denyRequest answers a CT-Req with an error indication in place of contexts.
 func (s *Session) denyRequest(to RouterID, st Status) {
 	s.act(deny(to, s.addr, st))
@@ -72,10 +79,9 @@ func (s *Session) activateAway(at asker, m *CTAR, to *Peer) {
 		s.drop(DropBusy)
 		return // ignored: section 6.3
 	}
-	key, ok := matchKey(s.node.Tokens, m.Token, s.addr, m.Sequence, m.Requests)
-	if !ok || s.pledge.bars(key.Number, to.ID, m.Sequence, s.now) {
-		s.drop(DropBadToken)
-		s.reply(at, []ContextStatus{{FPTControl, StatusNotAuthorised}})
+	key, st := s.authenticateNew(presented{role: RoleLeaving, peer: to, sequence: m.Sequence, token: m.Token, requests: m.Requests})
+	if st != StatusOK {
+		s.denyNode(at, st)
 		return
 	}
 	s.used, s.asker = usedToken{m.Sequence, m.Token, true}, at
@@ -107,10 +113,11 @@ func (s *Session) activateHere(at asker, m *CTAR) {
 	repeated := s.used.is(m.Sequence, m.Token)
 	switch s.state {
 	case stateHeld:
-		if !repeated && !s.prove(m) {
-			s.drop(DropBadToken)
-			s.reply(at, []ContextStatus{{FPTControl, StatusNotAuthorised}})
-			return
+		if !repeated {
+			if st := s.prove(m); st != StatusOK {
+				s.denyNode(at, st)
+				return
+			}
 		}
 		s.owe(at)
 		s.act(Send{To: s.tgt.from, Message: &CTReq{Previous: m.Previous, Sequence: m.Sequence, Token: m.Token, Requests: m.Requests}})
@@ -134,15 +141,19 @@ func (s *Session) answersAgain(m *CTAR) bool {
 
 // prove verifies a token at the target and drops its key right after (section
 // 6.3).
-func (s *Session) prove(m *CTAR) bool {
-	key, ok := matchKey(s.node.Tokens, m.Token, s.addr, m.Sequence, m.Requests)
-	if !ok {
-		return false
+func (s *Session) prove(m *CTAR) Status {
+	peer, known := s.cfg.peer(s.tgt.from)
+	if !known {
+		return StatusNotAuthorised
+	}
+	key, st := s.authenticate(presented{role: RoleArriving, atNAR: true, peer: peer, sequence: m.Sequence, token: m.Token, requests: m.Requests})
+	if st != StatusOK {
+		return st
 	}
 	s.dropKeys(key.Number)
 	s.tgt.proved = true
 	s.used = usedToken{m.Sequence, m.Token, true}
-	return true
+	return StatusOK
 }
 
 // dropKeysBefore drops the keys that the node has skipped.

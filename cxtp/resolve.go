@@ -18,17 +18,9 @@ func (s *Session) resolve(r Resolve) {
 func (s *Session) resolveAway(r Resolve) bool {
 	m := s.src
 	switch s.state {
-	case stateFrozen, stateYielded:
-		// The target may have sent, up to the ceilings that it was given: whoever
-		// goes on starts above them.
+	case stateYielded, stateFrozen, stateRetracting, stateStaged:
 		s.supersede(&m.ticket, r.Ticket, m.epoch, m.to)
-		m.fenced = true
-		s.limit(nil)
-		s.note(Record{Kind: RecordThawed, Epoch: m.epoch, Peer: m.to, Why: "the target is fenced"})
-		s.do(stateThawing, Do{Verb: VerbThaw, Epoch: m.epoch, Manifest: m.highest()})
-	case stateStaged, stateRetracting:
-		s.supersede(&m.ticket, r.Ticket, m.epoch, m.to)
-		s.copyGone("the copy at " + string(m.to) + " is gone: its gateway is fenced")
+		s.targetFenced()
 	case stateDraining:
 		s.supersede(&m.ticket, r.Ticket, m.epoch, m.to)
 		s.finish("the target became active, and is fenced now")
@@ -39,6 +31,25 @@ func (s *Session) resolveAway(r Resolve) bool {
 		return false
 	}
 	return true
+}
+
+// targetFenced goes on without a target. One that was only staged there goes on
+// as it was. One that is frozen may have been activated: the target has then
+// sent, up to the ceilings that it was given, and whoever goes on starts above
+// them. But a standby that took over when our lease ran out had no ceiling.
+func (s *Session) targetFenced() {
+	m := s.src
+	switch {
+	case m.leaseRanOut:
+		s.finish(string(m.to) + " is fenced, and may have taken over before: nobody knows which sequence numbers it used")
+	case s.state != stateFrozen:
+		s.copyGone("the copy at " + string(m.to) + " is gone: its gateway is fenced")
+	default:
+		m.fenced = true
+		s.limit(nil)
+		s.note(Record{Kind: RecordThawed, Epoch: m.epoch, Peer: m.to, Ceilings: m.highest(), Why: "the target is fenced"})
+		s.do(stateThawing, Do{Verb: VerbThaw, Epoch: m.epoch, Manifest: m.highest()})
+	}
 }
 
 // resolveHere is for a target whose source is fenced.
@@ -63,8 +74,8 @@ func (s *Session) resolveHere(r Resolve) bool {
 
 // highest is the highest ceilings that the target may have been given.
 func (m *outgoing) highest() []ManifestEntry {
-	if m.offered != nil {
-		return m.offered
+	if last := m.sent.last(); last.ceilings != nil {
+		return last.ceilings
 	}
 	return m.manifest
 }

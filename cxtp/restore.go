@@ -81,11 +81,13 @@ func (s *Session) found(h Held, last Record) {
 		}
 	case RecordGranted:
 		s.src = &outgoing{epoch: last.Epoch, to: last.Peer, ordered: true, manifest: last.Ceilings,
-			digest: last.Digest, incarnation: last.Incarnation}
+			digest: last.Digest, incarnation: last.Incarnation, leaseRanOut: last.Standby && s.cfg.Timers.Lease > 0}
 	case RecordMayActivate, RecordActive:
 		s.tgt = &incoming{epoch: last.Epoch, from: last.Peer, ceilings: last.Ceilings}
 		s.from = last.Peer
-	case RecordOwned, RecordThawed, RecordClosed:
+	case RecordThawed:
+		s.src = &outgoing{epoch: last.Epoch, to: last.Peer, manifest: append([]ManifestEntry{}, last.Ceilings...), thawing: true}
+	case RecordOwned, RecordClosed:
 	default: // over, and the SAs are left over
 		s.held = HeldNothing
 	}
@@ -107,10 +109,16 @@ func (s *Session) resume() {
 	case s.src == nil:
 		s.limit(nil)
 		s.own()
-	case s.src.standby && s.cfg.Timers.Lease > 0:
+	case s.src.standby && (s.cfg.Timers.Lease > 0 || held == HeldFrozen):
+		s.src.leaseRanOut = true // it may have, meanwhile
 		s.yield()
 	case s.src.standby:
 		s.retract()
+	case s.src.thawing && held == HeldFrozen:
+		s.limit(nil)
+		s.do(stateThawing, Do{Verb: VerbThaw, Epoch: s.src.epoch, Manifest: s.src.manifest})
+	case s.src.thawing:
+		s.fail(EventThawed, nil, "the target had refused, or was fenced, before the restart")
 	default:
 		// Granted: whether the freeze, the final or more was reached does not
 		// matter, each of them can be done again.

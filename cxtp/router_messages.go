@@ -79,8 +79,10 @@ func (r *Router) data(peer *Peer, m *CTD) {
 		return
 	}
 	s := r.sessions[c.Session]
-	if s == nil && c.Phase == PhaseWithdraw && c.Standby && peer.Push {
+	if c.Phase == PhaseWithdraw && c.Standby && r.forestalls(peer, c) {
 		s = r.session(c.Session, m.Previous)
+		r.with(s, func() { s.forestall(peer.ID, c.Epoch) })
+		return
 	}
 	if s == nil {
 		r.drop(DropUnknownSession)
@@ -99,6 +101,18 @@ func (r *Router) data(peer *Peer, m *CTD) {
 			s.renewal(peer.ID, m, c)
 		}
 	})
+}
+
+// forestalls reports whether a standby's copy is withdrawn that has not come yet:
+// it must never be taken then, and its sender must be told so. What admits a
+// stage admits this.
+func (r *Router) forestalls(peer *Peer, c Control) bool {
+	s, highest := r.sessions[c.Session], Epoch(0)
+	if s != nil {
+		highest = s.epoch
+	}
+	st, _ := r.cfg.admits(peer, c, highest, false)
+	return st == StatusOK && !r.full(peer) && c.Epoch > highest && (s == nil || s.state == stateNone)
 }
 
 // stage gives a stage to its session, with the request of ours that it answers.
@@ -217,7 +231,7 @@ func (r *Router) requestFrom(peer *Peer, q *CTReq) {
 
 // sourcing reports whether this router is the session's owner, or was until a
 // moment ago.
-func (s *Session) sourcing() bool { return s.state >= stateOwner && s.state <= stateFrozen }
+func (s *Session) sourcing() bool { return s.state >= stateOwner && s.state <= stateYielded }
 
 // outcome takes a question, or an answer.
 func (r *Router) outcome(peer *Peer, o *Outcome) {

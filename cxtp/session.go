@@ -76,6 +76,7 @@ type Session struct {
 	answer      []answered    // what became of the epochs that were staged here
 	used        usedToken     // the last CTAR that proved itself, to answer its repeats
 	asker       asker         // the node that waits for a CTAA
+	wrong       *wrongTokens  // shown for this session; nil = none yet
 	standby     RouterID      // where a copy is to be kept fresh; "" = nowhere
 	standbyWait time.Duration // before the next attempt, after one that failed
 	pace        *pacer        // of all sessions' renewals
@@ -409,10 +410,7 @@ func wipe(blocks []CDB) {
 
 // wipeNode forgets a node's keys.
 func (s *Session) wipeNode() {
-	s.node.UpdateKey.Wipe()
-	for _, t := range s.node.Tokens {
-		t.Key.Wipe()
-	}
+	s.node.wipeKeys()
 	s.node = NodeState{}
 }
 
@@ -427,7 +425,11 @@ type View struct {
 	Inner    []netip.Prefix `json:"inner,omitempty"`
 	Agent    string         `json:"agent,omitempty"`
 	Tokens   int            `json:"tokens"`
-	Standby  bool           `json:"standby,omitempty"` // the copy that is staged, here or at Peer, is kept fresh
+	// Of a node with token keys or an agent: how its tokens are made, and how many
+	// wrong ones were shown here.
+	TokenAlgorithm Algorithm `json:"token_algorithm,omitzero"`
+	WrongTokens    uint64    `json:"wrong_tokens,omitempty"`
+	Standby        bool      `json:"standby,omitempty"` // the copy that is staged, here or at Peer, is kept fresh
 }
 
 // View describes the session as it is.
@@ -438,6 +440,12 @@ func (s *Session) View() View {
 	}
 	if s.node.Agent.IsValid() {
 		v.Agent = s.node.Agent.String()
+	}
+	if s.node.Agent.IsValid() || len(s.node.Tokens) > 0 {
+		v.TokenAlgorithm = s.node.algorithm()
+	}
+	if s.wrong != nil {
+		v.WrongTokens = s.wrong.count
 	}
 	switch {
 	case s.src != nil:

@@ -23,17 +23,17 @@ type outgoing struct {
 	cancelled bool      // the target has given up before it got anything
 	goodUntil time.Time // a spent key serves the request that it was used for until then
 
-	// A copy that is kept fresh. serial counts the renewals, sentAt is of the
-	// last, and offered are its ceilings, which the standby may have before we do.
-	standby    bool
-	serial     uint32
-	sentAt     time.Time
-	offered    []ManifestEntry
-	next       *outgoing // what waits until the standby's copy is gone
-	leaseEnds  time.Time // then we stop, because the standby may take over; zero = no lease
-	retracting bool      // the copy is asked back
-	stopped    bool      // frozen because the lease had run out
-	fenced     bool      // the operator's word that the target is gone
+	// A copy that is kept fresh: see standby.go.
+	standby      bool
+	sent         renewals
+	acknowledged uint32    // the latest renewal that was
+	leaseEnds    time.Time // then we stop, because the standby may take over; zero = no lease
+	leaseRanOut  bool
+	stopped      bool      // frozen because of that
+	retracting   bool      // the copy is asked back
+	next         *outgoing // what waits until the copy is gone
+	fenced       bool      // the operator's word that the target is gone
+	thawing      bool      // a restart found that it was to thaw
 
 	started  time.Time // of the first CTD
 	static   []CDB     // as staged
@@ -167,7 +167,7 @@ func (s *Session) remove() {
 	}
 	s.wipeNode()
 	s.used = usedToken{}
-	s.steer = nil
+	s.endSteering()
 }
 
 // exported builds the stage and sends it.
@@ -178,7 +178,7 @@ func (s *Session) exported(d Done) {
 		return
 	}
 	m.static, m.manifest = d.Blocks, s.withHeadroom(d.Manifest)
-	if s.node.Agent.IsValid() || len(s.node.Tokens) > 0 {
+	if s.node.Agent.IsValid() || len(s.node.Tokens) > 0 || s.node.strong() {
 		block, err := s.nodeForTarget().Block()
 		if err != nil {
 			s.fail(EventFailed, []ContextStatus{{FPTNode, StatusInternal}}, err.Error())
@@ -206,7 +206,7 @@ func (s *Session) limited(d Done) {
 		s.failCancelled()
 		return
 	}
-	m.started, m.sentAt, m.vouched = s.now, s.now, m.proved
+	m.started, m.vouched = s.now, m.proved
 	s.rest(stateStaging, s.cfg.Timers.MaxTransfer)
 	s.sendStage()
 	s.repeatEvery(s.cfg.Timers.Repeat)
@@ -224,7 +224,7 @@ func (s *Session) sendPhase(phase Phase, blocks []CDB, expires time.Time) {
 		Phase: phase, TokenProved: m.tokenProved(phase), Mode: s.cfg.Mode,
 		Session: s.id, Epoch: m.epoch, Incarnation: m.incarnation,
 		Digest: m.digest, Target: m.to, Manifest: m.highest(),
-		Standby: m.standby, Serial: m.serial, Lease: s.cfg.Timers.Lease,
+		Standby: m.standby, Serial: m.sent.last().serial, Lease: s.cfg.Timers.Lease,
 	}.Block()
 	if err != nil {
 		// The manifest was encoded in the stage already, or is too long there.
@@ -236,7 +236,7 @@ func (s *Session) sendPhase(phase Phase, blocks []CDB, expires time.Time) {
 		Blocks: append([]CDB{control}, blocks...),
 	}
 	if phase == PhaseStage && !m.vouched && !m.key.Key.IsZero() {
-		ctd.Predictive, ctd.Algorithm, ctd.Key = true, AlgorithmHMACSHA1, m.key.Key
+		ctd.Predictive, ctd.Algorithm, ctd.Key = true, s.node.algorithm(), m.key.Key
 	}
 	s.act(Send{To: m.to, Message: ctd, Expires: expires})
 }
@@ -283,7 +283,7 @@ func (s *Session) hear(from RouterID, o *Outcome) {
 		switch o.State {
 		case OutcomeStaged:
 			s.confirmed(o)
-		case OutcomeActive, OutcomeClosed, OutcomeLost:
+		case OutcomeActive, OutcomeClosed, OutcomeMovedOn, OutcomeLost:
 			if m.standby {
 				s.standbySays(o)
 			}
@@ -328,9 +328,7 @@ func (s *Session) confirmed(o *Outcome) {
 		s.giveUp(EventFailed, StatusNoBase, "the target lost its journal since it staged; the session goes on here")
 		return
 	}
-	if o.Serial == m.serial {
-		s.renewed()
-	}
+	s.renewed(o.Serial)
 	m.targetReady = m.targetReady || o.Go
 	s.grantIfWanted()
 }
@@ -341,7 +339,8 @@ func (s *Session) grantIfWanted() {
 	switch {
 	case m.proved, m.ordered && m.targetReady:
 		s.persist(stateGranting, Record{Kind: RecordGranted, Epoch: m.epoch, Peer: m.to,
-			Ceilings: m.highest(), Digest: m.digest, Incarnation: m.incarnation})
+			Ceilings: m.highest(), Digest: m.digest, Incarnation: m.incarnation, Standby: m.standby})
+		m.standby = false // from here the grant decides, and a refusal ends the copy
 	case m.ordered:
 		s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventWaiting, Peer: m.to,
 			Detail: "staged; the target's policy wants the node's token before it activates"})
@@ -387,7 +386,7 @@ func (s *Session) ask() {
 // until traffic has moved, and is no longer steered to here.
 func (s *Session) activeThere(o *Outcome) {
 	m := s.src
-	s.steer = nil
+	s.endSteering()
 	s.rest(stateDraining, s.cfg.Timers.SteerDeadline)
 	s.repeatEvery(s.cfg.Timers.Repeat)
 	s.act(Do{Op: s.op(), Verb: VerbRedirect, Session: s.id, Epoch: m.epoch, Mode: s.cfg.Mode, Peer: m.to})
@@ -433,7 +432,10 @@ func (s *Session) thawed(d Done) {
 		s.fail(EventThawed, nil, "the target is fenced; the session goes on here, above its ceilings: rekey it")
 	case m.standby:
 		m.stopped = false
-		s.extendLease()
+		if m.leaseRanOut { // again, while this went on
+			s.yield()
+			return
+		}
 		s.staged()
 	default:
 		s.fail(EventThawed, nil, "the target refused after the grant; the session goes on here")

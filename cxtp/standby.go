@@ -1,7 +1,6 @@
 package cxtp
 
 import (
-	"cmp"
 	"slices"
 	"time"
 )
@@ -49,9 +48,20 @@ func (s *Session) own() {
 
 // scheduleStandby waits longer after every attempt that failed.
 func (s *Session) scheduleStandby() {
+	s.repeatAt = time.Time{}
 	if s.standby != "" {
-		s.repeatAt = s.pace.slot(s.now.Add(max(s.standbyWait, s.cfg.Timers.StandbyEvery)))
+		s.repeatAt = s.turn(max(s.standbyWait, s.cfg.Timers.StandbyEvery))
 	}
+}
+
+// turn is when this session's next renewal is due: after the wait, and not
+// before its place in the row.
+func (s *Session) turn(wait time.Duration) time.Time {
+	at, place := s.now.Add(wait), s.pace.slot(s.now)
+	if place.After(at) {
+		return place
+	}
+	return at
 }
 
 // near renews a staged copy whose ceiling is coming near: a session that is
@@ -62,18 +72,20 @@ func (s *Session) near() {
 	}
 }
 
-// setStandby is the operator's order. A move that is under way goes first.
+// setStandby is the operator's order. A move, or a stage, that is under way goes
+// first; staged then sees that its copy is no longer wanted.
 func (s *Session) setStandby(c Standby) {
 	s.standby = c.To
-	done := Report{Epoch: s.epoch, Ticket: c.Ticket, Event: EventStandby, Peer: c.To, Final: true}
 	switch {
 	case s.state == stateOwner && c.To != "":
 		s.startStandby(c.Ticket)
 		return
+	case s.state == stateOwner:
+		s.scheduleStandby()
 	case s.state == stateStaged && s.src.standby && s.src.to != c.To:
 		s.retract()
 	}
-	s.report(done)
+	s.report(Report{Epoch: s.epoch, Ticket: c.Ticket, Event: EventStandby, Peer: c.To, Final: true})
 }
 
 func (s *Session) startStandby(t Ticket) {
@@ -90,19 +102,49 @@ func (s *Session) free(to RouterID) bool {
 // staged is the source's rest until a move begins: a copy that nobody renews is
 // given up after a time, a standby's is renewed.
 func (s *Session) staged() {
-	if s.src.standby {
+	switch {
+	case !s.src.standby:
+		s.rest(stateStaged, s.cfg.Timers.StageHold)
+	case s.src.to != s.standby:
+		s.retract()
+	default:
 		s.standbyWait = 0
 		s.rest(stateStaged, 0)
 		s.renew()
-		return
 	}
-	s.rest(stateStaged, s.cfg.Timers.StageHold)
+}
+
+// renewal is one that was sent: its number, when, and the ceilings that the
+// standby may have from then on.
+type renewal struct {
+	serial   uint32
+	sent     time.Time
+	ceilings []ManifestEntry
+}
+
+// renewals are the last that were sent. An acknowledgement may come when others
+// have been sent since.
+type renewals [4]renewal
+
+func (r *renewals) last() *renewal {
+	last := &r[0]
+	for i := range r {
+		if r[i].serial > last.serial {
+			last = &r[i]
+		}
+	}
+	return last
+}
+
+func (r *renewals) find(serial uint32) (renewal, bool) {
+	found := r[serial%uint32(len(r))]
+	return found, serial > 0 && found.serial == serial
 }
 
 // renew reads what the standby has to know anew.
 func (s *Session) renew() {
 	if s.src.standby {
-		s.repeatAt = s.pace.slot(s.now.Add(s.cfg.Timers.StandbyEvery))
+		s.repeatAt = s.turn(s.cfg.Timers.StandbyEvery)
 	}
 	s.waitOp = s.op()
 	s.act(Do{Op: s.waitOp, Verb: VerbSample, Session: s.id, Epoch: s.src.epoch, Mode: s.cfg.Mode})
@@ -112,17 +154,33 @@ func (s *Session) renew() {
 // acknowledged them; but from here it may have them.
 func (s *Session) sampled(d Done) {
 	m := s.src
-	if len(d.Failed) > 0 {
+	switch {
+	case len(d.Failed) > 0:
 		s.report(Report{Epoch: m.epoch, Event: EventFailed, Peer: m.to, Statuses: d.Failed, Detail: "the standby was not renewed: " + d.Detail})
-		return
+	case !sameSAs(m.manifest, d.Manifest):
+		s.retract() // SAs have come or gone since the stage: it is staged anew
+	default:
+		s.sendRenewal(d.Blocks, s.withHeadroom(d.Manifest))
 	}
-	m.serial++
-	m.sentAt = s.now
-	m.offered = s.withHeadroom(d.Manifest)
-	if m.leaseEnds.IsZero() {
-		s.extendLease() // the first: from here the standby may take over
+}
+
+func sameSAs(a, b []ManifestEntry) bool {
+	return slices.EqualFunc(a, b, func(x, y ManifestEntry) bool {
+		x.Ceiling, y.Ceiling = 0, 0
+		return x == y
+	})
+}
+
+// sendRenewal numbers a renewal and sends it. With the first the lease begins:
+// the standby may take over from then on, whether or not we ever hear of it.
+func (s *Session) sendRenewal(blocks []CDB, ceilings []ManifestEntry) {
+	m := s.src
+	serial := m.sent.last().serial + 1
+	m.sent[serial%uint32(len(m.sent))] = renewal{serial, s.now, ceilings}
+	if serial == 1 {
+		s.extendLease(s.now)
 	}
-	s.sendPhase(PhaseRenew, d.Blocks, s.now.Add(s.cfg.Timers.RequestWait))
+	s.sendPhase(PhaseRenew, blocks, s.now.Add(s.cfg.Timers.RequestWait))
 }
 
 // withHeadroom turns present sequence numbers into ceilings.
@@ -135,15 +193,20 @@ func (s *Session) withHeadroom(m []ManifestEntry) []ManifestEntry {
 	return m
 }
 
-// renewed takes the acknowledgement of the latest renewal: now its ceilings are
-// ours, and the lease is longer.
-func (s *Session) renewed() {
+// renewed takes the acknowledgement of a renewal: now its ceilings are ours, and
+// the lease is longer.
+func (s *Session) renewed(serial uint32) {
 	m := s.src
-	if m.offered != nil {
-		m.manifest = m.offered
+	r, known := m.sent.find(serial)
+	if !known || serial <= m.acknowledged {
+		return
+	}
+	m.acknowledged = serial
+	if r.ceilings != nil {
+		m.manifest = r.ceilings
 		s.limit(m.manifest)
 	}
-	s.extendLease()
+	s.extendLease(r.sent)
 }
 
 // limit moves the outbound ceilings; nil takes them away. Nothing waits for it:
@@ -154,30 +217,30 @@ func (s *Session) limit(ceilings []ManifestEntry) {
 }
 
 // extendLease counts from the sending of what was acknowledged.
-func (s *Session) extendLease() {
+func (s *Session) extendLease(sent time.Time) {
 	if s.src.standby && s.cfg.Timers.Lease > 0 {
-		s.src.leaseEnds = s.src.sentAt.Add(s.cfg.Timers.Lease)
+		s.src.leaseEnds, s.src.leaseRanOut = sent.Add(s.cfg.Timers.Lease), false
 	}
 }
 
 // leaseOver stops whatever still sends when the lease has run out.
 func (s *Session) leaseOver() {
 	m := s.src
-	m.leaseEnds = time.Time{}
+	m.leaseEnds, m.leaseRanOut = time.Time{}, true
 	switch s.state {
 	case stateStaged:
 		s.yield()
 	case stateRetracting:
-		s.retractLate()
+		s.dropNext()
 		s.yield()
-	case stateGranting:
-		// The freeze that follows the grant finds it done.
+	case stateGranting, stateThawing:
+		// The freeze that follows finds it done.
 		s.act(Do{Op: s.op(), Verb: VerbFreeze, Session: s.id, Epoch: m.epoch, Mode: s.cfg.Mode})
 	}
 }
 
-// yield stops an owner whose lease has run out: its standby may take over from
-// now on. It goes on when the standby says that it has not.
+// yield stops an owner whose standby may take over from now on. It goes on when
+// the standby says that it has not.
 func (s *Session) yield() {
 	s.report(Report{Epoch: s.src.epoch, Ticket: s.src.ticket, Event: EventFrozen, Peer: s.src.to, Detail: "the standby does not answer and the lease has run out: it may take over"})
 	s.do(stateYielding, Do{Verb: VerbFreeze, Epoch: s.src.epoch})
@@ -203,11 +266,7 @@ func (s *Session) yielded(d Done) {
 
 // askStandby sends a renewal that has no later ceiling. Each has a number of its
 // own: the lease counts from the sending of the very one that is acknowledged.
-func (s *Session) askStandby() {
-	s.src.serial++
-	s.src.sentAt = s.now
-	s.sendPhase(PhaseRenew, s.src.dynamic, s.now.Add(s.cfg.Timers.RequestWait))
-}
+func (s *Session) askStandby() { s.sendRenewal(s.src.dynamic, s.src.highest()) }
 
 // retract takes a standby's copy back. Nothing else may be granted before the
 // standby has said, durably, that it will never use it: an operator who fences
@@ -223,148 +282,64 @@ func (s *Session) retract() {
 	s.repeatEvery(s.cfg.Timers.Repeat)
 }
 
-// retractLate answers the operator; the session waits on.
+// retractLate answers who waits for a move; the session waits on.
 func (s *Session) retractLate() {
 	if s.src.stopped {
 		s.finish("the lease ran out, and the standby did not give its copy up before the deadline")
 		return
 	}
-	if next := s.src.next; next != nil {
-		s.src.next = nil
-		s.report(Report{Ticket: next.ticket, Event: EventFailed, Peer: next.to, Statuses: []ContextStatus{{FPTControl, StatusExpired}}, Final: true,
-			Detail: "the standby " + string(s.src.to) + " does not give up its copy: if it is powered off for good, resolve the session with it fenced"})
+	s.dropNext()
+}
+
+// dropNext gives up the move that waits for the standby's copy.
+func (s *Session) dropNext() {
+	next := s.src.next
+	if next == nil {
+		return
 	}
+	s.src.next = nil
+	failed := []ContextStatus{{FPTControl, StatusExpired}}
+	s.acknowledge(failed)
+	if next.spent {
+		s.dropKeys(next.key.Number)
+	}
+	s.report(Report{Ticket: next.ticket, Event: EventFailed, Peer: next.to, Statuses: failed, Final: true,
+		Detail: "the standby " + string(s.src.to) + " does not give up its copy: if it is powered off for good, resolve the session with it fenced"})
 }
 
 // copyGone goes on after a standby's copy can no longer be used.
 func (s *Session) copyGone(why string) {
-	if s.src.stopped {
-		s.src.standby = false
-		s.do(stateThawing, Do{Verb: VerbThaw, Epoch: s.src.epoch})
+	m := s.src
+	if m.stopped {
+		m.standby, m.leaseEnds = false, time.Time{}
+		s.do(stateThawing, Do{Verb: VerbThaw, Epoch: m.epoch})
 		return
 	}
-	next := s.src.next
-	s.fail(EventStandby, nil, why)
-	if next != nil {
-		s.startMove(next)
+	if m.next == nil {
+		s.fail(EventStandby, nil, why)
+		return
 	}
+	waiting := s.asker
+	s.asker = asker{} // the next move owes the answer
+	s.fail(EventStandby, nil, why)
+	s.asker = waiting
+	s.startMove(m.next)
 }
 
 // standbySays takes the word of a standby that may have taken over, or that has
-// given its copy up.
+// given its copy up. "Lost" is as good as "refused": it would have made "active"
+// durable before it took over.
 func (s *Session) standbySays(o *Outcome) {
 	m := s.src
-	switch {
-	case o.State == OutcomeActive, o.State == OutcomeClosed, o.State == OutcomeMovedOn:
+	switch o.State {
+	case OutcomeActive, OutcomeClosed, OutcomeMovedOn:
 		s.finish("taken over by the standby " + string(m.to))
-	case s.state == stateYielded && o.State == OutcomeStaged && o.Serial == m.serial:
-		s.do(stateThawing, Do{Verb: VerbThaw, Epoch: m.epoch})
-	case m.stopped && o.State == OutcomeLost:
-		s.finish("the lease ran out, and the standby " + string(m.to) + " may have taken over and lost the session")
-	case o.State == OutcomeLost, o.State == OutcomeRefused:
+	case OutcomeLost, OutcomeRefused:
 		s.copyGone("the standby " + string(m.to) + " gave its copy up")
+	case OutcomeStaged:
+		if r, known := m.sent.find(o.Serial); s.state == stateYielded && known && r.sent.Add(s.cfg.Timers.Lease).After(s.now) {
+			s.renewed(o.Serial)
+			s.do(stateThawing, Do{Verb: VerbThaw, Epoch: m.epoch})
+		}
 	}
-}
-
-// The standby's half.
-
-// renewal takes a later state of what is staged here.
-func (s *Session) renewal(from RouterID, data *CTD, c Control) {
-	t := s.tgt
-	switch {
-	case !s.holds(from, c) || s.state != stateHeld:
-		s.drop(cmp.Or(t.misses(from, c.Epoch), DropOutOfTurn))
-		s.tell(from, c.Epoch)
-		return
-	case c.Serial <= t.serial:
-		s.drop(DropRepeated)
-		s.extend(c)
-		s.tell(from, c.Epoch)
-		return
-	}
-	t.nextSerial, t.heard = c.Serial, s.now
-	t.nextCeilings = c.Manifest
-	s.do(stateRenewing, Do{Verb: VerbRenew, Epoch: t.epoch, Blocks: data.Blocks[1:], Manifest: c.Manifest})
-}
-
-// holds reports whether a message is about what is staged here.
-func (s *Session) holds(from RouterID, c Control) bool {
-	t := s.tgt
-	return t != nil && t.from == from && t.epoch == c.Epoch && t.digest == c.Digest && c.Incarnation == s.cfg.Incarnation
-}
-
-// extend lets a repeated renewal prolong the owner's lease.
-func (s *Session) extend(c Control) {
-	if s.tgt.serial == c.Serial {
-		s.tgt.heard = s.now
-		s.rest(stateHeld, s.holdFor())
-	}
-}
-
-// renewedHere makes the ceilings durable, if they are others, before they are
-// acknowledged.
-func (s *Session) renewedHere(d Done) {
-	t := s.tgt
-	if len(d.Failed) > 0 {
-		s.refuseWith(d.Failed, d.Detail)
-		return
-	}
-	if slices.Equal(t.nextCeilings, t.ceilings) {
-		s.heldAgain()
-		return
-	}
-	t.ceilings = t.nextCeilings
-	s.persist(stateRenewed, s.promise())
-}
-
-func (s *Session) heldAgain() {
-	t := s.tgt
-	t.serial = t.nextSerial
-	s.rest(stateHeld, s.holdFor())
-	if t.withdrawn {
-		s.refuse(StatusCancelled, "withdrawn by the source")
-		return
-	}
-	s.tell(t.from, t.epoch)
-}
-
-// holdFor is how long contexts may stay staged here from now.
-func (s *Session) holdFor() time.Duration {
-	t := s.tgt
-	switch {
-	case !t.mayTakeOver():
-		return s.cfg.Timers.StageHold
-	case t.lease == 0:
-		return s.cfg.Timers.StandbyHold
-	}
-	// As long as the owner may send, and an eighth for clocks that do not run
-	// alike.
-	return max(t.heard.Add(t.lease+t.lease/8).Sub(s.now), 1)
-}
-
-// mayTakeOver reports whether this copy needs no grant. One that has never been
-// renewed does: its owner may have given it up unheard.
-func (t *incoming) mayTakeOver() bool { return t.standby && t.serial > 0 }
-
-// takeOver makes a standby the owner. It is durable before the first packet, and
-// nobody has to be asked: whoever had the session will not send any more.
-func (s *Session) takeOver(ticket Ticket, why string) {
-	t := s.tgt
-	s.supersede(&t.ticket, ticket, t.epoch, t.from)
-	t.why = why
-	s.persist(stateTakingOver, Record{Kind: RecordActive, Epoch: t.epoch, Peer: t.from, Why: why})
-}
-
-// tookOver goes on as the owner, with no close to wait for.
-func (s *Session) tookOver(d Done) {
-	t := s.tgt
-	if len(d.Failed) > 0 {
-		s.refuseWith(d.Failed, d.Detail)
-		return
-	}
-	s.steer = &steering{epoch: t.epoch, from: t.from, uplink: !s.node.Agent.IsValid()}
-	s.startSteering()
-	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventActive, Peer: t.from, Detail: "taken over: " + t.why +
-		". Rekey the SAs: what the old gateway accepted since the last renewal could be replayed here"})
-	s.persist(stateOwnerPersist, Record{Kind: RecordClosed, Epoch: t.epoch, Peer: t.from, Why: t.why})
 }

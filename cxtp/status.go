@@ -32,6 +32,7 @@ const (
 	StatusExpired         Status = 0x8F // a deadline passed
 	StatusCancelled       Status = 0x90 // withdrawn by the source or the operator
 	StatusNoResources     Status = 0x91 // limit of sessions or memory reached
+	StatusUnknownKey      Status = 0x92 // the token names a key that is not here
 	StatusInternal        Status = 0xFF // failed for a reason of its own; its log says which
 )
 
@@ -56,6 +57,7 @@ var statusText = map[Status]string{
 	StatusExpired:         "deadline passed",
 	StatusCancelled:       "cancelled",
 	StatusNoResources:     "no resources",
+	StatusUnknownKey:      "unknown token key",
 	StatusInternal:        "internal error",
 }
 

@@ -8,9 +8,11 @@ import "time"
 type steering struct {
 	epoch            Epoch
 	from             RouterID
-	op               OpID // the Steer under way; 0 = none
-	downlink, uplink bool // done
-	failed           bool // the last Steer failed; it is tried again
+	op               OpID      // the Steer under way; 0 = none
+	downlink, uplink bool      // done
+	failed           bool      // the last Steer failed; it is tried again
+	told             bool      // the node has acknowledged all that it has to know
+	exchange         *exchange // of the node's next keys, until it answers; nil = over, or none
 
 	repeatAt time.Time
 	repeat   time.Duration
@@ -25,8 +27,17 @@ func (s *Session) startSteering() {
 	t.giveUpAt = s.now.Add(s.cfg.Timers.UpdateGiveUp)
 	t.repeat = s.cfg.Timers.UpdateRepeat
 	t.repeatAt = s.now.Add(t.repeat)
+	t.told = t.uplink // there is nobody to tell
 	s.steerDownlink()
 	s.sendUpdate()
+}
+
+// endSteering is for a router that has the session no more.
+func (s *Session) endSteering() {
+	if s.steer != nil {
+		s.steer.exchange.wipe()
+	}
+	s.steer = nil
 }
 
 func (s *Session) steerDownlink() {
@@ -36,17 +47,27 @@ func (s *Session) steerDownlink() {
 }
 
 // sendUpdate tells the node's agent this gateway's address, numbered by the
-// epoch of the move.
+// epoch of the move, and where the two agree on fresh keys, our share. Once they
+// have, it is authenticated with the new key and has no share: that tells the
+// node to forget the keys which gateways before this one knew.
 func (s *Session) sendUpdate() {
-	if s.steer.uplink {
+	t := s.steer
+	if t.told {
 		return
 	}
-	u := &Update{Previous: s.addr, Session: s.id, Number: uint64(s.steer.epoch), Gateway: s.cfg.Gateway4}
+	u := &Update{Previous: s.addr, Session: s.id, Number: uint64(t.epoch), Gateway: s.cfg.Gateway4}
 	if s.node.Agent.Addr().Is6() {
 		u.Gateway = s.cfg.Gateway6
 	}
-	if err := u.Sign(s.node.UpdateKey); err != nil {
-		s.report(Report{Epoch: s.steer.epoch, Event: EventSteering, Detail: "the node cannot be told: " + err.Error()})
+	err := s.startExchange()
+	if t.exchange != nil {
+		u.Share = t.exchange.share
+	}
+	if err == nil {
+		err = u.Sign(s.node.UpdateKey)
+	}
+	if err != nil {
+		s.report(Report{Epoch: t.epoch, Event: EventSteering, Detail: "the node cannot be told: " + err.Error()})
 		return
 	}
 	s.act(SendNode{To: s.node.Agent, Message: u})
@@ -65,31 +86,55 @@ func (s *Session) steered(d Done) {
 	s.steerProgress()
 }
 
-// updateAcked takes the node's answer to our Update.
+// updateAcked takes the node's answer to our Update: the node has followed, and
+// its share ends the exchange. Without a share it is the answer to an Update
+// that had none.
 func (s *Session) updateAcked(a *UpdateAck) {
 	t := s.steer
 	switch {
-	case t == nil || t.uplink || a.Number != uint64(t.epoch):
+	case t == nil || t.told || a.Number != uint64(t.epoch):
 		s.drop(DropOutOfTurn)
 		return
 	case !a.Verify(s.node.UpdateKey):
 		s.drop(DropBadMAC)
 		return
+	case a.Share.IsZero() != (t.exchange == nil):
+		s.drop(DropOutOfTurn)
+		return
 	}
-	t.uplink = true
-	s.steerProgress()
+	switch {
+	case t.exchange == nil:
+		t.told = true
+	case !s.mayRenewKeys():
+	case s.renewKeys(a.Share):
+		s.sendUpdate()
+	default:
+		return
+	}
+	if !t.uplink {
+		t.uplink = true
+		s.steerProgress()
+	}
+	s.steerRest()
 }
 
 // steerProgress tells the source once both ways are done.
 func (s *Session) steerProgress() {
+	s.steerRest()
 	if !s.steer.complete() {
 		return
 	}
-	s.steer.repeatAt = time.Time{}
 	if s.tgt != nil {
 		s.tell(s.tgt.from, s.tgt.epoch)
 	}
 	s.report(Report{Epoch: s.steer.epoch, Event: EventSteered, Peer: s.steer.from})
+}
+
+// steerRest ends the repetitions when there is nothing left to repeat.
+func (s *Session) steerRest() {
+	if t := s.steer; t.downlink && t.told {
+		t.repeatAt = time.Time{}
+	}
 }
 
 // steerTick repeats what is not done, or says that it never was.
@@ -100,6 +145,8 @@ func (s *Session) steerTick() {
 	}
 	if !s.now.Before(t.giveUpAt) {
 		t.repeatAt = time.Time{}
+		t.exchange.wipe()
+		t.exchange = nil
 		s.report(Report{Epoch: t.epoch, Event: EventSteering, Detail: t.missing()})
 		return
 	}
@@ -113,8 +160,11 @@ func (s *Session) steerTick() {
 
 // missing says what steering has not achieved.
 func (t *steering) missing() string {
-	if !t.uplink {
+	switch {
+	case !t.uplink:
 		return "the node did not acknowledge its gateway's new address: it may still be sending to the old gateway"
+	case !t.told:
+		return "the node has its gateway's new address, and did not confirm its new keys: it also takes the ones before"
 	}
 	return "downlink was not steered: see the hook's own messages"
 }

@@ -64,6 +64,11 @@ type offer struct {
 func (s *Session) offered(o *offer) {
 	if o.control.Epoch <= s.epoch {
 		s.drop(cmp.Or(s.tgt.misses(o.peer.ID, o.control.Epoch), DropRepeated))
+		if s.outcome(o.control.Epoch) == OutcomeUnseen {
+			// Used up by a later attempt, whoever made that: the owner has to know.
+			s.act(notTaken(s.cfg, o.peer.ID, s.addr, o.control, []ContextStatus{{FPTControl, StatusStale}}))
+			return
+		}
 		s.tell(o.peer.ID, o.control.Epoch)
 		return
 	}
@@ -167,7 +172,7 @@ func (s *Session) findKeys(o *offer) {
 	switch {
 	case q == nil || q.token == (Token{}):
 	case o.control.TokenProved:
-		t.proved = true
+		t.proved = s.ofItsKind(q.requests)
 		s.used = usedToken{q.sequence, q.token, true}
 	default:
 		s.prove(&CTAR{Sequence: q.sequence, Token: q.token, Requests: q.requests})
@@ -195,10 +200,13 @@ func (s *Session) examine(o *offer) ([]CDB, Status, string) {
 		if err != nil {
 			return nil, StatusMalformed, err.Error()
 		}
+		if !node.algorithm().Known() {
+			return nil, StatusAlgorithm, "the node makes tokens with " + node.Algorithm.String() + ", which is not known here"
+		}
 		s.node = cloneNode(node)
 		clear(b.Data) // the message is ours: its keys go as soon as they are read
 	}
-	if len(s.node.Tokens) == 0 && o.data.Predictive && o.data.Algorithm == AlgorithmHMACSHA1 {
+	if len(s.node.Tokens) == 0 && o.data.Predictive && o.data.Algorithm == AlgorithmHMACSHA1 && !s.node.strong() {
 		s.node = cloneNode(NodeState{Agent: s.node.Agent, UpdateKey: s.node.UpdateKey, Tokens: []NumberedKey{{Key: o.data.Key}}})
 	}
 	claims, err := s.cfg.Inspect(feature)
@@ -363,12 +371,6 @@ func (s *Session) owner() {
 // withdrawn takes the source's word that it gave the epoch up.
 func (s *Session) withdrawn(from RouterID, c Control) {
 	t := s.tgt
-	if c.Standby && c.Epoch > s.epoch && c.Epoch-s.epoch <= maxEpochJump && s.state == stateNone {
-		// Its stage may still come, and a standby needs nothing more to take over.
-		s.epoch, s.from, s.tgt = c.Epoch, from, &incoming{epoch: c.Epoch, from: from}
-		s.refuse(StatusCancelled, "withdrawn before it came")
-		return
-	}
 	if why := t.misses(from, c.Epoch); why != 0 {
 		s.drop(why)
 		s.tell(from, c.Epoch)

@@ -19,9 +19,9 @@ const UpdateMACSize = 16
 //
 //	 0                   1                   2                   3
 //	 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
-//	+-----+---------+-+-------------+-------------------------------+
-//	|Vers.|   30    |V|  Reserved   |            Length             |
-//	+-----+---------+-+-------------+-------------------------------+
+//	+-----+---------+-+-+-----------+-------------------------------+
+//	|Vers.|   30    |V|K| Reserved  |            Length             |
+//	+-----+---------+-+-+-----------+-------------------------------+
 //	~               Mobile Node's Previous IP Address               ~
 //	+---------------------------------------------------------------+
 //	~                    Session id (16 octets)                     ~
@@ -32,6 +32,8 @@ const UpdateMACSize = 16
 //	+---------------+---------------+-------------------------------+
 //	~           Gateway's address, 4 octets or 16 by Family         ~
 //	+---------------------------------------------------------------+
+//	~                 Share (32 octets), if K = 1                   ~
+//	+---------------------------------------------------------------+
 //	~                        MAC (16 octets)                        ~
 //	+---------------------------------------------------------------+
 type Update struct {
@@ -39,6 +41,7 @@ type Update struct {
 	Session  SessionID
 	Number   uint64         // must be above every number that the node has accepted
 	Gateway  netip.AddrPort // outer address and UDP encapsulation port; a family of its own
+	Share    Share          // the gateway's, for the node's next keys; zero = none
 	MAC      [UpdateMACSize]byte
 }
 
@@ -47,11 +50,12 @@ func (*Update) Type() Type { return TypeUpdate }
 
 // Append implements [Message].
 func (m *Update) Append(dst []byte) ([]byte, error) {
-	w := newWriter(dst, TypeUpdate, false, m.Previous)
+	w := newWriter(dst, TypeUpdate, !m.Share.IsZero(), m.Previous)
 	w.address("MN's previous address", m.Previous)
 	w.octets(m.Session[:])
 	w.u64(m.Number)
 	w.endpoint("gateway's address", m.Gateway)
+	w.share(m.Share)
 	w.octets(m.MAC[:])
 	return w.finish()
 }
@@ -64,11 +68,12 @@ func (m *Update) Decode(b []byte) error {
 }
 
 func (m *Update) read(r *wireReader) {
-	r.header("control profile section 4", "", TypeUpdate)
+	_, hasShare := r.header("control profile section 4", "K", TypeUpdate)
 	m.Previous = r.address("MN's Previous IP Address")
 	copy(m.Session[:], r.octets("Session id", len(m.Session)))
 	m.Number = r.u64("Number")
 	m.Gateway = r.endpoint("Gateway")
+	m.Share = r.share(hasShare)
 	copy(m.MAC[:], r.octets("MAC", len(m.MAC)))
 }
 
@@ -89,14 +94,16 @@ func (m *Update) Verify(key secret.Key) bool {
 //
 //	 0                   1                   2                   3
 //	 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
-//	+-----+---------+-+-------------+-------------------------------+
-//	|Vers.|   29    |V|  Reserved   |            Length             |
-//	+-----+---------+-+-------------+-------------------------------+
+//	+-----+---------+-+-+-----------+-------------------------------+
+//	|Vers.|   29    |V|K| Reserved  |            Length             |
+//	+-----+---------+-+-+-----------+-------------------------------+
 //	~               Mobile Node's Previous IP Address               ~
 //	+---------------------------------------------------------------+
 //	~                    Session id (16 octets)                     ~
 //	+---------------------------------------------------------------+
 //	~                       Number (8 octets)                       ~
+//	+---------------------------------------------------------------+
+//	~                 Share (32 octets), if K = 1                   ~
 //	+---------------------------------------------------------------+
 //	~                        MAC (16 octets)                        ~
 //	+---------------------------------------------------------------+
@@ -104,6 +111,7 @@ type UpdateAck struct {
 	Previous netip.Addr
 	Session  SessionID
 	Number   uint64
+	Share    Share // the node's, for its next keys; zero = none
 	MAC      [UpdateMACSize]byte
 }
 
@@ -112,10 +120,11 @@ func (*UpdateAck) Type() Type { return TypeUpdateAck }
 
 // Append implements [Message].
 func (m *UpdateAck) Append(dst []byte) ([]byte, error) {
-	w := newWriter(dst, TypeUpdateAck, false, m.Previous)
+	w := newWriter(dst, TypeUpdateAck, !m.Share.IsZero(), m.Previous)
 	w.address("MN's previous address", m.Previous)
 	w.octets(m.Session[:])
 	w.u64(m.Number)
+	w.share(m.Share)
 	w.octets(m.MAC[:])
 	return w.finish()
 }
@@ -129,10 +138,11 @@ func (m *UpdateAck) Decode(b []byte) error {
 }
 
 func (m *UpdateAck) read(r *wireReader) {
-	r.header("control profile section 4", "", TypeUpdateAck)
+	_, hasShare := r.header("control profile section 4", "K", TypeUpdateAck)
 	m.Previous = r.address("MN's Previous IP Address")
 	copy(m.Session[:], r.octets("Session id", len(m.Session)))
 	m.Number = r.u64("Number")
+	m.Share = r.share(hasShare)
 	copy(m.MAC[:], r.octets("MAC", len(m.MAC)))
 }
 
@@ -147,6 +157,24 @@ func (m *UpdateAck) Sign(key secret.Key) (err error) {
 func (m *UpdateAck) Verify(key secret.Key) bool {
 	want, err := updateMAC(m, key)
 	return err == nil && hmac.Equal(want[:], m.MAC[:])
+}
+
+func (w *wireWriter) share(s Share) {
+	if !s.IsZero() {
+		w.octets(s[:])
+	}
+}
+
+// share reads the share that the K flag announces.
+func (r *wireReader) share(there bool) (s Share) {
+	if !there {
+		return s
+	}
+	copy(s[:], r.octets("Share", len(s)))
+	if s.IsZero() {
+		r.fail("Share", r.at-len(s), nil, "zero, which agrees on no keys")
+	}
+	return s
 }
 
 // updateMAC covers the message from its header, whose type keeps an Update from

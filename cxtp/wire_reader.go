@@ -175,15 +175,21 @@ func (r *wireReader) addressOf(field string, v4 bool) (a netip.Addr) {
 // endpoint reads what appendEndpoint writes.
 func (r *wireReader) endpoint(group string) netip.AddrPort {
 	r.group = group
-	family := r.u8("Family")
-	if family != familyIPv4 && family != familyIPv6 {
-		r.fail("Family", r.at-1, nil, "%d, it is 4 or 6", family)
-	}
+	family := r.family()
 	r.u8("Reserved")
 	port := r.u16("Port")
 	a := r.addressOf("Address", family == familyIPv4)
 	r.group = ""
 	return netip.AddrPortFrom(a, port)
+}
+
+// family reads which addresses follow.
+func (r *wireReader) family() uint8 {
+	family := r.u8("Family")
+	if family != familyIPv4 && family != familyIPv6 {
+		r.fail("Family", r.at-1, nil, "%d, it is 4 or 6", family)
+	}
+	return family
 }
 
 // next enters the next of structures that follow one another to the end.

@@ -147,11 +147,7 @@ func appendEndpoint(dst []byte, name string, e netip.AddrPort) ([]byte, error) {
 	if err := checkAddress(name, a); err != nil {
 		return dst, err
 	}
-	family := byte(familyIPv6)
-	if a.Is4() {
-		family = familyIPv4
-	}
-	dst = append(dst, family, 0)
+	dst = append(dst, familyOf(a), 0)
 	dst = binary.BigEndian.AppendUint16(dst, e.Port())
 	return appendAddress(dst, a), nil
 }
@@ -159,8 +155,15 @@ func appendEndpoint(dst []byte, name string, e netip.AddrPort) ([]byte, error) {
 // padTo4 is the number of octets that fill size up to a multiple of 4.
 func padTo4(size int) int { return -size & 3 }
 
-// Family of an endpoint: the IP version.
+// Family of an endpoint, and of the addresses in a strong token: the IP version.
 const (
 	familyIPv4 = 4
 	familyIPv6 = 6
 )
+
+func familyOf(a netip.Addr) byte {
+	if a.Is4() {
+		return familyIPv4
+	}
+	return familyIPv6
+}

@@ -92,7 +92,14 @@ func (f *Feature) TakeOver(ctx context.Context, ref features.Ref) error {
 		}
 		above := slices.Clone(r.sample)
 		for i := range above {
-			if b, err := find(r.base, &above[i]); err == nil && b.bounded {
+			b, err := find(r.base, &above[i])
+			switch {
+			case err != nil:
+				return err
+			case b.sa.Direction == Inbound:
+			case !b.bounded:
+				return refusal(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "%s: staged without a ceiling to start above", above[i].ID())
+			default:
 				above[i].Sequence = b.ceiling
 			}
 		}

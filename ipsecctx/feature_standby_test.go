@@ -74,6 +74,20 @@ func TestTakeOverNeedsARenewal(t *testing.T) {
 	}
 }
 
+// TestTakeOverNeedsCeilings: without one nobody knows what the owner has used.
+func TestTakeOverNeedsCeilings(t *testing.T) {
+	gateway := newFake()
+	f := NewFeature(gateway, Options{})
+	stage, renewal := exported(t), sampled(t, 1)
+	stage.Manifest, renewal.Manifest = nil, nil
+	if err := errors.Join(f.Stage(t.Context(), ref(1), stage), f.Renew(t.Context(), ref(1), renewal)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.TakeOver(t.Context(), ref(1)); err == nil || gateway.started != nil {
+		t.Errorf("%v, started with %v", err, gateway.started)
+	}
+}
+
 // TestLimits: a final is not believed to start an SA beyond its ceiling, and
 // Thaw hands its floors on.
 func TestLimits(t *testing.T) {

@@ -3,7 +3,8 @@
 // directory a subject, which other languages can read as they are.
 //
 // Each file is an array of [Vector]. The directory codec has messages, the
-// blocks of the control profile, tokens and MACs.
+// blocks of the control profile, tokens and MACs; authorisation has requests with
+// strong tokens, and exchanges of a node's next keys.
 package testvectors
 
 import (

@@ -8,9 +8,13 @@ import (
 
 // TestVectorsAreWhole checks what a reader in another language relies on.
 func TestVectorsAreWhole(t *testing.T) {
-	all, err := testvectors.Load("codec")
-	if err != nil {
-		t.Fatal(err)
+	var all []testvectors.Vector
+	for _, dir := range []string{"codec", "authorisation"} {
+		some, err := testvectors.Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, some...)
 	}
 	seen := map[string]bool{}
 	for _, v := range all {

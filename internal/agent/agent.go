@@ -9,9 +9,12 @@
 package agent
 
 import (
+	"cmp"
 	"context"
+	cryptorand "crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
@@ -40,9 +43,10 @@ type Config struct {
 	Follow func(gateway netip.AddrPort, number uint64) error
 
 	// Save makes the machine's state durable: before a token is used, and before
-	// an update is acknowledged, of which an error keeps the agent. May be nil,
-	// for a session that does not outlive the process.
-	Save func(nextToken uint32, number uint64) error
+	// an update is acknowledged, of which an error keeps the agent. The state has
+	// keys, which are the agent's again when Save returns. May be nil, for a
+	// session that does not outlive the process.
+	Save func(cxtp.AgentState) error
 
 	// Trace tells what is sent and received, and what was dropped and why; no
 	// secrets. dir is "send", "receive" or "drop". May be nil.
@@ -60,15 +64,9 @@ type Agent struct {
 
 	// The rest belongs to Run.
 	machine   *cxtp.Agent
-	saved     state
+	saved     uint64   // the revision of the state that Save has kept
 	waiting   *request // asked and not answered; another one waits for its turn
 	sequences *cxtp.Sequences
-}
-
-// state is what Save keeps.
-type state struct {
-	nextToken uint32
-	number    uint64
 }
 
 type datagram struct {
@@ -77,11 +75,9 @@ type datagram struct {
 }
 
 type request struct {
-	ctx      context.Context
-	to       netip.AddrPort
-	naming   netip.Addr
-	sequence uint32
-	answer   chan answer // has room for one: Run never waits
+	cxtp.Ask
+	ctx    context.Context
+	answer chan answer // has room for one: Run never waits
 }
 
 type answer struct {
@@ -100,13 +96,15 @@ func New(cfg Config) (*Agent, error) {
 		return nil, errors.New("failed to start the node's agent: the session id is missing")
 	}
 	cfg.Agent.Previous = cfg.Agent.Previous.Unmap()
+	cfg.Agent.Rand = cmp.Or[io.Reader](cfg.Agent.Rand, cryptorand.Reader)
+	machine := cxtp.NewAgent(cfg.Agent)
 	a := &Agent{
 		cfg:       cfg,
 		in:        make(chan datagram),
 		requests:  make(chan *request),
 		closed:    make(chan struct{}),
-		machine:   cxtp.NewAgent(cfg.Agent),
-		saved:     state{cfg.Agent.NextToken, cfg.Agent.Number},
+		machine:   machine,
+		saved:     machine.Revision(),
 		sequences: cxtp.NewSequences(rand.Uint32),
 	}
 	conn, err := transport.ListenNode(cfg.Listen, func(from netip.AddrPort, text []byte) {
@@ -175,9 +173,8 @@ func (a *Agent) receive(d datagram) {
 		return
 	}
 	a.trace("receive", m.Type().String(), d.from)
-	before := a.machine.Number()
 	if err := a.carryOut(a.machine.Receive(d.from, m)); err != nil {
-		a.machine.Unfollow(before)
+		a.machine.Unfollow()
 		a.trace("drop", err.Error(), d.from)
 	}
 }
@@ -220,12 +217,12 @@ func (a *Agent) send(action cxtp.AgentSend) error {
 }
 
 func (a *Agent) save() error {
-	now := state{a.machine.NextToken(), a.machine.Number()}
+	now := a.machine.Revision()
 	if now == a.saved {
 		return nil
 	}
 	if a.cfg.Save != nil {
-		if err := a.cfg.Save(now.nextToken, now.number); err != nil {
+		if err := a.cfg.Save(a.machine.State()); err != nil {
 			return fmt.Errorf("failed to keep the state of the node's agent: %w", err)
 		}
 	}

@@ -144,7 +144,7 @@ type outcome struct {
 func ask(ctx context.Context, a *Agent, at, naming netip.Addr, sequence uint32) <-chan outcome {
 	out := make(chan outcome, 1)
 	go func() {
-		answered, err := a.Request(ctx, at, naming, sequence)
+		answered, err := a.Request(ctx, at, naming, cxtp.RoleArriving, sequence)
 		out <- outcome{answered, err}
 	}()
 	return out
@@ -230,7 +230,7 @@ func TestDrawnSequence(t *testing.T) {
 
 func TestNobodyAnswers(t *testing.T) {
 	a := start(t, func(c *Config) { c.Agent.Retry, c.Agent.RetryMax = time.Millisecond, 10*time.Millisecond }, newRouter(t))
-	answered, err := a.Request(t.Context(), pAR, nAR, 0)
+	answered, err := a.Request(t.Context(), pAR, nAR, cxtp.RoleLeaving, 0)
 	if err != nil || !answered.TimedOut {
 		t.Fatalf("got %+v, %v", answered, err)
 	}
@@ -260,18 +260,18 @@ func TestRequestIsCancelled(t *testing.T) {
 
 func TestRequestThatCannotBeMade(t *testing.T) {
 	p := newRouter(t)
-	a := start(t, func(c *Config) { c.Agent.NextToken = 4 }, p)
-	if _, err := a.Request(t.Context(), nAR, pAR, 0); err == nil {
+	a := start(t, func(c *Config) { c.Agent.State.NextToken = 4 }, p)
+	if _, err := a.Request(t.Context(), nAR, pAR, cxtp.RoleArriving, 0); err == nil {
 		t.Error("a router without an endpoint was asked")
 	}
-	if _, err := a.Request(t.Context(), pAR, netip.IPv6LinkLocalAllNodes(), 0); err == nil {
+	if _, err := a.Request(t.Context(), pAR, netip.IPv6LinkLocalAllNodes(), cxtp.RoleLeaving, 0); err == nil {
 		t.Error("a router of another family was named")
 	}
-	if _, err := a.Request(t.Context(), pAR, nAR, 0); !errors.Is(err, ErrNoToken) {
+	if _, err := a.Request(t.Context(), pAR, nAR, cxtp.RoleLeaving, 0); !errors.Is(err, ErrNoToken) {
 		t.Errorf("without a token key: %v", err)
 	}
 	a.Close()
-	if _, err := a.Request(t.Context(), pAR, nAR, 0); !errors.Is(err, ErrClosed) {
+	if _, err := a.Request(t.Context(), pAR, nAR, cxtp.RoleLeaving, 0); !errors.Is(err, ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 }
@@ -287,19 +287,24 @@ func TestCloseEndsRequest(t *testing.T) {
 	}
 }
 
+type kept struct {
+	nextToken uint32
+	number    uint64
+}
+
 // A token key is durably used before its token is on the wire; a failure to
 // note it sends nothing.
 func TestTokenIsSavedFirst(t *testing.T) {
 	p := newRouter(t)
 	broken := errors.New("disk full")
 	results := []error{broken, nil}
-	var saved []state
+	var saved []kept
 	a := start(t, func(c *Config) {
-		c.Save = func(next uint32, number uint64) error {
+		c.Save = func(s cxtp.AgentState) error {
 			if len(p.in) > 0 {
 				t.Error("a token was sent before it was saved")
 			}
-			saved = append(saved, state{next, number})
+			saved = append(saved, kept{s.NextToken, s.Number})
 			err := results[0]
 			results = results[1:]
 			return err
@@ -315,7 +320,7 @@ func TestTokenIsSavedFirst(t *testing.T) {
 	}
 	p.send(got.from, &cxtp.CTAA{Previous: node})
 	<-out
-	if want := []state{{2, 0}, {3, 0}}; !slices.Equal(saved, want) {
+	if want := []kept{{2, 0}, {3, 0}}; !slices.Equal(saved, want) {
 		t.Errorf("saved %v, want %v", saved, want)
 	}
 }
@@ -338,16 +343,16 @@ func TestUpdate(t *testing.T) {
 	}
 	dropped := make(chan string, 10)
 	a := start(t, func(c *Config) {
-		c.Agent.Number = 3
+		c.Agent.State.Number = 3
 		c.Follow = func(to netip.AddrPort, number uint64) error {
 			if to != gateway || number != 5 {
 				t.Errorf("followed update %d to %s", number, to)
 			}
 			return next("follow", &follow)
 		}
-		c.Save = func(_ uint32, number uint64) error {
-			if number != 5 {
-				t.Errorf("saved number %d", number)
+		c.Save = func(s cxtp.AgentState) error {
+			if s.Number != 5 {
+				t.Errorf("saved number %d", s.Number)
 			}
 			return next("save", &save)
 		}

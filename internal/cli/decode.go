@@ -21,19 +21,23 @@ const maxDigits = 8 * cxtp.MaxMessage
 func decodeCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:      "decode",
-		Usage:     "show every field of a CXTP message",
-		ArgsUsage: "HEX... | -",
-		Description: "The message is given in hexadecimal, with white space and colons wherever you\n" +
+		Usage:     "show every field of CXTP messages",
+		ArgsUsage: "HEX... | - | --pcap FILE",
+		Description: "A message is given in hexadecimal, with white space and colons wherever you\n" +
 			"like; - reads it from standard input, which other users of this machine cannot\n" +
-			"see. Keys are not shown without --show-secrets.",
-		Flags: []urfave.Flag{
+			"see. Keys are not shown without --show-secrets.\n\n" +
+			"--pcap shows all messages of a packet capture, with --json one document a line.\n" +
+			"Those between routers are encrypted: --keylog FILE has the secrets, which a\n" +
+			"router writes to its transport.insecure_key_log. The capture must have begun\n" +
+			"before the connection.",
+		Flags: append(captureFlags(),
 			&urfave.BoolFlag{Name: "show-secrets", Usage: "show keys, and data that may be keys"},
-		},
+		),
 		Action: decode,
 	}
 }
 
-// decoded is the JSON document of decode.
+// decoded is the JSON document of a message.
 type decoded struct {
 	Fields []cxtp.FieldDump `json:"fields"`
 	Error  *decodeError     `json:"error,omitempty"`
@@ -47,18 +51,18 @@ type decodeError struct {
 }
 
 func decode(c *urfave.Context) error {
+	if c.IsSet("pcap") {
+		return decodeCapture(c)
+	}
+	if err := noCapture(c); err != nil {
+		return err
+	}
 	octets, err := hexOf(c)
 	if err != nil {
 		return err
 	}
-	fields, err := cxtp.Describe(octets, cxtp.DescribeOptions{
-		ShowSecrets: c.Bool("show-secrets"),
-		Blocks:      ipsecctx.Describers(),
-	})
-	if fields == nil {
-		fields = []cxtp.FieldDump{}
-	}
-	if printed := printFields(c, decoded{fields, parseError(err)}); printed != nil {
+	d, err := describe(c, octets)
+	if printed := printFields(c, d); printed != nil {
 		return printed
 	}
 	if err != nil {
@@ -67,12 +71,28 @@ func decode(c *urfave.Context) error {
 	return nil
 }
 
+// describe lists the fields of a message. The error is in the result too.
+func describe(c *urfave.Context, octets []byte) (decoded, error) {
+	fields, err := cxtp.Describe(octets, cxtp.DescribeOptions{
+		ShowSecrets: c.Bool("show-secrets"),
+		Blocks:      ipsecctx.Describers(),
+	})
+	if fields == nil {
+		fields = []cxtp.FieldDump{}
+	}
+	return decoded{fields, parseError(err)}, err
+}
+
 func printFields(c *urfave.Context, d decoded) error {
 	if c.Bool("json") {
 		return printJSON(c, d)
 	}
+	return printFieldTable(c, d.Fields)
+}
+
+func printFieldTable(c *urfave.Context, fields []cxtp.FieldDump) error {
 	rows := []string{row("OFFSET", "LENGTH", "FIELD", "VALUE", "SECTION")}
-	for _, f := range d.Fields {
+	for _, f := range fields {
 		rows = append(rows, row(f.Offset, f.Length, f.Name, f.Value, f.Section))
 	}
 	return printTable(c, rows)

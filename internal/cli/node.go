@@ -27,12 +27,13 @@ func nodeCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:        "mn",
 		Usage:       "be a mobile node's agent: follow its gateway, and ask for a move",
-		UsageText:   "cxtp mn --config node.toml [--at ADDR --naming ADDR [--once]]",
+		UsageText:   "cxtp mn --config node.toml [--at ADDR --naming ADDR [--leaving] [--once]]",
 		Description: nodeHelp,
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "config", Usage: "the node's `file`"},
 			&urfave.StringFlag{Name: "at", Usage: "ask the router with this `address` for a move"},
 			&urfave.StringFlag{Name: "naming", Usage: "the other router's `address`: where to, or where from"},
+			&urfave.BoolFlag{Name: "leaving", Usage: "with --at: that router is the one to leave, and only sends ahead to the other"},
 			&urfave.BoolFlag{Name: "once", Usage: "with --at: end after the answer"},
 			&urfave.BoolFlag{Name: "trace", Usage: "also tell what is sent, received and dropped"},
 		},
@@ -46,6 +47,7 @@ const nodeHelp = `Runs until it is interrupted. The file, which only its owner m
    listen     = "0.0.0.0:5092"        # UDP, where routers send updates
    previous   = "192.0.2.10"          # the address that routers know this node by
    session    = "32 hexadecimal digits"
+   token_algorithm = "hmac-sha256"    # the default, or RFC 4067's "hmac-sha1"
    update_key = "hexadecimal"         # authenticates updates
    token_file = "node.tokens"         # a number and a key in hexadecimal a line, or:
    # [[token]]
@@ -62,8 +64,11 @@ CXTP_NUMBER and CXTP_GATEWAY (address:port) in its environment. Only when it end
 with status 0 is the update acknowledged, otherwise the router repeats it, so it
 may be run again for the same one.
 
-Which tokens are used, and the last update, are kept beside the file in
-node.toml.state; never go back to an older copy of that.`
+Algorithm and keys are those of the session as it was installed. With
+"hmac-sha256" the keys have 32 octets or more, and are only the first: with every
+gateway that it comes to the node agrees on new ones. Those, which tokens are
+used, and the last update, are kept beside the file in node.toml.state; keep it as
+you keep the keys, and never go back to an older copy of it.`
 
 // node is a run of the agent.
 type node struct {
@@ -75,7 +80,7 @@ func runNode(c *urfave.Context) error {
 	if c.String("config") == "" {
 		return usagef("mn needs --config FILE; cxtp mn --help shows what is in it")
 	}
-	at, naming, err := routersOf(c)
+	ask, err := wishOf(c)
 	if err != nil {
 		return err
 	}
@@ -86,27 +91,37 @@ func runNode(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	return n.run(c.Context, at, naming, c.Bool("once"))
+	return n.run(c.Context, ask, c.Bool("once"))
 }
 
-// routersOf reads whom to ask for a move, and whom to name; neither is valid
-// when there is nothing to ask.
-func routersOf(c *urfave.Context) (at, naming netip.Addr, err error) {
+// wish is what to ask for; nothing when at is not valid.
+type wish struct {
+	at, naming netip.Addr
+	role       cxtp.Role
+}
+
+func wishOf(c *urfave.Context) (m wish, err error) {
+	m.role = cxtp.RoleArriving
+	if c.Bool("leaving") {
+		m.role = cxtp.RoleLeaving
+	}
 	switch {
 	case c.IsSet("at") != c.IsSet("naming"):
-		return at, naming, usagef("--at and --naming belong together: the router to ask, and the other router")
+		return m, usagef("--at and --naming belong together: the router to ask, and the other router")
 	case c.Bool("once") && !c.IsSet("at"):
-		return at, naming, usagef("--once needs --at ADDR: it ends the agent after a router's answer")
+		return m, usagef("--once needs --at ADDR: it ends the agent after a router's answer")
+	case c.Bool("leaving") && !c.IsSet("at"):
+		return m, usagef("--leaving needs --at ADDR: it says that the router asked is the one to leave")
 	case !c.IsSet("at"):
-		return at, naming, nil
+		return m, nil
 	}
-	if at, err = netip.ParseAddr(c.String("at")); err != nil {
-		return at, naming, usagef("--at %q is no IP address", c.String("at"))
+	if m.at, err = netip.ParseAddr(c.String("at")); err != nil {
+		return m, usagef("--at %q is no IP address", c.String("at"))
 	}
-	if naming, err = netip.ParseAddr(c.String("naming")); err != nil {
-		return at, naming, usagef("--naming %q is no IP address", c.String("naming"))
+	if m.naming, err = netip.ParseAddr(c.String("naming")); err != nil {
+		return m, usagef("--naming %q is no IP address", c.String("naming"))
 	}
-	return at, naming, nil
+	return m, nil
 }
 
 func newNode(c *urfave.Context) (*node, error) {
@@ -124,13 +139,11 @@ func newNode(c *urfave.Context) (*node, error) {
 		Routers: file.Routers,
 		Agent: cxtp.AgentConfig{
 			Previous: file.Previous, Session: file.Session, Node: file.node,
-			Number: kept.Number, NextToken: kept.NextToken,
+			State: kept,
 			Retry: time.Duration(file.Retry), RetryMax: time.Duration(file.RetryMax),
 		},
 		Follow: func(gateway netip.AddrPort, number uint64) error { return n.follow(c.Context, file, gateway, number) },
-		Save: func(next uint32, number uint64) error {
-			return saveState(file.state, nodeState{Session: file.Session, NextToken: next, Number: number})
-		},
+		Save:   func(s cxtp.AgentState) error { return saveState(file.state, file.Session, s) },
 	}
 	if c.Bool("trace") {
 		cfg.Trace = func(dir, what string, peer netip.AddrPort) {
@@ -143,12 +156,12 @@ func newNode(c *urfave.Context) (*node, error) {
 
 // run works until ctx ends, or with once until the request is answered. The end
 // of ctx is how an agent ends that has nothing more to ask.
-func (n *node) run(ctx context.Context, at, naming netip.Addr, once bool) error {
+func (n *node) run(ctx context.Context, m wish, once bool) error {
 	done := make(chan error, 1)
 	go func() { done <- n.agent.Run(ctx) }()
 	n.events.write(event{Event: "listening", Address: n.agent.LocalAddr()})
-	if at.IsValid() {
-		err := n.request(ctx, at, naming)
+	if m.at.IsValid() {
+		err := n.request(ctx, m)
 		if err != nil || once {
 			n.agent.Close()
 			return errors.Join(err, <-done)
@@ -157,24 +170,24 @@ func (n *node) run(ctx context.Context, at, naming netip.Addr, once bool) error 
 	return <-done
 }
 
-func (n *node) request(ctx context.Context, at, naming netip.Addr) error {
-	answered, err := n.agent.Request(ctx, at, naming, 0)
+func (n *node) request(ctx context.Context, m wish) error {
+	answered, err := n.agent.Request(ctx, m.at, m.naming, m.role, 0)
 	if ctx.Err() != nil {
 		return errors.New("interrupted before the router answered; the move may go on")
 	}
 	if err != nil {
 		return err
 	}
-	e := event{Event: "answered", Router: at, Sequence: answered.Sequence, TimedOut: answered.TimedOut}
+	e := event{Event: "answered", Router: m.at, Sequence: answered.Sequence, TimedOut: answered.TimedOut}
 	for _, f := range answered.Failed {
 		e.Failed = append(e.Failed, failure{f.FPT.String(), f.Status.String()})
 	}
 	n.events.write(e)
 	switch {
 	case answered.TimedOut:
-		return fmt.Errorf("router %s did not answer: is it running, and is its endpoint in [routers] right?", at)
+		return fmt.Errorf("router %s did not answer: is it running, and is its endpoint in [routers] right?", m.at)
 	case len(answered.Failed) > 0:
-		return fmt.Errorf("router %s refused: %s (%s)", at, answered.Failed[0].Status, answered.Failed[0].FPT)
+		return fmt.Errorf("router %s refused: %s (%s)", m.at, answered.Failed[0].Status, answered.Failed[0].FPT)
 	}
 	return nil
 }

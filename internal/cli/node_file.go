@@ -26,6 +26,7 @@ type nodeFile struct {
 	Listen    string                        `toml:"listen"`
 	Previous  netip.Addr                    `toml:"previous"`
 	Session   cxtp.SessionID                `toml:"session"`
+	Algorithm cxtp.Algorithm                `toml:"token_algorithm"`
 	UpdateKey hexKey                        `toml:"update_key"`
 	Tokens    []fileToken                   `toml:"token"`
 	TokenFile string                        `toml:"token_file"`
@@ -62,7 +63,7 @@ func loadNode(path string) (*nodeFile, error) {
 		return nil, err
 	}
 	defer clear(text)
-	f := nodeFile{Retry: config.Duration(cxtp.DefaultRequestRetry), RetryMax: config.Duration(cxtp.DefaultRetryMax)}
+	f := nodeFile{Algorithm: cxtp.AlgorithmHMACSHA256, Retry: config.Duration(cxtp.DefaultRequestRetry), RetryMax: config.Duration(cxtp.DefaultRetryMax)}
 	decoder := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
 	if err := decoder.Decode(&f); err != nil {
 		return nil, fmt.Errorf("failed to read %s: %w", path, where(err))
@@ -148,10 +149,16 @@ func (f *nodeFile) check() error {
 	case f.UpdateKey.IsZero():
 		return errors.New("update_key is missing: without it no update can be believed")
 	}
-	f.node.UpdateKey = f.UpdateKey.Key
+	if err := f.Algorithm.CheckKey(f.UpdateKey.Key); err != nil {
+		return fmt.Errorf("update_key: %w", err)
+	}
+	f.node.Algorithm, f.node.UpdateKey = f.Algorithm, f.UpdateKey.Key
 	for i, t := range f.Tokens {
 		if t.Key.IsZero() {
 			return fmt.Errorf("token %d has no key", t.Number)
+		}
+		if err := f.Algorithm.CheckKey(t.Key.Key); err != nil {
+			return fmt.Errorf("token %d: %w", t.Number, err)
 		}
 		if i > 0 && t.Number <= f.Tokens[i-1].Number {
 			return fmt.Errorf("token %d comes after token %d: the numbers must ascend", t.Number, f.Tokens[i-1].Number)

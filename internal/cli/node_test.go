@@ -66,6 +66,7 @@ func nodeConfig(t *testing.T, router netip.AddrPort, more string) string {
 	text := fmt.Sprintf(`listen = "127.0.0.1:0"
 previous = "%s"
 session = "%s"
+token_algorithm = "hmac-sha1"
 update_key = "aabb"
 token_file = "tokens"
 %s
@@ -80,7 +81,7 @@ token_file = "tokens"
 	return path
 }
 
-func state(t *testing.T, config string) nodeState {
+func state(t *testing.T, config string) cxtp.AgentState {
 	t.Helper()
 	info, err := os.Stat(config + ".state")
 	if err != nil || info.Mode().Perm() != 0o600 {
@@ -114,7 +115,7 @@ func TestNodeAsks(t *testing.T) {
 		t.Fatalf("got %+v", got)
 	}
 	used(1)
-	if s := state(t, config); s != (nodeState{Session: id, NextToken: 2}) {
+	if s := state(t, config); s != (cxtp.AgentState{NextToken: 2}) {
 		t.Errorf("kept %+v", s)
 	}
 
@@ -186,17 +187,17 @@ func TestNodeFollows(t *testing.T) {
 	if followed, err := os.ReadFile(filepath.Join(folder, "followed")); err != nil || string(followed) != line+line {
 		t.Errorf("the program was run with %q, %v", followed, err)
 	}
-	if s := state(t, config); s != (nodeState{Session: id, Number: 7}) {
+	if s := state(t, config); s != (cxtp.AgentState{Number: 7}) {
 		t.Errorf("kept %+v", s)
 	}
 }
 
 func TestStateOfAnotherSession(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
-	if err := saveState(path, nodeState{Session: cxtp.SessionID{9}, NextToken: 5, Number: 5}); err != nil {
+	if err := saveState(path, cxtp.SessionID{9}, cxtp.AgentState{NextToken: 5, Number: 5}); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := loadState(path, id); err != nil || s != (nodeState{Session: id}) {
+	if s, err := loadState(path, id); err != nil || s != (cxtp.AgentState{}) {
 		t.Errorf("got %+v, %v", s, err)
 	}
 	if left, err := filepath.Glob(path + ".*"); err != nil || len(left) > 0 {

@@ -89,6 +89,7 @@ type Steering struct {
 type Limits struct {
 	RequestRate  int `toml:"request_rate"`  // CT_REQUEST_RATE, of one source
 	RequestTotal int `toml:"request_total"` // the same of all sources together
+	WrongTokens  int `toml:"wrong_tokens"`  // of 32 bits, for one session in a row
 	Attempts     int `toml:"attempts"`      // of an operator's order that nothing answers
 }
 
@@ -139,7 +140,7 @@ func Parse(name string, data []byte) (*Config, error) {
 		Timers:   defaultTimers(),
 		Standby:  Standby{Rate: 1000},
 		Limits: Limits{
-			RequestRate: cxtp.DefaultRequestRate, RequestTotal: cxtp.DefaultRequestTotal, Attempts: cxtp.DefaultAttempts,
+			RequestRate: cxtp.DefaultRequestRate, RequestTotal: cxtp.DefaultRequestTotal, WrongTokens: cxtp.DefaultWrongTokens, Attempts: cxtp.DefaultAttempts,
 		},
 	}
 	dec := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields()

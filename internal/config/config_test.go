@@ -98,7 +98,7 @@ func TestDefaults(t *testing.T) {
 		Steering: config.Steering{Timeout: config.Duration(5 * time.Second)},
 		Timers:   c.Timers, // compared below
 		Standby:  config.Standby{Rate: 1000},
-		Limits:   config.Limits{RequestRate: 10, RequestTotal: 1000, Attempts: 3},
+		Limits:   config.Limits{RequestRate: 10, RequestTotal: 1000, WrongTokens: 8, Attempts: 3},
 		Peers: []config.Peer{{
 			Name: "sg2", Address: []netip.Addr{netip.MustParseAddr("192.0.2.2")},
 			Identity: "sg2", Inside: netip.MustParseAddrPort("127.0.0.1:4700"), MaxSessions: 100_000,

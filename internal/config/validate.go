@@ -144,7 +144,7 @@ func (l *Limits) validate(m *mistakes) {
 	for _, limit := range []struct {
 		key   string
 		value int
-	}{{"request_rate", l.RequestRate}, {"request_total", l.RequestTotal}, {"attempts", l.Attempts}} {
+	}{{"request_rate", l.RequestRate}, {"request_total", l.RequestTotal}, {"wrong_tokens", l.WrongTokens}, {"attempts", l.Attempts}} {
 		if limit.value < 1 {
 			m.add("limits."+limit.key, "is %d: set it to 1 or more, or leave it out for its default", limit.value)
 		}

@@ -108,9 +108,13 @@ type NewSession struct {
 	Agent     netip.AddrPort `json:"agent,omitzero"`
 	UpdateKey string         `json:"update_key,omitempty"`
 	Tokens    []NewToken     `json:"tokens,omitempty"`
-	Identity  string         `json:"identity"` // FQDN of the node
-	Inner     []netip.Prefix `json:"inner"`
-	SAs       []NewSA        `json:"sas"`
+	// TokenAlgorithm is how the node makes its tokens, "hmac-sha256" or RFC 4067's
+	// "hmac-sha1". By default a node with an agent makes the former, any other the
+	// latter.
+	TokenAlgorithm cxtp.Algorithm `json:"token_algorithm,omitzero"`
+	Identity       string         `json:"identity"` // FQDN of the node
+	Inner          []netip.Prefix `json:"inner"`
+	SAs            []NewSA        `json:"sas"`
 }
 
 // NewToken is a numbered token key.

@@ -133,7 +133,9 @@ func (d *daemon) openJournal(opts Options) ([]cxtp.Record, error) {
 		d.journal = journal.None()
 		return nil, nil
 	}
-	j, records, err := journal.Open(d.cfg.StateDir)
+	j, records, err := journal.Open(d.cfg.StateDir, journal.Options{
+		Warn: func(err error) { d.log.Warn("the journal stays as it is for now", "error", err) },
+	})
 	if err != nil {
 		return nil, fmt.Errorf("failed to open the journal: %w", err)
 	}
@@ -192,11 +194,11 @@ func (d *daemon) startEngine(ctx context.Context, fail context.CancelCauseFunc, 
 		feature = opts.WrapFeature(feature)
 	}
 	machine := cxtp.Config{
-		Self: cxtp.RouterID(d.cfg.Name), Incarnation: d.journal.Incarnation(),
+		Self: cxtp.RouterID(d.cfg.Name), Addrs: d.cfg.Address, Incarnation: d.journal.Incarnation(),
 		Peers: d.cfg.MachinePeers(), Timers: d.cfg.MachineTimers(), Mode: cxtp.MoveMode(d.cfg.Mode),
 		Headroom: headroom, Inspect: set.Claims,
 		Standby: cxtp.RouterID(d.cfg.Standby.Peer), StandbyRate: d.cfg.Standby.Rate,
-		Attempts: d.cfg.Limits.Attempts, RequestRate: d.cfg.Limits.RequestRate, RequestTotal: d.cfg.Limits.RequestTotal,
+		Attempts: d.cfg.Limits.Attempts, RequestRate: d.cfg.Limits.RequestRate, RequestTotal: d.cfg.Limits.RequestTotal, WrongTokens: d.cfg.Limits.WrongTokens,
 		Rand: rand.Reader,
 	}
 	machine.Gateway4, machine.Gateway6 = d.cfg.MachineGateway()
@@ -322,6 +324,8 @@ func (d *daemon) status() control.Status {
 			st.Counters["dropped_"+why.String()] = n
 		}
 	})
+	js := d.journal.Stats()
+	st.Counters["journal_records"], st.Counters["journal_syncs"], st.Counters["journal_compactions"] = js.Appended, js.Syncs, js.Compactions
 	ts := d.endpoint.Stats()
 	st.Counters["refused_peers"], st.Counters["discarded_datagrams"] = ts.Refused, ts.Discarded
 	for i, p := range ts.Peers {

@@ -21,7 +21,10 @@ func manualSession(n *control.NewSession) (*ipsecctx.Session, []ipsecctx.Dynamic
 	fail := func(err error) (*ipsecctx.Session, []ipsecctx.Dynamic, cxtp.NodeState, error) {
 		return nil, nil, cxtp.NodeState{}, err
 	}
-	node := cxtp.NodeState{Agent: n.Agent}
+	node := cxtp.NodeState{Agent: n.Agent, Algorithm: n.TokenAlgorithm}
+	if node.Algorithm == 0 && n.Agent.IsValid() {
+		node.Algorithm = cxtp.AlgorithmHMACSHA256
+	}
 	var err error
 	if node.UpdateKey, err = hexKey("update_key", n.UpdateKey); err != nil {
 		return fail(err)
@@ -30,6 +33,9 @@ func manualSession(n *control.NewSession) (*ipsecctx.Session, []ipsecctx.Dynamic
 		key, err := hexKey(fmt.Sprintf("tokens[%d].key", i), t.Key)
 		if err != nil {
 			return fail(err)
+		}
+		if err := node.Algorithm.CheckKey(key); err != nil {
+			return fail(fmt.Errorf("tokens[%d].key: %w", i, err))
 		}
 		node.Tokens = append(node.Tokens, cxtp.NumberedKey{Number: t.Number, Key: key})
 	}

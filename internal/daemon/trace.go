@@ -67,6 +67,12 @@ func (t *trace) input(now time.Time, in cxtp.Input) {
 		e.Kind, e.Session, e.What = "operator", in.Session, "adopt"
 	case cxtp.Cancel:
 		e.Kind, e.Session, e.What = "operator", in.Session, "cancel"
+	case cxtp.Standby:
+		e.Kind, e.Session, e.Peer, e.What = "operator", in.Session, string(in.To), "standby"
+	case cxtp.Resolve:
+		e.Kind, e.Session, e.Peer, e.What = "operator", in.Session, string(in.Fenced), "fenced"
+	case cxtp.Near:
+		e.Kind, e.Session, e.What = "near", in.Session, "near the ceiling"
 	}
 	t.add(e)
 }
@@ -96,15 +102,6 @@ func (t *trace) action(now time.Time, a cxtp.Action) {
 	t.add(e)
 }
 
-// phaseNames and outcomeNames are the words of ladders.
-var (
-	phaseNames   = map[cxtp.Phase]string{cxtp.PhaseStage: "stage", cxtp.PhaseFinal: "final", cxtp.PhaseClosed: "closed", cxtp.PhaseWithdraw: "withdraw"}
-	outcomeNames = map[cxtp.OutcomeState]string{
-		cxtp.OutcomeUnseen: "unseen", cxtp.OutcomeStaged: "staged", cxtp.OutcomeRefused: "refused", cxtp.OutcomeActive: "active",
-		cxtp.OutcomeLost: "lost", cxtp.OutcomeMovedOn: "moved on", cxtp.OutcomeClosed: "closed", cxtp.OutcomePending: "pending",
-	}
-)
-
 func operation(op cxtp.OpID) string { return "operation " + strconv.FormatUint(uint64(op), 10) }
 
 // describe names a message for a ladder, and the session and epoch that it is
@@ -118,7 +115,7 @@ func describe(m cxtp.Message) (what string, session cxtp.SessionID, epoch cxtp.E
 		}
 		c, ok := controlOf(m)
 		if ok {
-			name += " " + phaseNames[c.Phase]
+			name += " " + c.Phase.String()
 		}
 		return name, c.Session, c.Epoch
 	case *cxtp.Outcome:
@@ -138,9 +135,9 @@ func outcomeName(m *cxtp.Outcome) string {
 	case m.Steered && m.State == cxtp.OutcomeActive:
 		return "Outcome active, steered"
 	case m.Go:
-		return "Outcome " + outcomeNames[m.State] + ", go"
+		return "Outcome " + m.State.String() + ", go"
 	}
-	return "Outcome " + outcomeNames[m.State]
+	return "Outcome " + m.State.String()
 }
 
 // plainName names the messages of RFC 4067 itself that name no session.

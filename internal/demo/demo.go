@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
-	"github.com/cxtp/cxtp/internal/agent"
-	"github.com/cxtp/cxtp/ipsecctx"
 	"github.com/cxtp/cxtp/transport/testcert"
 )
 
@@ -23,12 +21,22 @@ type demo struct {
 	program  string // this one
 	folder   string
 	place    *place
-	keys     *association
 	gateways [2]*gateway
 	tap      *tap
-	node     *node
 	host     *host
+	routers  *wire // nil where nothing gets lost
+	agents   *wire
 	up, down *flow
+
+	// The node, in its present session and in those before.
+	espAt, agentAt netip.AddrPort
+	ports          reserved // which these are, while there is no node
+	keys           *association
+	node           *node
+	sessions       []cxtp.SessionID
+
+	tasks sync.WaitGroup
+	fail  context.CancelCauseFunc
 
 	mu     sync.Mutex
 	events []event // of node and host; the gateways keep their own
@@ -46,7 +54,6 @@ func (d *demo) setUp(ctx context.Context) error {
 		return fmt.Errorf("failed to make a temporary folder: %w", err)
 	}
 	d.place = newPlace(d.opts.IPv6, d.opts.Port)
-	d.keys = newAssociation(d.opts.Moves)
 	d.up, d.down = newFlow(), newFlow()
 	var ports reserved
 	defer ports.release()
@@ -59,24 +66,32 @@ func (d *demo) setUp(ctx context.Context) error {
 			}
 		}
 	}
-	if err := d.makeTap(); err != nil {
-		return err
+	for _, at := range []*netip.AddrPort{&d.espAt, &d.agentAt} {
+		if *at, err = d.ports.endpoint(d.place); err != nil {
+			return err
+		}
 	}
-	if err := d.makeHost(); err != nil {
-		return err
-	}
-	if err := d.makeNode(); err != nil {
-		return err
-	}
-	if err := d.configure(); err != nil {
-		return err
+	for _, step := range []func() error{d.makeTap, d.makeWires, d.makeHost, d.configure} {
+		if err := step(); err != nil {
+			return err
+		}
 	}
 	ports.release()
-	return d.start(ctx)
+	for _, g := range d.gateways {
+		if err := g.start(d.program, "--break", string(d.opts.Break), "--clear", localAddr(d.tap.face).String()); err != nil {
+			return err
+		}
+	}
+	for _, g := range d.gateways {
+		if err := g.process.waitReady(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *demo) makeTap() error {
-	t := &tap{up: d.up}
+	t := &tap{up: d.up, node: d.espAt}
 	d.tap = t
 	var err error
 	for i := range t.sides {
@@ -85,12 +100,34 @@ func (d *demo) makeTap() error {
 			return err
 		}
 	}
-	if t.face, err = d.place.listen(); err != nil {
+	t.face, err = d.place.listen()
+	return err
+}
+
+// makeWires says where the gateways are found: behind wires that lose datagrams,
+// where some have to get lost.
+func (d *demo) makeWires() (err error) {
+	a, b := d.gateways[0], d.gateways[1]
+	for _, g := range d.gateways {
+		g.Found = g.Links
+	}
+	if d.opts.Loss == 0 {
+		return nil
+	}
+	d.routers, err = routerWire(d.place, [2]netip.AddrPort{a.Links.Transport, b.Links.Transport})
+	if err != nil {
 		return err
 	}
-	up, down := d.keys.up.sa(d.place, ipsecctx.Inbound, t.gateways[0], localAddr(t.face)), d.keys.down.sa(d.place, ipsecctx.Inbound, t.gateways[0], localAddr(t.face))
-	t.witness, err = newWitness(&up, &down, firstSequence)
-	return err
+	d.agents, err = agentWire(d.place, [2]netip.AddrPort{a.Links.Node, b.Links.Node}, d.agentAt)
+	if err != nil {
+		return err
+	}
+	d.routers.lose(d.opts.Loss, d.opts.Seed)
+	d.agents.lose(d.opts.Loss, d.opts.Seed+1)
+	for i, g := range d.gateways {
+		g.Found.Transport, g.Found.Node = d.routers.at(i), d.agents.at(i)
+	}
+	return nil
 }
 
 func (d *demo) makeHost() error {
@@ -98,7 +135,7 @@ func (d *demo) makeHost() error {
 	if err != nil {
 		return err
 	}
-	d.host = &host{conn: conn, inner: d.place.host, peer: d.place.node, up: d.up, down: d.down}
+	d.host = &host{conn: conn, inner: d.place.host, up: d.up, down: d.down}
 	for i, g := range d.gateways {
 		d.host.insides[i] = g.Links.Inside
 	}
@@ -113,41 +150,6 @@ func (d *demo) makeHost() error {
 }
 
 func (d *demo) hostSocket() string { return filepath.Join(d.folder, "host.sock") }
-
-func (d *demo) makeNode() error {
-	outside, err := d.place.listen()
-	if err != nil {
-		return err
-	}
-	d.tap.node = localAddr(outside)
-	var port reserved
-	listen, err := port.endpoint(d.place)
-	if err != nil {
-		return err
-	}
-	port.release()
-	side := localAddr(d.tap.sides[0])
-	session, dynamic := d.keys.atNode(d.place, localAddr(outside), side)
-	routers := map[netip.Addr]netip.AddrPort{}
-	for _, g := range d.gateways {
-		routers[g.Router] = g.Links.Node
-	}
-	d.node, err = newNode(nodeConfig{
-		outside: outside, session: session, dynamic: dynamic,
-		agent: agent.Config{
-			Listen: listen.String(), Routers: routers, Trace: d.sawAgent,
-			Agent: cxtp.AgentConfig{
-				Previous: d.place.previous, Session: d.keys.id,
-				Node: cxtp.NodeState{Tokens: d.keys.tokens, UpdateKey: d.keys.updateKey},
-			},
-		},
-		inner: d.place.node, peer: d.place.host, up: d.up, down: d.down, tap: d.tap,
-		followed: func(gateway netip.AddrPort, at time.Time) {
-			d.saw(event{at: at, where: laneNode, text: "sends to " + d.gatewayAt(gateway)})
-		},
-	})
-	return err
-}
 
 // configure writes the gateways' files. Their certificates are from one
 // throw-away authority, which both trust; sg2's is from another one where that
@@ -171,27 +173,9 @@ func (d *demo) configure() error {
 		err = g.configure(settings{
 			Peer: d.gateways[1-i], NextHop: localAddr(d.host.conn),
 			Hook: []string{d.program, steerRole, "--socket", d.hostSocket()},
-			Node: nodeName, Inner: d.place.innerPrefix(),
+			Node: nodeName, Inner: d.place.nodes, Timers: d.opts.timers(),
 		}, cert, trusted.CertPEM())
 		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// start starts the gateways and waits until they listen.
-func (d *demo) start(ctx context.Context) error {
-	for _, g := range d.gateways {
-		var err error
-		g.process, err = startProcess(g.Name, d.program, gatewayRole, "--config", g.file(),
-			"--break", string(d.opts.Break), "--clear", localAddr(d.tap.face).String())
-		if err != nil {
-			return err
-		}
-	}
-	for _, g := range d.gateways {
-		if err := g.process.waitReady(ctx); err != nil {
 			return err
 		}
 	}
@@ -213,9 +197,12 @@ func (d *demo) tearDown() error {
 	if d.host != nil {
 		d.host.close()
 	}
-	if d.node != nil {
-		d.node.close()
+	for _, w := range []*wire{d.routers, d.agents} {
+		if w != nil {
+			w.close()
+		}
 	}
+	d.ports.release()
 	if d.folder != "" {
 		errs = append(errs, os.RemoveAll(d.folder))
 	}
@@ -249,77 +236,70 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 
 // show runs everybody, and the moves.
 func (d *demo) show(ctx context.Context) (*Report, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	var tasks sync.WaitGroup
-	defer tasks.Wait()
-	defer cancel(nil)
+	ctx, d.fail = context.WithCancelCause(ctx)
+	defer d.tasks.Wait()
+	defer d.fail(nil)
 	for _, g := range d.gateways {
-		go func() {
-			select {
-			case <-g.process.ended:
-				cancel(g.process.failure())
-			case <-ctx.Done():
-			}
-		}()
+		d.watch(ctx, g.process)
 	}
-	for _, run := range []func(context.Context){d.tap.run, d.host.run, d.node.run} {
-		tasks.Go(func() { run(ctx) })
+	d.tasks.Go(func() { d.tap.run(ctx) })
+	d.tasks.Go(func() { d.host.run(ctx) })
+	for _, w := range []*wire{d.routers, d.agents} {
+		if w != nil {
+			d.tasks.Go(func() { w.run(ctx) })
+		}
 	}
-	agentAt := d.node.agent.LocalAddr()
-	session := d.keys.installation(d.place, d.gateways[0].Links.Outside, localAddr(d.tap.face), agentAt)
-	if err := d.gateways[0].control.AddSession(ctx, session); err != nil {
-		return nil, fmt.Errorf("failed to install the session at %s: %w", d.gateways[0].Name, err)
-	}
-	report, err := d.traffic(ctx)
+	report := &Report{Break: d.opts.Break, IPv6: d.opts.IPv6, Rate: d.opts.Rate, Loss: d.opts.Loss, Seed: d.opts.Seed}
+	d.opts.announce()
+	err := d.play(ctx, report)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause
-	}
-	return report, err
-}
-
-// traffic runs inner packets both ways while the session moves.
-func (d *demo) traffic(ctx context.Context) (*Report, error) {
-	sending, stop := context.WithCancel(ctx)
-	defer stop()
-	var senders sync.WaitGroup
-	defer senders.Wait()
-	for _, send := range []func(){d.host.send, d.node.send} {
-		senders.Go(func() { pace(sending, d.opts.Rate, send) })
-	}
-	report := &Report{Break: d.opts.Break, IPv6: d.opts.IPv6, Rate: d.opts.Rate}
-	err := d.moves(ctx, report)
-	stop()
-	senders.Wait()
-	if ctx.Err() == nil {
-		d.up.drained(ctx, 0, d.up.sent())
-		d.down.drained(ctx, 0, d.down.sent())
 	}
 	report.conclude(d, err)
 	return report, err
 }
 
+// play makes the moves.
+func (d *demo) play(ctx context.Context, report *Report) error {
+	if len(d.opts.Crash) > 0 {
+		return d.crashes(ctx, report)
+	}
+	return d.serve(ctx, 0, d.opts.Moves, func(ctx context.Context) error {
+		err := d.traffic(ctx, func() error { return d.moves(ctx, report) })
+		d.up.drained(ctx, 0, d.up.sent())
+		d.down.drained(ctx, 0, d.down.sent())
+		return err
+	})
+}
+
+// watch ends the demo when a gateway ends that should not.
+func (d *demo) watch(ctx context.Context, p *process) {
+	d.tasks.Go(func() {
+		select {
+		case <-p.ended:
+			if !p.doomed.Load() {
+				d.fail(p.failure())
+			}
+		case <-ctx.Done():
+		}
+	})
+}
+
 // gatewayAt names the gateway with an endpoint.
 func (d *demo) gatewayAt(a netip.AddrPort) string {
 	for _, g := range d.gateways {
-		if l := g.Links; a == l.Outside || a == l.Node || a == l.Transport {
+		if a == g.Links.Outside || a == g.Found.Node {
 			return g.Name
 		}
 	}
 	return a.String()
 }
 
-// saw remembers something that the node or the host did.
+// saw remembers something that the demo saw happen.
 func (d *demo) saw(e event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.events = append(d.events, e)
-}
-
-// sawAgent is the node's agent telling what it sends.
-func (d *demo) sawAgent(dir, what string, peer netip.AddrPort) {
-	if dir == "send" {
-		d.saw(event{at: time.Now(), where: laneNode, to: d.gatewayAt(peer), text: what})
-	}
 }
 
 // settle waits for a condition that comes from outside, and asks for it again

@@ -134,16 +134,21 @@ func (i interrupter) Write(b []byte) (int, error) {
 }
 
 func TestInterrupt(t *testing.T) {
-	folder := t.TempDir()
-	t.Setenv("TMPDIR", folder)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	report, err := Run(ctx, Options{Moves: MaxMoves, Rate: testRate, Out: interrupter{cancel}})
-	if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "killed") || len(report.Moves) > 2 {
-		t.Fatalf("%d moves were made: %v", len(report.Moves), err)
-	}
-	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v (%v)", left, err)
+	for name, o := range map[string]Options{"moves": {Moves: MaxMoves}, "crashes": {Crash: []string{CrashAll}}} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			t.Setenv("TMPDIR", folder)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			o.Rate, o.Out = testRate, interrupter{cancel}
+			report, err := Run(ctx, o)
+			if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "killed") || len(report.Moves) > 2 {
+				t.Fatalf("%d moves were made: %v", len(report.Moves), err)
+			}
+			if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v (%v)", left, err)
+			}
+		})
 	}
 }
 

@@ -28,6 +28,15 @@
 // its mind only because an authenticated update told it to, and the host changes
 // its route only because the target's steering hook did.
 //
+// Options.Loss puts two more wires in, which lose datagrams: one between the
+// gateways' transports, one between them and the node's agent. Options.Crash
+// lights a fuse in a gateway before a move, so that its process kills itself
+// right before the step of its machine that the point names; it is started again
+// a moment later, with its journal and without its SAs. What has become of the
+// session is asked at both control sockets and read in the journals, and has to
+// be what the table of points says. Each point has a session of its own, with a
+// node of its own, while the gateways and what the witness knows go on.
+//
 // Each move is made hard on purpose. Packets are sent to the old gateway in the
 // moment in which it is frozen and the new one is active, and again after it has
 // forgotten the session; and packets that the old gateway accepted are sent to

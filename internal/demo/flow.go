@@ -88,15 +88,30 @@ func (f *flow) missing(after, upTo uint64) (n uint64) {
 	return n
 }
 
+// begin begins a stretch of the account after a silence, which is no gap.
+func (f *flow) begin() flowCut {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last, f.gap = time.Time{}, 0
+	return flowCut{number: uint64(len(f.arrivals)), twice: f.twice, accepted: f.accepted}
+}
+
 // cut ends a stretch of the account, begun at an earlier cut, with the last
 // packet sent. It waits until that has arrived, with all before it.
 func (f *flow) cut(ctx context.Context, before flowCut) (flowCut, FlowFigures) {
-	now := flowCut{number: f.sent()}
-	f.drained(ctx, before.number, now.number)
-	lost := f.missing(before.number, now.number)
+	upTo := f.sent()
+	f.drained(ctx, before.number, upTo)
+	return f.cutAt(before, upTo)
+}
+
+// cutNow is a cut that waits for nothing.
+func (f *flow) cutNow(before flowCut) (flowCut, FlowFigures) { return f.cutAt(before, f.sent()) }
+
+func (f *flow) cutAt(before flowCut, upTo uint64) (flowCut, FlowFigures) {
+	lost := f.missing(before.number, upTo)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	now.twice, now.accepted = f.twice, f.accepted
+	now := flowCut{number: upTo, twice: f.twice, accepted: f.accepted}
 	figures := FlowFigures{
 		Sent: now.number - before.number, Lost: lost,
 		Duplicated: f.twice - before.twice, Replayed: f.accepted - before.accepted,

@@ -11,7 +11,9 @@ import (
 	"sync"
 	"text/template"
 
+	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/internal/control"
+	"github.com/cxtp/cxtp/internal/journal"
 	"github.com/cxtp/cxtp/transport/testcert"
 )
 
@@ -21,13 +23,17 @@ type gateway struct {
 	Name   string
 	Router netip.Addr // what CXTP messages call it
 	Links  links
+	Found  links // Transport and Node as others see them
 
 	folder  string
+	command []string // that starts it
 	control *control.Client
 	process *process
 
-	mu     sync.Mutex
-	events []control.TraceEvent // of all its life
+	mu      sync.Mutex
+	session cxtp.SessionID       // whose steps are kept
+	events  []control.TraceEvent // of that session, through all the gateway's lives
+	last    uint64               // number of the last step seen, in this life
 }
 
 // links are a gateway's UDP endpoints.
@@ -47,6 +53,7 @@ type settings struct {
 	Hook       []string
 	Node       string // its identity
 	Inner      netip.Prefix
+	Timers     timers
 }
 
 // configuration lets each gateway take the one node's session from the other,
@@ -79,13 +86,15 @@ queue    = 16384
 hook = [{{range $i, $word := .Hook}}{{if $i}}, {{end}}{{printf "%q" $word}}{{end}}]
 
 [timers]
-max_transfer = "1s" # a demo machine may have a slow disk under the journal
-request_wait = "1s"
+max_transfer = "{{.Timers.MaxTransfer}}"
+request_wait = "{{.Timers.RequestWait}}"
+steer_deadline = "{{.Timers.SteerDeadline}}"
+freeze_deadline = "{{.Timers.FreezeDeadline}}"
 
 [[peer]]
 name          = "{{.Peer.Name}}"
 address       = ["{{.Peer.Router}}"]
-endpoint      = "{{.Peer.Links.Transport}}"
+endpoint      = "{{.Peer.Found.Transport}}"
 identity      = "{{.Peer.Identity}}"
 inside        = "{{.Peer.Links.Inside}}"
 push          = true
@@ -120,20 +129,60 @@ func (g *gateway) configure(s settings, cert tls.Certificate, roots []byte) erro
 	return nil
 }
 
+// start starts the gateway's process.
+func (g *gateway) start(program string, flags ...string) (err error) {
+	g.command = append([]string{program, gatewayRole, "--config", g.file()}, flags...)
+	g.process, err = startProcess(g.Name, g.command[0], g.command[1:]...)
+	return err
+}
+
+// restart starts the process again after its death, and waits until it is ready.
+// What the old one saw last comes into the trace.
+func (g *gateway) restart(ctx context.Context, watch func(*process)) error {
+	g.mu.Lock()
+	g.keep(g.process.last)
+	g.last = 0
+	g.mu.Unlock()
+	g.control.Close()
+	process, err := startProcess(g.Name, g.command[0], g.command[1:]...)
+	if err != nil {
+		return err
+	}
+	g.process = process
+	watch(process)
+	return process.waitReady(ctx)
+}
+
+// follow keeps the steps of one session from now on, and forgets the others.
+func (g *gateway) follow(session cxtp.SessionID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.session, g.events = session, nil
+}
+
 // poll takes the steps of the gateway's machine since the last time.
 func (g *gateway) poll(ctx context.Context) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var after uint64
-	if n := len(g.events); n > 0 {
-		after = g.events[n-1].Number
-	}
-	events, err := g.control.Trace(ctx, after)
+	events, err := g.control.Trace(ctx, g.last)
 	if err != nil {
 		return fmt.Errorf("failed to read the trace of %s: %w", g.Name, err)
 	}
-	g.events = append(g.events, events...)
+	g.keep(events)
 	return nil
+}
+
+// keep adds what is new. Steps without a session may be anybody's.
+func (g *gateway) keep(events []control.TraceEvent) {
+	for _, e := range events {
+		if e.Number <= g.last {
+			continue
+		}
+		g.last = e.Number
+		if e.Session == g.session || e.Session.IsZero() {
+			g.events = append(g.events, e)
+		}
+	}
 }
 
 // since returns the steps after the first n.
@@ -156,4 +205,42 @@ func (g *gateway) counter(ctx context.Context, name string) (uint64, error) {
 		return 0, fmt.Errorf("failed to read the counters of %s: %w", g.Name, err)
 	}
 	return status.Counters[name], nil
+}
+
+// states is what the gateway says of the sessions that it has seen.
+func (g *gateway) states(ctx context.Context) (map[cxtp.SessionID]string, error) {
+	views, err := g.control.Sessions(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("failed to ask %s for its sessions: %w", g.Name, err)
+	}
+	states := map[cxtp.SessionID]string{}
+	for _, v := range views {
+		states[v.Session] = v.State
+	}
+	return states, nil
+}
+
+// ended reads in the gateway's journal why a session has ended; "" = it does not
+// say so. A copy is read, as a restart would read it: the journal is the
+// gateway's own.
+func (g *gateway) ended(session cxtp.SessionID) (why string, err error) {
+	folder, err := os.MkdirTemp(g.folder, "copy-")
+	if err != nil {
+		return "", fmt.Errorf("failed to copy the journal of %s: %w", g.Name, err)
+	}
+	defer os.RemoveAll(folder)
+	if err := os.CopyFS(folder, os.DirFS(filepath.Join(g.folder, g.Name+".state"))); err != nil {
+		return "", fmt.Errorf("failed to copy the journal of %s: %w", g.Name, err)
+	}
+	j, records, err := journal.Open(folder, journal.Options{})
+	if err != nil {
+		return "", fmt.Errorf("failed to read the journal of %s: %w", g.Name, err)
+	}
+	defer j.Close()
+	for _, r := range records {
+		if r.Session == session && r.Kind == cxtp.RecordEnded {
+			why = r.Why
+		}
+	}
+	return why, nil
 }

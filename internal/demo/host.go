@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -16,21 +18,37 @@ import (
 // host is what the node talks to: one machine behind the gateways. Its wire is
 // the gateways' inside, one bare IP packet a datagram.
 type host struct {
-	conn        *net.UDPConn
-	steering    net.Listener
-	inner, peer netip.AddrPort // inner endpoints: its own, and the node's
-	insides     [2]netip.AddrPort
-	up, down    *flow
-	steered     func(gateway int, at time.Time)
+	conn     *net.UDPConn
+	steering net.Listener
+	inner    netip.AddrPort // its own inner endpoint
+	insides  [2]netip.AddrPort
+	up, down *flow
+	steered  func(gateway int, at time.Time)
 
 	mu    sync.Mutex
-	route int // the gateway that packets for the node go to
+	peer  netip.AddrPort // the node's inner endpoint, in its present session
+	route int            // the gateway that packets for the node go to
 }
 
 // steerRequest is what the steering hook says: the daemon's environment for it.
 type steerRequest struct {
 	Action string         `json:"action"`
+	Inner  string         `json:"inner"`
 	Inside netip.AddrPort `json:"inside"`
+}
+
+// talkTo begins a session of the node, at a gateway.
+func (h *host) talkTo(peer netip.AddrPort, gateway int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.peer, h.route = peer, gateway
+}
+
+// gateway is where packets for the node go now.
+func (h *host) gateway() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.route
 }
 
 // run takes packets and steering until ctx ends.
@@ -71,6 +89,7 @@ func (h *host) send() {
 	h.sendTo(h.route, h.down.next())
 }
 
+// sendTo sends a packet for the node to a gateway; the caller holds the route.
 func (h *host) sendTo(gateway int, number uint64) {
 	h.conn.WriteToUDPAddrPort(appendPacket(nil, h.inner, h.peer, number), h.insides[gateway])
 }
@@ -86,9 +105,20 @@ func (h *host) burst() {
 	}
 }
 
+// ahead sends packets to a gateway that the network takes for the node's already.
+func (h *host) ahead(gateway int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for range burstPackets {
+		h.sendTo(gateway, h.down.next())
+	}
+}
+
 // probe sends packets to a gateway that has nothing to do with the node any
 // more. They are outside of the account: nothing may come of them.
 func (h *host) probe(gateway int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for range burstPackets {
 		h.sendTo(gateway, 0)
 	}
@@ -111,8 +141,12 @@ func (h *host) answer(conn net.Conn) {
 }
 
 // steer changes the route, with a burst at either side of it: the first to the
-// old gateway, which is frozen by now, the second to the new one.
+// old gateway, which is frozen by now, the second to the new one. A session that
+// is not the node's present one has no route.
 func (h *host) steer(q steerRequest) error {
+	if !h.talksTo(q.Inner) {
+		return nil
+	}
 	for i, inside := range h.insides {
 		if inside != q.Inside || q.Action != "steer" {
 			continue
@@ -126,6 +160,17 @@ func (h *host) steer(q steerRequest) error {
 		return nil
 	}
 	return fmt.Errorf("no route: action %q, inside %v", q.Action, q.Inside)
+}
+
+// talksTo reports whether prefixes, separated by spaces, hold the node's inner
+// address.
+func (h *host) talksTo(inner string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.ContainsFunc(strings.Fields(inner), func(text string) bool {
+		p, err := netip.ParsePrefix(text)
+		return err == nil && p.Contains(h.peer.Addr())
+	})
 }
 
 const (
@@ -146,7 +191,8 @@ func steerHook(socket string) error {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(steerTimeout))
-	if err := json.NewEncoder(conn).Encode(steerRequest{Action: os.Getenv("CXTP_ACTION"), Inside: inside}); err != nil {
+	request := steerRequest{Action: os.Getenv("CXTP_ACTION"), Inner: os.Getenv("CXTP_INNER"), Inside: inside}
+	if err := json.NewEncoder(conn).Encode(request); err != nil {
 		return fmt.Errorf("failed to ask the host: %w", err)
 	}
 	said, err := io.ReadAll(conn)

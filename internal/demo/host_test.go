@@ -15,7 +15,7 @@ import (
 func TestSteering(t *testing.T) {
 	p := newPlace(false, 0)
 	var insides [2]*net.UDPConn
-	h := &host{inner: p.host, peer: p.node, up: newFlow(), down: newFlow(), steered: func(int, time.Time) {}}
+	h := &host{inner: p.host, up: newFlow(), down: newFlow(), steered: func(int, time.Time) {}}
 	for i := range insides {
 		conn, err := p.listen()
 		if err != nil {
@@ -40,8 +40,11 @@ func TestSteering(t *testing.T) {
 	}()
 	defer func() { cancel(); <-ended }()
 
+	h.talkTo(p.node, 0)
+	inner := netip.PrefixFrom(p.node.Addr(), 32).String()
 	hook := func(action string, inside netip.AddrPort) error {
 		t.Setenv("CXTP_ACTION", action)
+		t.Setenv("CXTP_INNER", inner)
 		t.Setenv("CXTP_INSIDE", inside.String())
 		return steerHook(socket)
 	}
@@ -51,9 +54,14 @@ func TestSteering(t *testing.T) {
 	if err := hook("dance", h.insides[1]); err == nil {
 		t.Fatal("an unknown action was carried out")
 	}
-	if h.down.sent() != 0 {
-		t.Fatalf("%d packets were sent for nothing", h.down.sent())
+	inner = "198.51.100.1/32"
+	if err := hook("steer", h.insides[1]); err != nil {
+		t.Fatalf("steering another session: %v", err)
 	}
+	if h.down.sent() != 0 || h.gateway() != 0 {
+		t.Fatalf("%d packets were sent for nothing, the route is to %d", h.down.sent(), h.gateway())
+	}
+	inner = "2001:db8::/32 " + netip.PrefixFrom(p.node.Addr(), 32).String()
 	if err := hook("steer", h.insides[1]); err != nil {
 		t.Fatal(err)
 	}

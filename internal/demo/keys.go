@@ -21,14 +21,17 @@ const (
 	nodeName = "mn.example.net"
 	keyBits  = 256
 	saltSize = 4
-	// tokenKeySize is that of HMAC-SHA-1's output, the token's algorithm.
-	tokenKeySize = 20
+	// tokenKeySize is that of a strong token's tag.
+	tokenKeySize = cxtp.TagSize
 )
 
-// association is the session before it begins: the keys that the demo made.
+// association is a session before it begins: the keys that the demo made, and
+// the node's addresses in it.
 type association struct {
 	id        cxtp.SessionID
-	up, down  saKeys // as the node sees it: to the gateway, from the gateway
+	previous  netip.Addr     // what CXTP messages call the node
+	inner     netip.AddrPort // its inner endpoint
+	up, down  saKeys         // as the node sees it: to the gateway, from the gateway
 	updateKey secret.Key
 	tokens    []cxtp.NumberedKey
 }
@@ -38,10 +41,13 @@ type saKeys struct {
 	key, salt secret.Key
 }
 
-// newAssociation draws all keys, and as many token keys as there are moves that
-// may need one.
-func newAssociation(moves int) *association {
-	a := &association{up: newSAKeys(), down: newSAKeys(), updateKey: random(32)}
+// newAssociation draws the keys of the n-th session at a place, which begins at 0,
+// and as many token keys as there are moves that may need one.
+func newAssociation(p *place, n, moves int) *association {
+	a := &association{
+		up: newSAKeys(), down: newSAKeys(), updateKey: random(32),
+		previous: nth(p.previous, n), inner: netip.AddrPortFrom(nth(p.node.Addr(), n), p.node.Port()),
+	}
 	copy(a.id[:], random(len(a.id)).Bytes())
 	for i := range moves/2 + 4 {
 		a.tokens = append(a.tokens, cxtp.NumberedKey{Number: uint32(i + 1), Key: random(tokenKeySize)})
@@ -63,8 +69,8 @@ func random(octets int) secret.Key {
 // installation is the session as the first gateway gets it.
 func (a *association) installation(p *place, gateway, node, agent netip.AddrPort) control.NewSession {
 	n := control.NewSession{
-		Session: a.id, Previous: p.previous, Agent: agent, UpdateKey: text(a.updateKey),
-		Identity: nodeName, Inner: []netip.Prefix{p.innerPrefix()},
+		Session: a.id, Previous: a.previous, Agent: agent, UpdateKey: text(a.updateKey),
+		Identity: nodeName, Inner: []netip.Prefix{a.innerPrefix()},
 	}
 	for _, t := range a.tokens {
 		n.Tokens = append(n.Tokens, control.NewToken{Number: t.Number, Key: text(t.Key)})
@@ -86,13 +92,10 @@ func text(k secret.Key) string { return hex.EncodeToString(k.Bytes()) }
 
 // atNode is the session as the node has it, and where its SAs start. The node's
 // gateway is at remote.
-func (a *association) atNode(p *place, local, remote netip.AddrPort) (*ipsecctx.Session, []ipsecctx.Dynamic) {
+func (a *association) atNode(local, remote netip.AddrPort) (*ipsecctx.Session, []ipsecctx.Dynamic) {
 	s := &ipsecctx.Session{
-		Inner: []netip.Prefix{p.innerPrefix()},
-		SAs: []ipsecctx.SA{
-			a.up.sa(p, ipsecctx.Outbound, local, remote),
-			a.down.sa(p, ipsecctx.Inbound, local, remote),
-		},
+		Inner: []netip.Prefix{a.innerPrefix()},
+		SAs:   []ipsecctx.SA{a.sa(a.up, ipsecctx.Outbound, local, remote), a.sa(a.down, ipsecctx.Inbound, local, remote)},
 	}
 	return s, []ipsecctx.Dynamic{
 		{Direction: ipsecctx.Outbound, Protocol: ipsecctx.ESP, SPI: a.up.spi, Sequence: firstSequence},
@@ -100,8 +103,8 @@ func (a *association) atNode(p *place, local, remote netip.AddrPort) (*ipsecctx.
 	}
 }
 
-func (k saKeys) sa(p *place, d ipsecctx.Direction, local, remote netip.AddrPort) ipsecctx.SA {
-	last := p.innerPrefix().Addr()
+func (a *association) sa(k saKeys, d ipsecctx.Direction, local, remote netip.AddrPort) ipsecctx.SA {
+	inner := a.inner.Addr()
 	return ipsecctx.SA{
 		Direction: d, Protocol: ipsecctx.ESP, SPI: k.spi, Mode: ipsecctx.Tunnel, Pair: 1,
 		Local: local.Addr(), Remote: remote.Addr(),
@@ -112,13 +115,19 @@ func (k saKeys) sa(p *place, d ipsecctx.Direction, local, remote netip.AddrPort)
 		},
 		ESN: true, Window: window,
 		Selectors: []ipsecctx.Selector{{
-			Local:     []ipsecctx.Range{{From: last, To: last}},
+			Local:     []ipsecctx.Range{{From: inner, To: inner}},
 			LocalPort: ipsecctx.AnyPort, RemotePort: ipsecctx.AnyPort,
 		}},
 	}
 }
 
 // innerPrefix is the node's inner address.
-func (p *place) innerPrefix() netip.Prefix {
-	return netip.PrefixFrom(p.node.Addr(), p.node.Addr().BitLen())
+func (a *association) innerPrefix() netip.Prefix {
+	return netip.PrefixFrom(a.inner.Addr(), a.inner.Addr().BitLen())
+}
+
+// watched is the session's SAs as the witness opens their packets: both are
+// inbound for it.
+func (a *association) watched(gateway, node netip.AddrPort) (up, down ipsecctx.SA) {
+	return a.sa(a.up, ipsecctx.Inbound, gateway, node), a.sa(a.down, ipsecctx.Inbound, gateway, node)
 }

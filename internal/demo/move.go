@@ -20,14 +20,18 @@ type move struct {
 	started  time.Time  // the first trigger
 	ordered  time.Time  // the trigger of the move itself, after early staging
 	steps    [2]int     // steps of the gateways before the move
-	asked    chan error // what became of a trigger
+	first    uint64     // the node's last packet before it
+	asked    chan error // what became of the last trigger
 	sequence uint32     // of the node's request
 	up, down flowCut
-	failed   *failure // as --break certificate wants it
+	wires    WireFigures // of all datagrams before the move
+	failed   *failure    // as --break certificate wants it
+	crash    *CrashReport
 }
 
-// moveLimit is how long a move may take, or an early stage.
-const moveLimit = 20 * time.Second
+func (d *demo) newMove(number int, p plan) *move {
+	return &move{d: d, plan: p, number: number, from: d.gateways[p.from], to: d.gateways[p.to]}
+}
 
 // moves makes all moves and adds them to the report.
 func (d *demo) moves(ctx context.Context, report *Report) error {
@@ -36,8 +40,8 @@ func (d *demo) moves(ctx context.Context, report *Report) error {
 		return err
 	}
 	for i, p := range d.opts.plans() {
-		m := &move{d: d, plan: p, number: i + 1, from: d.gateways[p.from], to: d.gateways[p.to],
-			asked: make(chan error, 4), up: up, down: down}
+		m := d.newMove(i+1, p)
+		m.up, m.down = up, down
 		r, err := m.run(ctx)
 		report.Moves = append(report.Moves, r)
 		if ctx.Err() == nil {
@@ -77,23 +81,20 @@ func (d *demo) strangerRefused(ctx context.Context, report *Report) error {
 }
 
 // warmUp waits until the gateways have found each other and packets arrive. It
-// returns where the account of the moves begins.
+// returns where the account of what follows begins.
 func (d *demo) warmUp(ctx context.Context) (up, down flowCut, err error) {
-	_, err = settle(ctx, connectLimit, func() (bool, error) {
-		status, err := d.gateways[0].control.Status(ctx)
-		if err != nil {
-			return false, fmt.Errorf("failed to ask %s for its state: %w", d.gateways[0].Name, err)
-		}
-		settled := func(p control.PeerStatus) bool { return p.Up || p.Error != "" }
-		return slices.ContainsFunc(status.Peers, settled), nil
-	})
+	up, down = d.up.begin(), d.down.begin()
+	ok, err := settle(ctx, d.opts.patience(), func() (bool, error) { return d.connected(ctx) })
+	if err == nil && !ok {
+		err = fmt.Errorf("the gateways did not find each other within %v", d.opts.patience())
+	}
 	if err != nil {
 		return up, down, err
 	}
 	d.host.burst()
 	d.node.burst()
-	up, upFigures := d.up.cut(ctx, flowCut{})
-	down, downFigures := d.down.cut(ctx, flowCut{})
+	up, upFigures := d.up.cut(ctx, up)
+	down, downFigures := d.down.cut(ctx, down)
 	if lost := upFigures.Lost + downFigures.Lost; lost > 0 {
 		err = fmt.Errorf("before the first move %d of %d inner packets were lost: is this machine too busy for --rate %d?",
 			lost, upFigures.Sent+downFigures.Sent, d.opts.Rate)
@@ -101,7 +102,22 @@ func (d *demo) warmUp(ctx context.Context) (up, down flowCut, err error) {
 	return up, down, err
 }
 
-const connectLimit = 3 * time.Second
+// connected reports whether the gateways have found each other, or have found
+// out that they are strangers.
+func (d *demo) connected(ctx context.Context) (bool, error) {
+	for _, g := range d.gateways {
+		status, err := g.control.Status(ctx)
+		if err != nil {
+			return false, fmt.Errorf("failed to ask %s for its state: %w", g.Name, err)
+		}
+		for _, p := range status.Peers {
+			if !p.Up && (d.opts.Break != BreakCertificate || p.Error == "") {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
 
 func (m *move) title() string {
 	early := ""
@@ -111,20 +127,29 @@ func (m *move) title() string {
 	return fmt.Sprintf("%s to %s, started by the %s%s", m.from.Name, m.to.Name, m.plan.by, early)
 }
 
-// run makes the move and puts the laws to the test around it.
-func (m *move) run(ctx context.Context) (*MoveReport, error) {
+// begin begins the account of the move.
+func (m *move) begin(ctx context.Context) error {
 	for i, g := range m.d.gateways {
 		if err := g.poll(ctx); err != nil {
-			return m.report(ctx), err
+			return err
 		}
 		m.steps[i] = g.steps()
 	}
-	ctx, cancel := context.WithCancel(ctx) // ends the requests of this move
-	defer cancel()
-	firstOfMove := m.d.up.sent()
+	m.first = m.d.up.sent()
 	m.d.tap.begin()
 	m.started = time.Now()
 	m.ordered = m.started
+	m.wires = m.d.lost()
+	return nil
+}
+
+// run makes the move and puts the laws to the test around it.
+func (m *move) run(ctx context.Context) (*MoveReport, error) {
+	ctx, cancel := context.WithCancel(ctx) // ends the requests of this move
+	defer cancel()
+	if err := m.begin(ctx); err != nil {
+		return m.report(ctx), err
+	}
 	err := m.make(ctx)
 	if m.d.opts.Break == BreakCertificate {
 		err = m.mustFail(err)
@@ -133,8 +158,8 @@ func (m *move) run(ctx context.Context) (*MoveReport, error) {
 		return m.report(ctx), err
 	}
 	if m.d.opts.Break != BreakCertificate {
-		m.d.tap.closed(firstOfMove)
-		if err := m.probe(ctx); err != nil {
+		m.d.tap.closed(m.first)
+		if err := m.d.probe(ctx, m.plan.from); err != nil {
 			return m.report(ctx), err
 		}
 	}
@@ -148,9 +173,6 @@ func (m *move) make(ctx context.Context) error {
 		if err := m.stage(ctx); err != nil {
 			return err
 		}
-		if err := m.await(ctx, cxtp.EventStaged); err != nil {
-			return err
-		}
 		m.d.host.burst()
 		m.d.down.drained(ctx, m.down.number, m.d.down.sent())
 		m.ordered = time.Now()
@@ -159,17 +181,21 @@ func (m *move) make(ctx context.Context) error {
 	return m.await(ctx, cxtp.EventClosed)
 }
 
-// stage is the first trigger of a move that is staged early.
+// stage is the first trigger of a move that is staged early, and what comes of
+// it.
 func (m *move) stage(ctx context.Context) (err error) {
 	switch m.plan.by {
 	case bySource:
-		go m.ask(ctx, m.from, control.Handover{Session: m.d.keys.id, To: cxtp.RouterID(m.to.Name), Stage: true})
+		m.ask(ctx, m.from, control.Handover{Session: m.d.keys.id, To: cxtp.RouterID(m.to.Name), Stage: true})
 	case byTarget:
-		go m.ask(ctx, m.to, m.pull(true))
+		m.ask(ctx, m.to, m.pull(true))
 	case byNode:
 		m.sequence, err = m.request(ctx, m.from, m.to)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return m.await(ctx, cxtp.EventStaged)
 }
 
 // order is the trigger of the move itself. What a target staged early it may not
@@ -177,37 +203,50 @@ func (m *move) stage(ctx context.Context) (err error) {
 func (m *move) order(ctx context.Context) {
 	switch {
 	case m.plan.by == bySource:
-		go m.ask(ctx, m.from, control.Handover{Session: m.d.keys.id, To: cxtp.RouterID(m.to.Name)})
+		m.ask(ctx, m.from, control.Handover{Session: m.d.keys.id, To: cxtp.RouterID(m.to.Name)})
 	case m.plan.by == byTarget && !m.plan.early:
-		go m.ask(ctx, m.to, m.pull(false))
+		m.ask(ctx, m.to, m.pull(false))
 	default:
-		go func() {
+		m.trigger(func() error {
 			_, err := m.request(ctx, m.to, m.from)
-			m.asked <- err
-		}()
+			return err
+		})
 	}
 }
 
 func (m *move) pull(stage bool) control.Handover {
-	return control.Handover{Session: m.d.keys.id, Previous: m.d.place.previous, From: cxtp.RouterID(m.from.Name), Stage: stage}
+	return control.Handover{Session: m.d.keys.id, Previous: m.d.keys.previous, From: cxtp.RouterID(m.from.Name), Stage: stage}
+}
+
+// trigger asks for something in the background; asked has what became of it.
+func (m *move) trigger(request func() error) {
+	asked := make(chan error, 1)
+	m.asked = asked
+	go func() { asked <- request() }()
 }
 
 // ask asks a gateway, as its operator does.
 func (m *move) ask(ctx context.Context, g *gateway, h control.Handover) {
-	last, err := g.control.Handover(ctx, h, nil)
-	if err == nil && slices.Contains(failures, last.Event) {
-		err = &failure{g.Name, last.Event.String(), last.Detail}
-	}
-	m.asked <- err
+	m.trigger(func() error {
+		last, err := g.control.Handover(ctx, h, nil)
+		if err == nil && slices.Contains(failures, last.Event) {
+			err = &failure{g.Name, last.Event.String(), last.Detail}
+		}
+		return err
+	})
 }
 
 // request asks a router, as the node does, and returns the sequence number.
 func (m *move) request(ctx context.Context, at, naming *gateway) (uint32, error) {
-	answer, err := m.d.node.agent.Request(ctx, at.Router, naming.Router, m.sequence)
+	role := cxtp.RoleArriving
+	if at == m.from {
+		role = cxtp.RoleLeaving
+	}
+	answer, err := m.d.node.agent.Request(ctx, at.Router, naming.Router, role, m.sequence)
 	switch {
 	case err != nil:
 		return 0, err
-	case answer.TimedOut:
+	case answer.TimedOut && m.d.opts.Loss == 0: // else the answers got lost: the gateways know
 		return 0, &failure{"node", "failed", at.Name + " did not answer"}
 	case len(answer.Failed) > 0:
 		return 0, &failure{"node", "failed", at.Name + " answered: " + answer.Failed[0].Status.String()}
@@ -228,7 +267,7 @@ var failures = []cxtp.Event{cxtp.EventRefused, cxtp.EventFailed, cxtp.EventThawe
 // await reads both traces until both gateways have reported an event of this
 // move, or somebody says that it has failed.
 func (m *move) await(ctx context.Context, want cxtp.Event) error {
-	ok, err := settle(ctx, moveLimit, func() (bool, error) {
+	ok, err := settle(ctx, m.d.opts.patience(), func() (bool, error) {
 		select {
 		case err := <-m.asked:
 			if err != nil {
@@ -254,7 +293,7 @@ func (m *move) await(ctx context.Context, want cxtp.Event) error {
 		return reported == len(m.d.gateways), nil
 	})
 	if err == nil && !ok {
-		err = fmt.Errorf("it was not %v within %v", want, moveLimit)
+		err = fmt.Errorf("it was not %v within %v", want, m.d.opts.patience())
 	}
 	return err
 }
@@ -285,19 +324,27 @@ func (m *move) mustFail(err error) error {
 // probeLimit is how long it may take until a gateway has looked at the probes.
 const probeLimit = 2 * time.Second
 
-// probe sends packets for the node to the gateway that has just forgotten it,
-// and waits until they were discarded, or were seen on the wire.
-func (m *move) probe(ctx context.Context) error {
-	const drops = "policy_drops"
-	before, err := m.from.counter(ctx, drops)
+// probe sends packets for the node to a gateway that has forgotten it, and waits
+// until they were discarded, or were seen on the wire.
+func (d *demo) probe(ctx context.Context, at int) error {
+	return d.discarded(ctx, d.gateways[at], "policy_drops", func() uint64 {
+		d.host.probe(at)
+		return burstPackets
+	}, func() uint64 { return d.tap.witness.figures().Clear })
+}
+
+// discarded sends something to a gateway, which should discard and count it all,
+// and waits until it has, or until what must not happen did.
+func (d *demo) discarded(ctx context.Context, g *gateway, counter string, send, mishaps func() uint64) error {
+	before, err := g.counter(ctx, counter)
 	if err != nil {
 		return err
 	}
-	clearBefore := m.d.tap.witness.figures().Clear
-	m.d.host.probe(m.plan.from)
+	mishapsBefore := mishaps()
+	sent := send()
 	_, err = settle(ctx, probeLimit, func() (bool, error) {
-		now, err := m.from.counter(ctx, drops)
-		return now >= before+burstPackets || m.d.tap.witness.figures().Clear > clearBefore, err
+		now, err := g.counter(ctx, counter)
+		return now >= before+sent || mishaps() > mishapsBefore, err
 	})
 	return err
 }

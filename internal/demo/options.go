@@ -5,15 +5,21 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Options say what to show.
 type Options struct {
-	Moves int  // how often the session moves
-	Rate  int  // inner packets a second, each way
-	IPv6  bool // IPv6 everywhere: loopback, inner packets, addresses in messages
-	JSON  bool // one document instead of text
-	Port  int  // the first of Ports UDP ports; 0 = any that are free
+	Moves int    // how often the session moves; not with Crash
+	Rate  int    // inner packets a second, each way
+	IPv6  bool   // IPv6 everywhere: loopback, inner packets, addresses in messages
+	JSON  bool   // one document instead of text
+	Port  int    // the first of Ports UDP ports; 0 = any that are free
+	Loss  int    // the share of CXTP's datagrams that are dropped, in percent
+	Seed  uint64 // chooses them
+	// Crash names the points at which a gateway dies in the middle of a move, one
+	// move and one session each; CrashAll alone is all of them.
+	Crash []string
 	Break Break
 	Out   io.Writer
 }
@@ -21,8 +27,10 @@ type Options struct {
 // Bounds of the options. A session has one block for its token keys, and every
 // other move uses one up.
 const (
-	MaxMoves = 96
-	MaxRate  = 20000
+	DefaultMoves = 6
+	MaxMoves     = 96
+	MaxRate      = 20000
+	MaxLoss      = 50
 )
 
 // Ports is how many consecutive UDP ports a demo with a fixed Port uses.
@@ -44,16 +52,54 @@ var breaks = []string{string(BreakFreeze), string(BreakCounters), string(BreakPo
 // check says what is wrong with the options, and what to write instead.
 func (o *Options) check() error {
 	switch {
-	case o.Moves < 1 || o.Moves > MaxMoves:
+	case len(o.Crash) > 0 && o.Moves != 0:
+		return fmt.Errorf("--moves %d: leave it out with --crash, which makes one move for each point", o.Moves)
+	case len(o.Crash) == 0 && (o.Moves < 1 || o.Moves > MaxMoves):
 		return fmt.Errorf("--moves %d: write a number from 1 to %d", o.Moves, MaxMoves)
 	case o.Rate < 1 || o.Rate > MaxRate:
 		return fmt.Errorf("--rate %d: write a number of packets a second from 1 to %d", o.Rate, MaxRate)
 	case o.Port != 0 && (o.Port < 1024 || o.Port > 65536-Ports):
 		return fmt.Errorf("--port %d: write a number from 1024 to %d, of which %d ports upwards are used, or leave it out", o.Port, 65536-Ports, Ports)
+	case o.Loss < 0 || o.Loss > MaxLoss:
+		return fmt.Errorf("--loss %d: write a percentage from 0 to %d", o.Loss, MaxLoss)
 	case o.Break != BreakNothing && !slices.Contains(breaks, string(o.Break)):
 		return fmt.Errorf("--break %q: write one of %s", o.Break, strings.Join(breaks, ", "))
+	case o.Break != BreakNothing && (o.Loss > 0 || len(o.Crash) > 0):
+		return fmt.Errorf("--break %s: leave out --loss and --crash, so that what is seen is the missing guard's doing", o.Break)
 	}
-	return nil
+	_, err := o.points()
+	return err
+}
+
+// timers are those of the gateways' machines that the demo sets.
+type timers struct {
+	MaxTransfer, RequestWait, SteerDeadline, FreezeDeadline time.Duration
+}
+
+// timers gives a machine with a slow disk under its journal time to write. A
+// wire that loses datagrams takes longer for the same; and where gateways die,
+// nobody wants to watch the default freeze deadline.
+func (o *Options) timers() timers {
+	t := timers{MaxTransfer: time.Second, RequestWait: time.Second, SteerDeadline: 3 * time.Second, FreezeDeadline: 30 * time.Second}
+	if o.Loss > 0 {
+		t.MaxTransfer, t.RequestWait, t.SteerDeadline = 3*time.Second, 5*time.Second, 15*time.Second
+	}
+	switch {
+	case len(o.Crash) > 0 && o.Loss > 0:
+		t.FreezeDeadline = 5 * time.Second
+	case len(o.Crash) > 0:
+		t.FreezeDeadline = 2 * time.Second
+	}
+	return t
+}
+
+// patience is how long the demo waits for what should come soon: a connection,
+// a move, the end of one that was cut off.
+func (o *Options) patience() time.Duration {
+	if o.Loss > 0 {
+		return time.Minute
+	}
+	return 20 * time.Second
 }
 
 // starter is who starts a move.

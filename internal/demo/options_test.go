@@ -21,6 +21,16 @@ func TestOptionsCheck(t *testing.T) {
 		"privileged":    {func(o *Options) { o.Port = 80 }, "--port 80"},
 		"too high":      {func(o *Options) { o.Port = 65536 - Ports + 1 }, "leave it out"},
 		"unknown guard": {func(o *Options) { o.Break = "glass" }, "freeze, counters, policy, certificate"},
+		"gain":          {func(o *Options) { o.Loss = -1 }, "--loss -1"},
+		"most loss":     {func(o *Options) { o.Loss = MaxLoss }, ""},
+		"much loss":     {func(o *Options) { o.Loss = MaxLoss + 1 }, "from 0 to 50"},
+		"loss and none": {func(o *Options) { o.Loss, o.Break = 1, BreakFreeze }, "leave out --loss"},
+		"all points":    {func(o *Options) { o.Moves, o.Crash = 0, []string{CrashAll} }, ""},
+		"two points":    {func(o *Options) { o.Moves, o.Crash = 0, []string{"source-frozen", "target-active"} }, ""},
+		"no such point": {func(o *Options) { o.Moves, o.Crash = 0, []string{"source-asleep"} }, "some of target-before-promise, "},
+		"all and one":   {func(o *Options) { o.Moves, o.Crash = 0, []string{CrashAll, "source-frozen"} }, "write all, or some"},
+		"crash, moves":  {func(o *Options) { o.Crash = []string{CrashAll} }, "one move for each point"},
+		"crash, break":  {func(o *Options) { o.Moves, o.Crash, o.Break = 0, []string{CrashAll}, BreakFreeze }, "--crash"},
 	} {
 		o := good
 		test.change(&o)
@@ -60,5 +70,28 @@ func TestPlans(t *testing.T) {
 	o.Break = BreakCertificate
 	if slices.ContainsFunc(o.plans(), func(p plan) bool { return p.from != 0 }) {
 		t.Error("a move begins where the session never gets to")
+	}
+}
+
+// TestPoints checks that every point says who dies, has a fate, and is told from
+// the others by its name and its step.
+func TestPoints(t *testing.T) {
+	steps := map[[3]any]string{}
+	for _, p := range points {
+		if party := p.party(); party != "source" && party != "target" {
+			t.Errorf("%s: %q is no party", p.name, party)
+		}
+		if len(p.fate) == 0 || p.design == "" || p.when == "" {
+			t.Errorf("%s: the table does not say what must become of it", p.name)
+		}
+		key := [3]any{p.kind, p.step, p.after}
+		if other, twice := steps[key]; twice {
+			t.Errorf("%s and %s are the same step", other, p.name)
+		}
+		steps[key] = p.name
+		o := Options{Crash: []string{p.name}}
+		if found, err := o.points(); err != nil || len(found) != 1 || found[0].name != p.name {
+			t.Errorf("%s is not found by its name: %v, %v", p.name, found, err)
+		}
 	}
 }

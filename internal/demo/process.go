@@ -3,13 +3,17 @@ package demo
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/cxtp/cxtp/internal/control"
 )
 
 // process is a gateway's process.
@@ -19,7 +23,11 @@ type process struct {
 	stdin  io.WriteCloser
 	errors tail
 	ready  chan struct{} // closed when the gateway has said so
+	lit    chan struct{} // it has lit its fuse, and will die
 	ended  chan struct{} // closed when the process is gone
+
+	doomed atomic.Bool          // its end is no failure
+	last   []control.TraceEvent // of one that died: its last steps; once ended is closed
 }
 
 const (
@@ -32,7 +40,7 @@ const (
 func startProcess(name, program string, args ...string) (*process, error) {
 	p := &process{
 		name: name, cmd: exec.Command(program, args...),
-		ready: make(chan struct{}), ended: make(chan struct{}),
+		ready: make(chan struct{}), lit: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	p.cmd.Stderr = &p.errors
 	var err error
@@ -48,29 +56,61 @@ func startProcess(name, program string, args ...string) (*process, error) {
 	}
 	go func() {
 		defer close(p.ended)
-		for lines := bufio.NewScanner(stdout); lines.Scan(); {
-			if lines.Text() == readyLine {
-				close(p.ready)
-			}
-		}
+		p.listen(stdout)
 		p.cmd.Wait()
 	}()
 	return p, nil
 }
 
+// maxLine bounds what a gateway may print in a line, in octets.
+const maxLine = 1 << 20
+
+// listen takes what the gateway prints.
+func (p *process) listen(stdout io.Reader) {
+	lines := bufio.NewScanner(stdout)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		switch line := lines.Text(); {
+		case line == readyLine:
+			close(p.ready)
+		case line == litLine:
+			p.lit <- struct{}{}
+		case strings.HasPrefix(line, lastLine):
+			json.Unmarshal([]byte(line[len(lastLine):]), &p.last) // what is missing is missing in a ladder
+		}
+	}
+}
+
+// doom lets the gateway die at a point of a session's move, from when it
+// returns on.
+func (p *process) doom(ctx context.Context, o order) error {
+	text, err := json.Marshal(o)
+	if err != nil {
+		return fmt.Errorf("failed to tell %s where to die: %w", p.name, err)
+	}
+	p.doomed.Store(true)
+	if _, err := p.stdin.Write(append(text, '\n')); err != nil {
+		return fmt.Errorf("failed to tell %s where to die: %w", p.name, err)
+	}
+	return p.await(ctx, p.lit, "ready to die")
+}
+
 // waitReady waits until the gateway listens.
-func (p *process) waitReady(ctx context.Context) error {
+func (p *process) waitReady(ctx context.Context) error { return p.await(ctx, p.ready, "ready") }
+
+// await waits for something that the gateway says.
+func (p *process) await(ctx context.Context, said <-chan struct{}, what string) error {
 	timeout := time.NewTimer(startTimeout)
 	defer timeout.Stop()
 	select {
-	case <-p.ready:
+	case <-said:
 		return nil
 	case <-p.ended:
 		return p.failure()
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-timeout.C:
-		return fmt.Errorf("%s is not ready after %v: %s", p.name, startTimeout, p.errors.text())
+		return fmt.Errorf("%s is not %s after %v: %s", p.name, what, startTimeout, p.errors.text())
 	}
 }
 

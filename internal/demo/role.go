@@ -3,7 +3,6 @@ package demo
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -44,9 +43,6 @@ func HiddenCommands() []*cli.Command {
 	}
 }
 
-// readyLine is what a gateway prints once everything listens.
-const readyLine = "ready"
-
 // runGateway is a gateway's process. It ends with its standard input, and so
 // with the demo, however that ends; an interrupt from the terminal is the
 // demo's to act on.
@@ -54,9 +50,12 @@ func runGateway(ctx context.Context, file string, b Break, unprotected string) e
 	signal.Ignore(os.Interrupt)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	f := &fuse{burn: die}
 	go func() {
 		defer cancel()
-		io.Copy(io.Discard, os.Stdin)
+		if err := f.obey(os.Stdin, func() { fmt.Println(litLine) }); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
 	}()
 	cfg, err := config.Load(file)
 	if err != nil {
@@ -66,6 +65,7 @@ func runGateway(ctx context.Context, file string, b Break, unprotected string) e
 		Log:         slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Ready:       func() { fmt.Println(readyLine) },
 		WrapFeature: sabotage(b),
+		Trace:       f.step,
 	}
 	if b == BreakPolicy {
 		if opts.Bypass, err = netip.ParseAddrPort(unprotected); err != nil {

@@ -19,7 +19,7 @@ type tap struct {
 	sides    [2]*net.UDPConn
 	gateways [2]netip.AddrPort
 	node     netip.AddrPort
-	witness  *witness
+	witness  witness
 	up       *flow
 
 	mu      sync.Mutex
@@ -49,6 +49,20 @@ func (t *tap) run(ctx context.Context) {
 	}
 	tasks.Go(t.downlink)
 	tasks.Wait()
+}
+
+// begins says at which side the node begins a session.
+func (t *tap) begins(side int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.current, t.early = side, nil
+}
+
+// side is where the node sends to now.
+func (t *tap) side() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.current
 }
 
 func (t *tap) close() {
@@ -84,7 +98,7 @@ const replaySample = 64
 // begin prepares a move: what the old gateway has accepted by now is chosen, to
 // be replayed at the new one as soon as the node has gone there.
 func (t *tap) begin() {
-	accepted := t.witness.sample(replaySample, func(k keptPacket) bool { return t.up.has(k.number) })
+	accepted := t.accepted(func(keptPacket) bool { return true })
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.early = accepted
@@ -100,24 +114,36 @@ func (t *tap) follow(side int) {
 		return
 	}
 	t.current = side
-	t.replay(t.early)
+	t.replay(t.early, side)
 }
 
 // closed replays at the gateway that has the session now what was accepted
 // before and during the move: the windows are merged.
 func (t *tap) closed(firstOfMove uint64) {
-	during := t.witness.sample(replaySample, func(k keptPacket) bool { return k.number > firstOfMove && t.up.has(k.number) })
+	during := t.accepted(func(k keptPacket) bool { return k.number > firstOfMove })
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.replay(t.early)
-	t.replay(during)
+	t.replay(t.early, t.current)
+	t.replay(during, t.current)
 	t.early = nil
 }
 
-func (t *tap) replay(packets []keptPacket) {
+// accepted picks packets of this session that a gateway has accepted.
+func (t *tap) accepted(match func(keptPacket) bool) []keptPacket {
+	return t.witness.sample(replaySample, func(k keptPacket) bool { return match(k) && t.up.has(k.number) })
+}
+
+// replayAt replays packets at a gateway.
+func (t *tap) replayAt(gateway int, packets []keptPacket) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.replay(packets, gateway)
+}
+
+func (t *tap) replay(packets []keptPacket, gateway int) {
 	for _, k := range packets {
 		t.up.replaying(k.number)
-		t.face.WriteToUDPAddrPort(k.esp, t.gateways[t.current])
+		t.face.WriteToUDPAddrPort(k.esp, t.gateways[gateway])
 		t.replays++
 	}
 }
@@ -129,7 +155,7 @@ func (t *tap) replayed() uint64 {
 }
 
 // maxDatagram is more than any datagram of the demo has, in octets.
-const maxDatagram = 2048
+const maxDatagram = 8192
 
 // read hands each datagram to handle until the socket is closed.
 func read(conn *net.UDPConn, handle func(from netip.AddrPort, datagram []byte)) {

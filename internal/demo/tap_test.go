@@ -21,12 +21,13 @@ func TestTap(t *testing.T) {
 		t.Cleanup(func() { conn.Close() })
 		return conn
 	}
-	a := newAssociation(1)
+	a := newAssociation(p, 0, 1)
 	node, gateways := listen(), [2]*net.UDPConn{listen(), listen()}
 	for _, conn := range []*net.UDPConn{node, gateways[0], gateways[1]} {
 		conn.SetReadDeadline(time.Now().Add(time.Minute)) // what never comes should not hang the test
 	}
-	tp := &tap{face: listen(), sides: [2]*net.UDPConn{listen(), listen()}, node: localAddr(node), witness: newTestWitness(t, a), up: newFlow()}
+	tp := &tap{face: listen(), sides: [2]*net.UDPConn{listen(), listen()}, node: localAddr(node), up: newFlow()}
+	watch(t, &tp.witness, a)
 	for i, g := range gateways {
 		tp.gateways[i] = localAddr(g)
 	}

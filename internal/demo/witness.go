@@ -3,23 +3,28 @@ package demo
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/cxtp/cxtp/ipsecctx"
 	"github.com/cxtp/cxtp/ipsecctx/soft"
 )
 
-// witness watches the wire between the node and the gateways. It has the keys,
-// and no opinion of its own: it counts what must not be there.
+// witness watches the wire between the node and the gateways. It has the keys of
+// every session that ever was, forgets no number, and has no opinion of its own:
+// it counts what must not be there.
 type witness struct {
-	mu       sync.Mutex
-	up, down *watched
-	clear    uint64 // datagrams of a gateway that are not ESP
-	broken   uint64 // ESP packets that do not open
+	mu     sync.Mutex
+	pairs  []pair // the oldest session's first
+	clear  uint64 // datagrams of a gateway that are not ESP
+	broken uint64 // ESP packets that do not open
 
-	kept []keptPacket // a ring of the node's last packets
+	kept []keptPacket // a ring of the node's last packets in the present session
 	next int
 }
+
+// pair is the SAs of a session, from the node and to it.
+type pair struct{ up, down *watched }
 
 // watched is one SA on the wire.
 type watched struct {
@@ -44,14 +49,22 @@ type keptPacket struct {
 // anti-replay window has room for.
 const keptPackets = 4 * window
 
-func newWitness(up, down *ipsecctx.SA, start uint64) (*witness, error) {
-	w := &witness{kept: make([]keptPacket, 0, keptPackets)}
-	var err error
-	if w.up, err = newWatched(up, start); err != nil {
-		return nil, err
+// watch begins with a new session, whose SAs start from a sequence number. Those
+// before it are watched on.
+func (w *witness) watch(up, down *ipsecctx.SA, start uint64) error {
+	upWatched, err := newWatched(up, start)
+	if err != nil {
+		return err
 	}
-	w.down, err = newWatched(down, start)
-	return w, err
+	downWatched, err := newWatched(down, start)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pairs = append(w.pairs, pair{upWatched, downWatched})
+	w.kept, w.next = nil, 0
+	return nil
 }
 
 func newWatched(sa *ipsecctx.SA, start uint64) (*watched, error) {
@@ -89,22 +102,41 @@ func (a *watched) see(packet []byte) (inner []byte, err error) {
 func (w *witness) fromGateway(packet []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case len(packet) == 1 && packet[0] == 0xff: // RFC 3948 section 2.3
-	case len(packet) < 8 || binary.BigEndian.Uint32(packet) != w.down.spi:
+	if len(packet) == 1 && packet[0] == 0xff { // RFC 3948 section 2.3
+		return
+	}
+	sa := w.find(packet, func(p pair) *watched { return p.down })
+	if sa == nil {
 		w.clear++
-	default:
-		if _, err := w.down.see(packet); err != nil {
-			w.broken++
+	} else if _, err := sa.see(packet); err != nil {
+		w.broken++
+	}
+}
+
+// find is the SA of one direction that an ESP packet belongs to, or nil.
+func (w *witness) find(packet []byte, direction func(pair) *watched) *watched {
+	if len(packet) < 8 {
+		return nil
+	}
+	spi := binary.BigEndian.Uint32(packet)
+	for _, p := range slices.Backward(w.pairs) {
+		if sa := direction(p); sa.spi == spi {
+			return sa
 		}
 	}
+	return nil
 }
 
 // fromNode sees what the node sends towards a gateway, and keeps it.
 func (w *witness) fromNode(side int, packet []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	inner, err := w.up.see(packet)
+	sa := w.find(packet, func(p pair) *watched { return p.up })
+	if sa == nil {
+		w.broken++
+		return
+	}
+	inner, err := sa.see(packet)
 	if err != nil {
 		w.broken++
 		return
@@ -147,12 +179,12 @@ func (w *witness) sample(n int, match func(keptPacket) bool) []keptPacket {
 func (w *witness) figures() WitnessFigures {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return WitnessFigures{
-		Packets:       w.up.packets + w.down.packets,
-		SequenceTwice: w.up.twice + w.down.twice,
-		IVTwice:       w.up.twiceIV + w.down.twiceIV,
-		Clear:         w.clear,
-		Unreadable:    w.broken,
-		Carried:       w.up.high>>32 > firstSequence>>32 && w.down.high>>32 > firstSequence>>32,
+	f := WitnessFigures{Clear: w.clear, Unreadable: w.broken}
+	for _, p := range w.pairs {
+		f.Packets += p.up.packets + p.down.packets
+		f.SequenceTwice += p.up.twice + p.down.twice
+		f.IVTwice += p.up.twiceIV + p.down.twiceIV
+		f.Carried = f.Carried || p.up.high>>32 > firstSequence>>32 && p.down.high>>32 > firstSequence>>32
 	}
+	return f
 }

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/cxtp/cxtp/ipsecctx"
 	"github.com/cxtp/cxtp/ipsecctx/soft"
 )
 
@@ -48,13 +47,13 @@ func esp(t *testing.T, a *association, n int) [][]byte {
 	t.Helper()
 	p := newPlace(false, 0)
 	outside := newCapture()
-	stack := &node{inner: p.node, peer: p.host, up: newFlow(), app: newApp(func([]byte) {})}
-	gateway, err := soft.New(soft.Config{Outside: outside, Inside: stack.app, NextHop: p.node, Host: true})
+	stack := &node{inner: a.inner, peer: p.host, up: newFlow(), app: newApp(func([]byte) {})}
+	gateway, err := soft.New(soft.Config{Outside: outside, Inside: stack.app, NextHop: a.inner, Host: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	endpoint := netip.AddrPortFrom(p.loopback, 4500)
-	session, dynamic := a.atNode(p, endpoint, endpoint)
+	session, dynamic := a.atNode(endpoint, endpoint)
 	if err := gateway.Install(a.id, session, dynamic); err != nil {
 		t.Fatal(err)
 	}
@@ -75,28 +74,27 @@ func esp(t *testing.T, a *association, n int) [][]byte {
 	return outside.packets
 }
 
-func newTestWitness(t *testing.T, a *association) *witness {
+// watch begins a session for a witness.
+func watch(t *testing.T, w *witness, a *association) {
 	t.Helper()
-	p := newPlace(false, 0)
-	endpoint := netip.AddrPortFrom(p.loopback, 4500)
-	up, down := a.up.sa(p, ipsecctx.Inbound, endpoint, endpoint), a.down.sa(p, ipsecctx.Inbound, endpoint, endpoint)
-	w, err := newWitness(&up, &down, firstSequence)
-	if err != nil {
+	endpoint := netip.MustParseAddrPort("127.0.0.1:4500")
+	up, down := a.watched(endpoint, endpoint)
+	if err := w.watch(&up, &down, firstSequence); err != nil {
 		t.Fatal(err)
 	}
-	return w
 }
 
 func TestWitness(t *testing.T) {
-	a := newAssociation(1)
-	w := newTestWitness(t, a)
+	a := newAssociation(newPlace(false, 0), 0, 1)
+	w := &witness{}
+	watch(t, w, a)
 	packets := esp(t, a, 200)
 	for _, packet := range packets {
 		w.fromNode(0, packet)
 	}
 	want := WitnessFigures{Packets: 200}
-	if got := w.figures(); got != want || w.up.high <= 1<<32 {
-		t.Fatalf("clean traffic: got %+v, want %+v, at number %#x", got, want, w.up.high)
+	if got := w.figures(); got != want || w.pairs[0].up.high <= 1<<32 {
+		t.Fatalf("clean traffic: got %+v, want %+v, at number %#x", got, want, w.pairs[0].up.high)
 	}
 
 	// A second sender with the same counter, which is what a missing freeze is.
@@ -112,6 +110,33 @@ func TestWitness(t *testing.T) {
 	w.fromGateway([]byte{0xff}) // a keepalive
 	w.fromGateway([]byte{1, 2, 3})
 	want = WitnessFigures{Packets: 203, SequenceTwice: 3, IVTwice: 3, Clear: 2, Unreadable: 1}
+	if got := w.figures(); got != want {
+		t.Fatalf("got %+v, want %+v", got, want)
+	}
+}
+
+// TestWitnessRemembers lets a packet of an earlier session come again after a
+// later one has begun.
+func TestWitnessRemembers(t *testing.T) {
+	p := newPlace(false, 0)
+	first, second := newAssociation(p, 0, 1), newAssociation(p, 1, 1)
+	if first.inner == second.inner || first.previous == second.previous {
+		t.Fatal("two sessions share the node's address")
+	}
+	w := &witness{}
+	watch(t, w, first)
+	old := esp(t, first, 3)
+	for _, packet := range old {
+		w.fromNode(0, packet)
+	}
+	watch(t, w, second)
+	if got := w.sample(64, func(keptPacket) bool { return true }); len(got) != 0 {
+		t.Fatalf("%d packets of the old session would be replayed in the new one", len(got))
+	}
+	for _, packet := range append(esp(t, second, 200), old[1]) {
+		w.fromNode(1, packet)
+	}
+	want := WitnessFigures{Packets: 204, SequenceTwice: 1, IVTwice: 1}
 	if got := w.figures(); got != want {
 		t.Fatalf("got %+v, want %+v", got, want)
 	}

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
@@ -8,12 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
+	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
 )
 
 // version is the format's, raised when an older daemon could misread a line.
-const version = 1
+const version = 2
 
 const (
 	sumDigits = 8             // CRC-32C in hexadecimal
@@ -40,86 +43,110 @@ type headerLine struct {
 	Incarnation cxtp.Incarnation `json:"incarnation,string"`
 }
 
-// content is what decode finds in a journal.
-type content struct {
-	incarnation cxtp.Incarnation
-	records     []cxtp.Record
-	whole       int // octets up to the end of the last whole line
+// entry is a record with the time at which it was written.
+type entry struct {
+	At int64 `json:"at"` // seconds of Unix time
+	cxtp.Record
 }
+
+func (e *entry) time() time.Time { return time.Unix(e.At, 0) }
 
 // header returns the first line of a new journal.
 func header(incarnation cxtp.Incarnation) []byte {
-	document, err := json.Marshal(headerLine{version, incarnation})
-	if err != nil {
+	var b bytes.Buffer
+	if err := appendLine(&b, headerLine{version, incarnation}); err != nil {
 		panic(err) // two numbers
 	}
-	return line(document)
+	return b.Bytes()
 }
 
-// encode returns the line of a record.
-func encode(r cxtp.Record) ([]byte, error) {
+// appendEntry adds the line of a record, or nothing.
+func appendEntry(b *bytes.Buffer, e entry) error {
 	// A kind that cannot be read back would make the journal unreadable.
-	if err := new(cxtp.RecordKind).UnmarshalText([]byte(r.Kind.String())); err != nil {
-		return nil, fmt.Errorf("failed to encode a journal record: %w", err)
+	if err := new(cxtp.RecordKind).UnmarshalText([]byte(e.Kind.String())); err != nil {
+		return fmt.Errorf("failed to encode a journal record: %w", err)
 	}
-	document, err := json.Marshal(r)
-	if err != nil {
-		return nil, fmt.Errorf("failed to encode a journal record: %w", err)
+	if err := appendLine(b, e); err != nil {
+		return fmt.Errorf("failed to encode a journal record: %w", err)
 	}
-	return line(document), nil
+	return nil
 }
 
-// line puts the checksum before a document and a line feed after it.
-func line(document []byte) []byte {
-	b := make([]byte, 0, prefix+len(document)+1)
-	b = fmt.Appendf(b, "%08x ", crc32.Checksum(document, castagnoli))
-	b = append(b, document...)
-	return append(b, '\n')
+// appendLine adds a document with its checksum before it and a line feed after
+// it.
+func appendLine(b *bytes.Buffer, document any) error {
+	start := b.Len()
+	b.WriteString("00000000 ")
+	if err := json.NewEncoder(b).Encode(document); err != nil { // with the line feed
+		b.Truncate(start)
+		return err
+	}
+	l := b.Bytes()[start:]
+	var sum [sumDigits / 2]byte
+	binary.BigEndian.PutUint32(sum[:], crc32.Checksum(l[prefix:len(l)-1], castagnoli))
+	hex.Encode(l, sum[:])
+	return nil
 }
 
-// decode reads a journal. An unfinished last line is left out of whole; any
-// other fault is a [DamageError].
-func decode(data []byte) (content, error) {
-	var c content
+// scan reads a journal and hands over each record with its line. It returns the
+// incarnation, and the octets up to the end of the last whole line: an unfinished
+// one after that is ignored. Any other fault of the content is a [DamageError].
+// An error of use ends it.
+func scan(r io.Reader, use func(line []byte, e *entry) error) (incarnation cxtp.Incarnation, whole int64, err error) {
+	lines := bufio.NewReaderSize(r, 1<<16)
 	for number := 1; ; number++ {
-		l, _, finished := bytes.Cut(data[c.whole:], []byte{'\n'})
-		if !finished {
-			if number == 1 {
-				return content{}, &DamageError{Line: 1, Reason: "the header is incomplete"}
+		l, err := lines.ReadBytes('\n')
+		switch {
+		case err == io.EOF && number == 1:
+			return 0, 0, &DamageError{Path: fileName, Line: 1, Reason: "the header is incomplete"}
+		case err == io.EOF:
+			return incarnation, whole, nil
+		case err != nil:
+			return 0, 0, err
+		}
+		var e entry
+		if number == 1 {
+			incarnation, err = parseHeader(l)
+		} else {
+			err = parse(l, &e)
+		}
+		if err != nil {
+			return 0, 0, &DamageError{Path: fileName, Line: number, Reason: err.Error()}
+		}
+		if number > 1 {
+			if err := use(l, &e); err != nil {
+				return 0, 0, err
 			}
-			return c, nil
 		}
-		if err := c.add(number, l); err != nil {
-			return content{}, &DamageError{Line: number, Reason: err.Error()}
-		}
-		c.whole += len(l) + 1
+		whole += int64(len(l))
 	}
 }
 
-// add reads one line without its line feed.
-func (c *content) add(number int, l []byte) error {
-	document, err := check(l)
+func parseHeader(l []byte) (cxtp.Incarnation, error) {
+	var h headerLine
+	switch err := parse(l, &h); {
+	case err != nil:
+		return 0, err
+	case h.Version != version:
+		return 0, fmt.Errorf("its format is version %d, this daemon knows %d", h.Version, version)
+	case h.Incarnation == 0:
+		return 0, errors.New("its incarnation is 0")
+	}
+	return h.Incarnation, nil
+}
+
+// parse reads the document of a line strictly: a field that is not understood
+// might be the one that matters.
+func parse(l []byte, v any) error {
+	document, err := check(l[:len(l)-1])
 	if err != nil {
 		return err
 	}
-	if number > 1 {
-		var r cxtp.Record
-		if err := unmarshal(document, &r); err != nil {
-			return err
-		}
-		c.records = append(c.records, r)
-		return nil
+	dec := json.NewDecoder(bytes.NewReader(document))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return fmt.Errorf("it cannot be read, was it written by a later version? %w", err)
 	}
-	var h headerLine
-	switch err := unmarshal(document, &h); {
-	case err != nil:
-		return err
-	case h.Version != version:
-		return fmt.Errorf("its format is version %d, this daemon knows %d", h.Version, version)
-	case h.Incarnation == 0:
-		return errors.New("its incarnation is 0")
-	}
-	c.incarnation = h.Incarnation
 	return nil
 }
 
@@ -138,15 +165,4 @@ func check(l []byte) ([]byte, error) {
 		return nil, fmt.Errorf("its checksum is %08x, its content's %08x", want, got)
 	}
 	return document, nil
-}
-
-// unmarshal reads a document strictly: a field that is not understood might be
-// the one that matters.
-func unmarshal(document []byte, v any) error {
-	dec := json.NewDecoder(bytes.NewReader(document))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
-		return fmt.Errorf("it cannot be read, was it written by a later version? %w", err)
-	}
-	return nil
 }

@@ -12,24 +12,32 @@
 // record.
 //
 // The file is text, one line for each record: the CRC-32C of a JSON document
-// in eight hexadecimal digits, a space, the document, a line feed. The first
-// line is a header with the format's version and the journal's incarnation. A
-// last line without its line feed is what a crash leaves of a record that
-// nobody was told about, and [Open] cuts it off. Any other damage may hide a
-// promise, so Open refuses it.
+// in eight hexadecimal digits, a space, the document, a line feed. The document
+// is the record with the time of its writing. The first line is a header with
+// the format's version and the journal's incarnation. A last line without its
+// line feed is what a crash leaves of a record that nobody was told about, and
+// [Open] cuts it off. Any other damage may hide a promise, so Open refuses it.
 //
-// The journal is never compacted: a move adds about five lines of some 150
-// octets, and the records have to outlive the SAs that they are about.
+// When the file has become several times as large as what matters in it
+// ([cxtp.Compaction] says what does), it is compacted: the lines that matter are
+// copied to a new file while the old one is still appended to, what was appended
+// meanwhile is added, and the new file takes the old one's name. The two are
+// durable before and after that, so that a crash leaves one or the other.
 package journal
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
 )
@@ -45,45 +53,66 @@ const (
 	newName  = "journal.new"
 )
 
+// DefaultRetention is how long a session that has ended here is remembered, where
+// the options do not say.
+const DefaultRetention = 24 * time.Hour
+
+// Options are the choices of whoever opens a journal.
+type Options struct {
+	// Retention is how long a session that has ended here is remembered; 0
+	// means DefaultRetention. Its epochs must not be forgotten while anybody may
+	// still hold a context with its SAs, so it has to be longer than the SAs'
+	// hard lifetimes.
+	Retention time.Duration
+	// Warn is told why the journal could not be compacted, which is tried again
+	// later. It may be nil.
+	Warn func(error)
+
+	smallest int64 // that is compacted; 0 means dueSize
+}
+
 // Journal is an open journal. Its methods are safe for concurrent use.
 type Journal struct {
 	incarnation cxtp.Incarnation
-	file        file // nil: journal off
+	options     Options
+	folder      folder // nil: journal off
 	lock        *os.File
 	ended       chan struct{} // closed when the writer has returned
 
-	mu     sync.Mutex
-	more   *sync.Cond // the queue grew, or closing was set
-	queue  []entry
-	closed bool
-	stats  Stats
+	// The writer's.
+	file   file
+	size   int64 // of the file, in octets
+	due    int64 // the size at which it is compacted
 	failed error // the first failure to write; nothing is written after it
+
+	mu         sync.Mutex
+	more       *sync.Cond // the queue grew, a copy is ready, or closed was set
+	queue      []waiting
+	compacting bool
+	ready      *compacted // the copy is complete
+	closed     bool
+	stats      Stats
 }
 
-// file is what the journal needs of an [os.File].
-type file interface {
-	Write(b []byte) (int, error)
-	Sync() error
-	Close() error
-}
-
-// entry is a record that waits to be written.
-type entry struct {
-	line []byte
-	err  error // why it cannot be written
-	done func(error)
+// waiting is a record that waits to be written.
+type waiting struct {
+	record cxtp.Record
+	err    error // why it cannot be written
+	done   func(error)
 }
 
 // Stats counts what a Journal has done since it was opened.
 type Stats struct {
-	Appended uint64 // records that became durable
-	Syncs    uint64 // fsyncs that they took
+	Appended    uint64 // records that became durable
+	Syncs       uint64 // fsyncs that they took
+	Compactions uint64
 }
 
 // Open opens the journal in the folder dir, which it creates where there is
-// none, and returns the records in it, oldest first. Until [Journal.Close] no
-// other process can open it. Damage is reported as a [DamageError].
-func Open(dir string) (*Journal, []cxtp.Record, error) {
+// none, and returns those records in it that matter, oldest first. Until
+// [Journal.Close] no other process can open it. Damage is reported as a
+// [DamageError].
+func Open(dir string, options Options) (*Journal, []cxtp.Record, error) {
 	if err := makeDir(dir); err != nil {
 		return nil, nil, fmt.Errorf("failed to create the state folder: %w", err)
 	}
@@ -95,12 +124,15 @@ func Open(dir string) (*Journal, []cxtp.Record, error) {
 		lock.Close()
 		return nil, nil, fmt.Errorf("the state folder %s is in use by another daemon (%w): stop that one, or give this one a state_dir of its own", dir, err)
 	}
-	f, incarnation, records, err := load(dir)
+	j, records, err := load(directory(dir), options)
 	if err != nil {
 		lock.Close()
-		return nil, nil, err
+		if damage, ok := errors.AsType[*DamageError](err); ok {
+			damage.Path = filepath.Join(dir, fileName)
+			return nil, nil, damage
+		}
+		return nil, nil, fmt.Errorf("failed to open the journal: %w", err)
 	}
-	j := start(f, incarnation)
 	j.lock = lock
 	return j, records, nil
 }
@@ -110,42 +142,55 @@ func Open(dir string) (*Journal, []cxtp.Record, error) {
 // promise: it exists to measure what durability costs.
 func None() *Journal { return &Journal{incarnation: newIncarnation()} }
 
-// load reads the journal in dir, or creates it, and leaves it ready to append.
-func load(dir string) (*os.File, cxtp.Incarnation, []cxtp.Record, error) {
-	path := filepath.Join(dir, fileName)
-	data, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		data = header(newIncarnation())
-		err = create(dir, data)
-	}
-	if err != nil {
-		return nil, 0, nil, fmt.Errorf("failed to open the journal: %w", err)
-	}
-	content, err := decode(data)
-	if err != nil {
-		var damage *DamageError
-		if errors.As(err, &damage) {
-			damage.Path = path
+// load reads the journal in a folder, or creates it, and starts its writer.
+func load(dir folder, options Options) (*Journal, []cxtp.Record, error) {
+	options.Retention = cmp.Or(options.Retention, DefaultRetention)
+	src, err := dir.read(fileName)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := create(dir, header(newIncarnation())); err != nil {
+			return nil, nil, err
 		}
-		return nil, 0, nil, err
+		src, err = dir.read(fileName)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
 	if err != nil {
-		return nil, 0, nil, fmt.Errorf("failed to open the journal: %w", err)
+		return nil, nil, err
+	}
+	defer src.Close()
+	j := &Journal{folder: dir, options: options}
+	var records []cxtp.Record
+	var live int64
+	j.incarnation, j.size, err = pick(src, math.MaxInt64, j.since(), func(line []byte, e *entry) error {
+		records = append(records, e.Record)
+		live += int64(len(line))
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if j.file, err = dir.extend(fileName); err != nil {
+		return nil, nil, err
 	}
 	// The sync is for what a killed process wrote and did not sync: from here
 	// those records are acted upon.
-	if err := errors.Join(f.Truncate(int64(content.whole)), f.Sync()); err != nil {
-		f.Close()
-		return nil, 0, nil, fmt.Errorf("failed to prepare the journal: %w", err)
+	if err := errors.Join(j.file.Truncate(j.size), j.file.Sync()); err != nil {
+		j.file.Close()
+		return nil, nil, err
 	}
-	return f, content.incarnation, content.records, nil
+	j.due = j.dueAfter(live)
+	j.start()
+	return j, records, nil
+}
+
+// start runs the writer.
+func (j *Journal) start() {
+	j.ended = make(chan struct{})
+	j.more = sync.NewCond(&j.mu)
+	go j.write()
 }
 
 // create makes a journal that has only a header, durably.
-func create(dir string, header []byte) error {
-	temporary := filepath.Join(dir, newName)
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+func create(dir folder, header []byte) error {
+	f, err := dir.create(newName)
 	if err != nil {
 		return err
 	}
@@ -153,21 +198,10 @@ func create(dir string, header []byte) error {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(temporary, filepath.Join(dir, fileName)); err != nil {
+	if err := dir.rename(newName, fileName); err != nil {
 		return err
 	}
-	return syncDir(dir)
-}
-
-// makeDir creates dir, durably, unless it is there.
-func makeDir(dir string) error {
-	if _, err := os.Stat(dir); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(filepath.Clean(dir)))
+	return dir.sync()
 }
 
 // newIncarnation draws a random number that is not 0.
@@ -179,14 +213,6 @@ func newIncarnation() cxtp.Incarnation {
 			return cxtp.Incarnation(n)
 		}
 	}
-}
-
-// start runs the writer of a journal.
-func start(f file, incarnation cxtp.Incarnation) *Journal {
-	j := &Journal{incarnation: incarnation, file: f, ended: make(chan struct{})}
-	j.more = sync.NewCond(&j.mu)
-	go j.write()
-	return j
 }
 
 // Incarnation is the random number that the journal was created with.
@@ -207,12 +233,11 @@ func (j *Journal) Stats() Stats {
 // After a failure to write or sync, every later record fails with the same
 // error: what reached the disk is then known only after [Open].
 func (j *Journal) Append(r cxtp.Record, done func(error)) {
-	line, err := encode(r)
-	if j.file == nil {
+	if j.folder == nil {
 		j.mu.Lock()
 		j.stats.Appended++
 		j.mu.Unlock()
-		done(err)
+		done(nil)
 		return
 	}
 	j.mu.Lock()
@@ -221,7 +246,7 @@ func (j *Journal) Append(r cxtp.Record, done func(error)) {
 		done(ErrClosed)
 		return
 	}
-	j.queue = append(j.queue, entry{line: line, err: err, done: done})
+	j.queue = append(j.queue, waiting{record: r, done: done})
 	j.mu.Unlock()
 	j.more.Signal()
 }
@@ -229,7 +254,7 @@ func (j *Journal) Append(r cxtp.Record, done func(error)) {
 // Close makes what is queued durable, calls what waits for it and lets go of
 // the state folder. It returns the first failure to write, if there was one.
 func (j *Journal) Close() error {
-	if j.file == nil {
+	if j.folder == nil {
 		return nil
 	}
 	j.mu.Lock()
@@ -249,52 +274,64 @@ func (j *Journal) Close() error {
 }
 
 // write is the writer: it commits group after group until the journal is
-// closed and its queue empty.
+// closed and its queue empty, and compacts the file in between.
 func (j *Journal) write() {
 	defer close(j.ended)
-	var group []entry
-	var buf []byte
+	j.compactIfDue()
+	var group []waiting
+	var lines bytes.Buffer
 	for {
-		if group = j.next(group); len(group) == 0 {
+		var copied *compacted
+		var more bool
+		if group, copied, more = j.next(group); !more {
 			return
 		}
-		buf = buf[:0]
-		records := uint64(0)
-		for _, e := range group {
-			if e.err == nil {
-				buf = append(buf, e.line...)
-				records++
-			}
+		j.commit(group, &lines)
+		if copied != nil {
+			j.compact(copied)
 		}
-		err := j.commit(buf, records)
-		for _, e := range group {
-			if e.err != nil {
-				e.done(e.err)
-			} else {
-				e.done(err)
-			}
-		}
+		j.compactIfDue()
 	}
 }
 
-// next waits for records and takes all there are; spent becomes the queue's
-// new storage. None means that the journal is closed.
-func (j *Journal) next(spent []entry) []entry {
+// next waits for something to do, and takes all the records that there are; spent
+// becomes the queue's new storage. There is no more when the journal is closed.
+func (j *Journal) next(spent []waiting) (group []waiting, copied *compacted, more bool) {
 	clear(spent)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for len(j.queue) == 0 && !j.closed {
+	for len(j.queue) == 0 && j.ready == nil {
+		if j.closed && !j.compacting {
+			return nil, nil, false
+		}
 		j.more.Wait()
 	}
-	group := j.queue
-	j.queue = spent[:0]
-	return group
+	group, copied = j.queue, j.ready
+	j.queue, j.ready = spent[:0], nil
+	return group, copied, true
 }
 
-// commit makes lines durable. It never tries again after a failure: a failed
+// commit makes records durable and reports them.
+func (j *Journal) commit(group []waiting, lines *bytes.Buffer) {
+	lines.Reset()
+	at := time.Now().Unix()
+	records := uint64(0)
+	for i := range group {
+		w := &group[i]
+		if w.err = appendEntry(lines, entry{at, w.record}); w.err == nil {
+			records++
+		}
+	}
+	err := j.append(lines.Bytes(), records)
+	for _, w := range group {
+		w.done(cmp.Or(w.err, err))
+	}
+}
+
+// append makes lines durable. It never tries again after a failure: a failed
 // sync may have dropped the very pages that a second one would report as
 // clean, and a line that was written in part must stay the last one.
-func (j *Journal) commit(lines []byte, records uint64) error {
+func (j *Journal) append(lines []byte, records uint64) error {
 	if j.failed != nil || len(lines) == 0 {
 		return j.failed
 	}
@@ -303,12 +340,17 @@ func (j *Journal) commit(lines []byte, records uint64) error {
 		err = j.file.Sync()
 	}
 	if err != nil {
-		j.failed = fmt.Errorf("failed to write the journal, restart once its disk is in order: %w", err)
-		return j.failed
+		return j.fail(err)
 	}
+	j.size += int64(len(lines))
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.stats.Appended += records
 	j.stats.Syncs++
 	return nil
+}
+
+func (j *Journal) fail(err error) error {
+	j.failed = fmt.Errorf("failed to write the journal, restart once its disk is in order: %w", err)
+	return j.failed
 }

@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"os"
@@ -20,6 +22,33 @@ func sample(n int) cxtp.Record {
 		Ceilings: []cxtp.ManifestEntry{{FPT: 1, Direction: 2, Protocol: 50, SPI: 0xfffffffe, Ceiling: 1<<64 - 1}},
 		Why:      "a \"reason\"\nof two lines",
 	}
+}
+
+// content is what is in a journal.
+type content struct {
+	incarnation cxtp.Incarnation
+	records     []cxtp.Record
+	whole       int64 // octets up to the end of the last whole line
+}
+
+func decode(data []byte) (c content, err error) {
+	c.incarnation, c.whole, err = scan(bytes.NewReader(data), func(_ []byte, e *entry) error {
+		c.records = append(c.records, e.Record)
+		return nil
+	})
+	if err != nil {
+		return content{}, err
+	}
+	return c, nil
+}
+
+// document is a line of a journal.
+func document(text string) string {
+	var b bytes.Buffer
+	if err := appendLine(&b, json.RawMessage(text)); err != nil {
+		panic(err)
+	}
+	return b.String()
 }
 
 func samples(n int) []cxtp.Record {
@@ -46,7 +75,7 @@ func store(t *testing.T, j *Journal, records ...cxtp.Record) {
 
 func open(t *testing.T, dir string) (*Journal, []cxtp.Record) {
 	t.Helper()
-	j, records, err := Open(dir)
+	j, records, err := Open(dir, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +117,7 @@ func TestReopen(t *testing.T) {
 func TestLock(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
-	if _, _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "in use by another daemon") {
+	if _, _, err := Open(dir, Options{}); err == nil || !strings.Contains(err.Error(), "in use by another daemon") {
 		t.Fatalf("a second Open gives %v", err)
 	}
 	closeIt(t, j)
@@ -98,17 +127,15 @@ func TestLock(t *testing.T) {
 // written returns the octets of a journal with n records, and where its lines
 // end.
 func written(n int) (data []byte, ends []int) {
-	data = header(1)
-	ends = append(ends, len(data))
-	for _, r := range samples(n) {
-		l, err := encode(r)
-		if err != nil {
+	b := bytes.NewBuffer(header(1))
+	ends = append(ends, b.Len())
+	for i, r := range samples(n) {
+		if err := appendEntry(b, entry{int64(i), r}); err != nil {
 			panic(err)
 		}
-		data = append(data, l...)
-		ends = append(ends, len(data))
+		ends = append(ends, b.Len())
 	}
-	return data, ends
+	return b.Bytes(), ends
 }
 
 // TestTornTail cuts a journal at every octet: the whole lines before the cut
@@ -177,7 +204,7 @@ func TestDamageIsReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the first failure must not keep the lock
-		_, _, err := Open(dir)
+		_, _, err := Open(dir, Options{})
 		if err == nil || !strings.Contains(err.Error(), path+" is damaged at line 3") {
 			t.Fatalf("got %v", err)
 		}
@@ -190,10 +217,10 @@ func TestDamageIsReported(t *testing.T) {
 func TestUnreadableLines(t *testing.T) {
 	head := string(header(1))
 	for name, text := range map[string]string{
-		"later version":   string(line([]byte(`{"cxtp_journal":2,"incarnation":"1"}`))),
-		"no incarnation":  string(line([]byte(`{"cxtp_journal":1,"incarnation":"0"}`))),
-		"unknown kind":    head + string(line([]byte(`{"kind":"teleported"}`))),
-		"unknown field":   head + string(line([]byte(`{"kind":"owned","colour":1}`))),
+		"later version":   document(`{"cxtp_journal":3,"incarnation":"1"}`),
+		"no incarnation":  document(`{"cxtp_journal":2,"incarnation":"0"}`),
+		"unknown kind":    head + document(`{"kind":"teleported"}`),
+		"unknown field":   head + document(`{"kind":"owned","colour":1}`),
 		"no checksum":     head + "{}\n",
 		"empty line":      head + "\n",
 		"bad hexadecimal": head + "zzzzzzzz {}\n",

@@ -1,0 +1,125 @@
+package capture
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+)
+
+// datagram is a UDP datagram. Its octets are the frame's.
+type datagram struct {
+	from, to netip.AddrPort
+	octets   []byte
+	cut      bool // octets are missing at the end
+}
+
+// finding is what a packet is.
+type finding int
+
+const (
+	isDatagram finding = iota
+	isForeign          // of another protocol than UDP
+	isFragment         // a part of an IP packet
+	isCut              // so short that it is not known what it is
+	isUnreadable
+	isOtherLinkType
+)
+
+// dissector takes off what is around a datagram. Its layers are filled again
+// for each packet.
+type dissector struct {
+	ip4     layers.IPv4
+	ip6     layers.IPv6
+	udp     layers.UDP
+	parsers map[gopacket.LayerType]*gopacket.DecodingLayerParser // by the outermost layer
+	found   []gopacket.LayerType
+}
+
+func newDissector() *dissector {
+	d := &dissector{parsers: map[gopacket.LayerType]*gopacket.DecodingLayerParser{}}
+	known := []gopacket.DecodingLayer{
+		&layers.Ethernet{}, &layers.LinuxSLL{}, &layers.LinuxSLL2{}, &layers.Loopback{}, &layers.Dot1Q{},
+		&d.ip4, &d.ip6, &layers.IPv6ExtensionSkipper{}, &layers.IPv6Fragment{}, // which the skipper must not skip
+		&d.udp,
+	}
+	for _, outermost := range []gopacket.LayerType{
+		layers.LayerTypeEthernet, layers.LayerTypeLinuxSLL, layers.LayerTypeLinuxSLL2, layers.LayerTypeLoopback,
+		layers.LayerTypeIPv4, layers.LayerTypeIPv6,
+	} {
+		d.parsers[outermost] = gopacket.NewDecodingLayerParser(outermost, known...)
+	}
+	return d
+}
+
+// datagram finds the datagram in a frame.
+func (d *dissector) datagram(f frame) (datagram, finding) {
+	parser := d.parsers[outermost(f)]
+	if parser == nil {
+		return datagram{}, isOtherLinkType
+	}
+	err := parser.DecodeLayers(f.octets, &d.found)
+	var strange gopacket.UnsupportedLayerType // what follows the layers found
+	switch known := !errors.As(err, &strange); {
+	case gopacket.LayerType(strange) == gopacket.LayerTypeFragment:
+		return datagram{}, isFragment
+	case len(d.found) > 0 && d.found[len(d.found)-1] == layers.LayerTypeUDP:
+	case !known:
+		return datagram{}, isForeign
+	case f.cut:
+		return datagram{}, isCut
+	case err != nil:
+		return datagram{}, isUnreadable
+	default:
+		return datagram{}, isForeign
+	}
+	from, to := d.addresses()
+	return datagram{
+		from:   netip.AddrPortFrom(from, uint16(d.udp.SrcPort)),
+		to:     netip.AddrPortFrom(to, uint16(d.udp.DstPort)),
+		octets: d.udp.Payload,
+		cut:    parser.Truncated,
+	}, isDatagram
+}
+
+// outermost is the layer that a frame begins with. A raw one says by its first
+// four bits which version of IP it is.
+func outermost(f frame) gopacket.LayerType {
+	const rawBSD, rawOpenBSD = 12, 14 // values of raw IP beside LinkTypeRaw
+	switch f.link {
+	case layers.LinkTypeEthernet:
+		return layers.LayerTypeEthernet
+	case layers.LinkTypeLinuxSLL:
+		return layers.LayerTypeLinuxSLL
+	case layers.LinkTypeLinuxSLL2:
+		return layers.LayerTypeLinuxSLL2
+	case layers.LinkTypeNull, layers.LinkTypeLoop:
+		return layers.LayerTypeLoopback
+	case layers.LinkTypeIPv6:
+		return layers.LayerTypeIPv6
+	case layers.LinkTypeRaw, rawBSD, rawOpenBSD:
+		if len(f.octets) > 0 && f.octets[0]>>4 == 6 {
+			return layers.LayerTypeIPv6
+		}
+		return layers.LayerTypeIPv4
+	case layers.LinkTypeIPv4:
+		return layers.LayerTypeIPv4
+	}
+	return gopacket.LayerTypeZero
+}
+
+// addresses are those of the innermost IP header.
+func (d *dissector) addresses() (from, to netip.Addr) {
+	for _, layer := range d.found {
+		switch layer {
+		case layers.LayerTypeIPv4:
+			from, _ = netip.AddrFromSlice(d.ip4.SrcIP)
+			to, _ = netip.AddrFromSlice(d.ip4.DstIP)
+		case layers.LayerTypeIPv6:
+			from, _ = netip.AddrFromSlice(d.ip6.SrcIP)
+			to, _ = netip.AddrFromSlice(d.ip6.DstIP)
+		}
+	}
+	return from, to
+}
