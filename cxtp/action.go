@@ -70,6 +70,7 @@ type Do struct {
 	Manifest []ManifestEntry // Stage, Renew, Limit: the ceilings; Thaw: the floors
 	Peer     RouterID        // Redirect: where to
 	Deadline time.Time       // Stage
+	Types    []FPT           // Export: what was asked for; nil = everything
 }
 
 // Steer makes the network send the node's downlink traffic to this router.

@@ -57,6 +57,7 @@ type Ask struct {
 	Naming   netip.Addr     // the other router's
 	Role     Role           // RoleLeaving at the pAR, RoleArriving at the nAR
 	Sequence uint32         // random, and not used in the last 7 s (section 3.2)
+	Types    []FPT          // the context types wanted; nil = everything
 }
 
 // AgentAction is one of the types below.
@@ -75,14 +76,21 @@ type AgentFollow struct {
 	Number  uint64
 }
 
-// AgentAnswered ends a request. No Failed means success; TimedOut means that
-// nobody answered before CT_RETRY_MAX. A router that answers that it has no
-// resources is asked again until then.
+// AgentAnswered ends a request. Failed are the contexts that were not
+// transferred: none of them where [FPTControl] is among these, and otherwise all
+// but these. TimedOut means that nobody answered before CT_RETRY_MAX. A router
+// that answers that it has no resources is asked again until then.
 type AgentAnswered struct {
 	Sequence uint32
 	Failed   []ContextStatus
 	TimedOut bool
 }
+
+// Moved reports whether the answer is a success, in part at least.
+func (a AgentAnswered) Moved() bool { return !a.TimedOut && !slices.ContainsFunc(a.Failed, ofAll) }
+
+// ofAll reports whether a status is of the transfer as a whole.
+func ofAll(st ContextStatus) bool { return st.FPT == FPTControl }
 
 func (AgentSend) agentAction()     {}
 func (AgentFollow) agentAction()   {}
@@ -122,6 +130,9 @@ func (a *Agent) Request(now time.Time, ask Ask) (actions []AgentAction, ok bool)
 func (a *Agent) ctar(ask Ask) (*CTAR, error) {
 	m := &CTAR{Ack: true, Previous: a.cfg.Previous, Router: ask.Naming, Sequence: ask.Sequence,
 		Requests: []CDB{SessionNameBlock(a.cfg.Session)}}
+	for _, t := range ask.Types {
+		m.Requests = append(m.Requests, CDB{FPT: t})
+	}
 	var err error
 	if !a.cfg.Node.strong() {
 		m.Token, err = ComputeToken(a.last.key.Key, m.Previous, m.Sequence, m.Requests)
@@ -165,8 +176,9 @@ func (a *Agent) answered(q *asking, failed []ContextStatus) {
 	}
 }
 
+// has reports whether a transfer as a whole has a status.
 func has(statuses []ContextStatus, st Status) bool {
-	return slices.ContainsFunc(statuses, func(s ContextStatus) bool { return s.Status == st })
+	return slices.ContainsFunc(statuses, func(s ContextStatus) bool { return ofAll(s) && s.Status == st })
 }
 
 // fallBack makes a request once more, with a key of the other generation, when
@@ -217,7 +229,7 @@ func (a *Agent) Abandon() { a.asking = nil }
 // begin begins an input: what the one before has replaced cannot come back.
 func (a *Agent) begin() {
 	a.out = nil
-	a.forget()
+	a.Forget()
 }
 
 func (a *Agent) send(to netip.AddrPort, m Message) {

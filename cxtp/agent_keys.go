@@ -197,12 +197,13 @@ func (a *Agent) Unfollow() {
 	}
 	undone := a.keys
 	a.keys, a.before = *a.before, &undone
-	a.forget()
+	a.Forget()
 	a.revision++
 }
 
-// forget wipes what the last update has replaced.
-func (a *Agent) forget() {
+// Forget wipes the keys that the last update has replaced, because what it led to
+// is done. The next input does the same.
+func (a *Agent) Forget() {
 	if a.before == nil {
 		return
 	}

@@ -87,7 +87,8 @@ type Done struct {
 	Blocks   []CDB           // Export, Sample, Freeze, Close: what was read; the machine's to keep and wipe
 	Manifest []ManifestEntry // Export, Sample: the SAs, with their present sequence numbers
 	Failed   []ContextStatus // empty = it succeeded
-	Detail   string          // a sentence for the operator, when it failed
+	Partial  []ContextStatus // it succeeded, but for these, which may be missing
+	Detail   string          // a sentence for the operator, when it failed or something is missing
 }
 
 func (Adopt) input()      {}

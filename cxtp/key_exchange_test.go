@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -161,7 +162,71 @@ func TestExchangeRefuses(t *testing.T) {
 		t.Errorf("a source that fails led to %v", err)
 	}
 	x.wipe()
-	if !x.private.Equal(secret.New(make([]byte, 32))) {
+	if !wiped(x.private) {
 		t.Error("the private key is not wiped")
+	}
+}
+
+// wiped reports whether a key has been overwritten.
+func wiped(k secret.Key) bool { return k.Equal(secret.New(make([]byte, k.Len()))) }
+
+// TestExchangeKeysDie watches the memory of the keys that an exchange ends: those
+// that came with the session, those of the node, and both private keys.
+func TestExchangeKeysDie(t *testing.T) {
+	s := newScript(t, "A", "B", "C")
+	w := s.world
+	s.dropAll["updateack"] = true
+	w.start()
+	ses := w.newNode("s1", 1, true, true)
+	w.adopt(ses, "A", 1, true)
+	w.settle()
+	w.command("A", Handover{Session: ses.id, To: "B", Ticket: 1})
+	w.advance(time.Second)
+	b := w.router("B").machine.sessions[ses.id]
+	x := b.steer.exchange
+	old := []secret.Key{x.private, b.node.UpdateKey, b.node.Tokens[0].Key, ses.agent.keys.current.UpdateKey, ses.agent.keys.current.Tokens[0].Key}
+	for i, k := range old {
+		if wiped(k) {
+			t.Fatalf("key %d is wiped before the exchange is over", i)
+		}
+	}
+	delete(s.dropAll, "updateack")
+	w.advance(2 * time.Second)
+	for i, k := range old {
+		if !wiped(k) {
+			t.Errorf("key %d is not wiped", i)
+		}
+	}
+	if b.steer.exchange != nil || len(b.node.Tokens) != FreshTokens || wiped(b.node.UpdateKey) || wiped(ses.agent.keys.current.UpdateKey) {
+		t.Errorf("the exchange has left %d token keys", len(b.node.Tokens))
+	}
+}
+
+// TestExchangeEndsWithoutAnswer leaves no private key: neither when the session
+// moves on, nor when the gateway gives up.
+func TestExchangeEndsWithoutAnswer(t *testing.T) {
+	for _, moves := range []bool{true, false} {
+		s := newScript(t, "A", "B", "C")
+		w := s.world
+		s.dropAll["update"] = true
+		w.start()
+		ses := w.newNode("s1", 1, true, true)
+		w.adopt(ses, "A", 1, true)
+		w.settle()
+		w.command("A", Handover{Session: ses.id, To: "B", Ticket: 1})
+		w.advance(5 * time.Second)
+		x := w.router("B").machine.sessions[ses.id].steer.exchange
+		if x == nil || wiped(x.private) {
+			t.Fatal("there is no exchange under way")
+		}
+		if moves {
+			w.command("B", Handover{Session: ses.id, To: "C", Ticket: 2})
+			w.advance(time.Second)
+		} else {
+			w.advance(20 * time.Second)
+		}
+		if !wiped(x.private) {
+			t.Errorf("moved: %t: the private key is not wiped", moves)
+		}
 	}
 }

@@ -22,6 +22,7 @@ func FuzzStep(f *testing.F) {
 	)
 	for _, program := range []string{
 		adopt + handover + "\x05\x00\x00\x02\x00p0\x05\x00\x00\x04\x000\x0a\x64\x0200p\x05\x00\x00\x07\x00", // out of here
+		adopt + handover + "\x05\x00\x00\x02\x00p0",                                                         // no answer
 		adopt + handover + "\x05\x00\x00\x02\x00p0\x05\x00\x00\x03\x000p",                                   // refused and thawed
 		adopt + handover + "\x0a\x64\x05p00\x0a\x64\x05p00\x0a\x64\x05",                                     // nothing heard
 		adopt + "\x0c\x00\x00\x0a\xff\x10p00\x05\x00\x00\x02\x000\x0a\xff\x100\x05\x00\x00\x02\x04\x02" + // a standby, left for a move
@@ -59,6 +60,8 @@ type bench struct {
 	steers  []Steer
 	sas     [benchSessions]saState
 	proof   [benchSessions]map[Epoch]RecordKind // what a durable record says of an epoch
+	heard   [benchSessions]map[OutcomeState]bool
+	word    [benchSessions]bool // the operator has said something that allows a thaw
 }
 
 const benchSessions = 3
@@ -82,6 +85,9 @@ func (b *bench) boot(held []Held) {
 	}
 	b.router, b.writing, b.doing, b.steers = router, nil, map[SessionID][]Do{}, nil
 	for _, r := range added {
+		if r.Kind == RecordRefused {
+			b.Errorf("a restart refuses epoch %d: nobody knows whether it was active", r.Epoch)
+		}
 		b.durable(r)
 	}
 }
@@ -153,9 +159,13 @@ func (b *bench) next() {
 	case 11:
 		b.restart()
 	case 12:
-		b.step(Standby{Session: b.session(), To: b.peer(), Ticket: 5})
+		id := b.session()
+		b.word[id[0]-1] = true
+		b.step(Standby{Session: id, To: b.peer(), Ticket: 5})
 	case 13:
-		b.step(Resolve{Session: b.session(), Fenced: b.peer(), Ticket: 6})
+		id := b.session()
+		b.word[id[0]-1] = true
+		b.step(Resolve{Session: id, Fenced: b.peer(), Ticket: 6})
 	case 14:
 		b.step(Near{Session: b.session()})
 	case 15:
@@ -263,6 +273,10 @@ func (b *bench) outcome() {
 	default:
 		o.Go, o.Steered = true, true
 	}
+	if b.heard[id[0]-1] == nil {
+		b.heard[id[0]-1] = map[OutcomeState]bool{}
+	}
+	b.heard[id[0]-1][o.State] = true
 	b.step(FromRouter{From: from, Message: o})
 }
 
@@ -434,6 +448,13 @@ func (b *bench) feature(i int, d Do, result *Done) {
 	result.Op = d.Op
 	if !slices.Contains(allowed[d.Verb], b.sas[i]) {
 		b.Errorf("%s of session %d while its SAs are %s", d.Verb, i+1, saNames[b.sas[i]])
+	}
+	heard := b.heard[i]
+	switch {
+	case d.Verb == VerbThaw && !heard[OutcomeRefused] && !b.word[i]:
+		b.Errorf("session %d is thawed, and nobody has refused it", i+1)
+	case d.Verb == VerbClose && !heard[OutcomeActive] && !heard[OutcomeClosed]:
+		b.Errorf("session %d is closed, and nobody is active for it", i+1)
 	}
 	switch {
 	case d.Verb == VerbRelease || d.Verb == VerbDiscard:

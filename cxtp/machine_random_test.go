@@ -132,14 +132,13 @@ func (c *chaos) play() {
 			w.advance(time.Duration(c.IntN(70_000)) * time.Millisecond)
 		}
 		w.freezes()
-		if len(w.violations) > 0 {
+		if w.broken() {
 			return
 		}
 	}
 	c.calm = true
 	w.advance(3 * time.Minute)
-	w.freezes()
-	c.atRest()
+	w.atRest()
 }
 
 // trigger is something that a person, a node or misfortune does.
@@ -202,59 +201,4 @@ func (c *chaos) trigger() {
 			w.command(from.id, o)
 		}
 	}
-}
-
-// atRest checks that nothing hangs once the faults are over: a session is
-// active at one router, or its end is on record, or the router that had it lost
-// its journal.
-func (c *chaos) atRest() {
-	w := c.world
-	for _, id := range w.order {
-		owners, ended, owned := 0, false, false
-		for _, n := range w.routers {
-			if sa := n.sad[id]; sa != nil {
-				if sa.state == saStaged && n.standsBy(id) {
-					continue
-				}
-				if sa.state != saActive {
-					w.violation("progress: %s still has %s %s", n.id, w.name(id), saNames[sa.state])
-				} else {
-					owners++
-				}
-			}
-			for _, r := range n.journal {
-				owned = owned || r.Session == id
-				ended = ended || r.Session == id && (r.Kind == RecordEnded || r.Kind == RecordLost)
-			}
-		}
-		if owners > 1 || owners == 0 && owned && !ended && !c.reinstalls {
-			w.violation("law 2: %s has %d owners, and no record of an end", w.name(id), owners)
-		}
-	}
-	for _, n := range w.routers {
-		for _, v := range n.machine.Sessions() {
-			if v.State != "gone" && v.State != "active" && !v.Standby && !(c.reinstalls && v.State == "active-unclosed") {
-				w.violation("progress: %s: %s is %s for ever", n.id, w.name(v.Session), v.State)
-			}
-		}
-	}
-	w.keysInCommon()
-	if c.crashes {
-		return
-	}
-	for ticket, id := range w.opened {
-		if w.finals[ticket] == 0 {
-			w.violation("progress: %s: nobody ever told ticket %d how it ended", id, ticket)
-		}
-	}
-}
-
-// standsBy reports whether a router keeps a standby's copy of a session.
-func (n *simRouter) standsBy(id SessionID) bool {
-	for _, v := range n.machine.Sessions() {
-		if v.Session == id {
-			return v.State == "held" && v.Standby
-		}
-	}
-	return false
 }

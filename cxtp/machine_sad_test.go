@@ -33,8 +33,9 @@ type simSA struct {
 	ceiling  uint64 // outbound: not passed before the merge; 0 = none
 	window   simWindow
 	contexts []CDB
-	deaf     bool  // strict mode: inbound ended in the freeze
-	sample   []CDB // staged: of the last renewal
+	deaf     bool     // strict mode: inbound ended in the freeze
+	sample   []CDB    // staged: of the last renewal
+	from     RouterID // whom it was staged by; "" = it began here
 }
 
 // held is what a daemon finds after a crash.
@@ -128,7 +129,9 @@ func (w *world) carryOut(n *simRouter, d Do) Done {
 	switch d.Verb {
 	case VerbExport:
 		if must(saActive) {
-			result.Blocks = cloneBlocks(sa.contexts)
+			chosen, unknown := chosen(sa.contexts, d.Types)
+			result.Blocks, result.Partial = cloneBlocks(chosen), unknown
+			n.exported[d.Session] = append(n.exported[d.Session], result.Blocks...)
 			result.Manifest = sa.manifest()
 		}
 	case VerbSample:
@@ -151,10 +154,12 @@ func (w *world) carryOut(n *simRouter, d Do) Done {
 		if sa != nil {
 			w.violation("law 2: %s: stage of %s e%d over SAs that are %s", n.id, w.name(d.Session), d.Epoch, saNames[sa.state])
 		}
+		w.taken(n, d)
 		n.sad[d.Session] = w.staged(d)
 	case VerbFreeze:
 		if must(saActive, saFrozen, saDraining, saClosed) {
 			if sa.state == saActive {
+				w.mayFreeze(n, d)
 				sa.state, sa.deaf = saFrozen, d.Mode == ModeStrict
 				n.frozenAt[d.Session] = w.now
 			}
@@ -195,11 +200,12 @@ func (w *world) carryOut(n *simRouter, d Do) Done {
 			delete(n.sad, d.Session)
 		}
 	}
+	n.lack(d, &result)
 	return result
 }
 
 func (w *world) staged(d Do) *simSA {
-	sa := &simSA{state: saStaged, epoch: d.Epoch, contexts: cloneBlocks(d.Blocks)}
+	sa := &simSA{state: saStaged, epoch: d.Epoch, from: w.stagedFrom[simRef{d.Session, d.Epoch}], contexts: cloneBlocks(d.Blocks)}
 	for _, b := range d.Blocks {
 		if b.FPT == FPTIPsecSA {
 			sa.key = strings.TrimRight(string(b.Data), "\x00")
@@ -224,6 +230,9 @@ func (w *world) activate(n *simRouter, sa *simSA, d Do) {
 	w.activated[ref] = n.id
 	w.authorised(n, d)
 	sa.seq, sa.window, sa.state = seq, window, saActive
+	if n.cfg.Mode == ModeStrict {
+		w.replayAll(n, d.Session, sa, true)
+	}
 }
 
 // manifest lists the SAs with their present sequence numbers.
@@ -261,13 +270,9 @@ func (w *world) takeOver(n *simRouter, sa *simSA, d Do) {
 func (w *world) authorised(n *simRouter, d Do) {
 	from := w.stagedFrom[simRef{d.Session, d.Epoch}]
 	way := simWay{d.Session, from, n.id}
-	policy, _ := n.cfg.peer(from)
-	token := simWay{session: d.Session, to: n.id}
-	if w.sessions[d.Session].strong {
-		token = way
-	}
+	token := w.byToken(way)
 	switch byToken := w.proved[simRef{d.Session, d.Epoch}] && w.tokens[token] > 0; {
-	case !byToken && policy != nil && policy.ActivateWithoutToken && w.orders[way] > 0:
+	case !byToken && w.byOrder(way):
 		w.orders[way]--
 	case w.tokens[token] > 0:
 		w.tokens[token]--
@@ -281,7 +286,7 @@ func (w *world) authorised(n *simRouter, d Do) {
 func (w *world) traffic() {
 	for _, id := range w.order {
 		ses := w.sessions[id]
-		var sender RouterID
+		var sender, strict, receiver RouterID
 		for _, n := range w.routers {
 			sa := n.sad[id]
 			if sa == nil {
@@ -298,6 +303,13 @@ func (w *world) traffic() {
 				ses.inbound++
 				ses.accepted.add(ses.inbound)
 				sa.window.add(ses.inbound)
+				if n.cfg.Mode == ModeStrict {
+					strict = n.id
+				}
+				if receiver != "" && strict != "" && !ses.gap {
+					w.violation("law 4: %s and %s both accept for %s in the strict mode", receiver, n.id, ses.name)
+				}
+				receiver = n.id
 			}
 		}
 	}
@@ -324,7 +336,7 @@ func (w *world) replayAll(n *simRouter, id SessionID, sa *simSA, merged bool) {
 	ses.gap = ses.gap || !merged
 	for i := range ses.inbound + 1 {
 		if ses.accepted.has(i) && !sa.window.has(i) && !ses.gap {
-			w.violation("law 4: %s accepts packet %d of %s a second time after the merge", n.id, i, ses.name)
+			w.violation("law 4: %s accepts packet %d of %s a second time", n.id, i, ses.name)
 			return
 		}
 	}

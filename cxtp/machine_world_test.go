@@ -29,16 +29,24 @@ type world struct {
 	order    []SessionID
 
 	// What the laws are checked against.
-	activated  map[simRef]RouterID
-	stagedFrom map[simRef]RouterID
-	proved     map[simRef]bool // what a final said of the node's token
-	orders     map[simWay]int  // operators' triggers not used up
-	tokens     map[simWay]int  // nodes' triggers not used up
-	finals     map[Ticket]int  // final reports
-	opened     map[Ticket]RouterID
-	asked      map[simAsk]bool
-	violations []string
-	doing      map[simOp]string // what the operations under way are, for people
+	activated            map[simRef]RouterID
+	stagedFrom           map[simRef]RouterID
+	proved               map[simRef]bool // what a final said of the node's token
+	orders               map[simWay]int  // operators' triggers not used up
+	tokens               map[simWay]int  // nodes' triggers not used up
+	finals               map[Ticket]int  // final reports
+	opened               map[Ticket]RouterID
+	asked                map[simAsk]bool
+	stagedAt             map[simRef]RouterID // whom a source has sent it to
+	named                map[simWay]bool     // whom anybody with a right to named as a target
+	fetched              map[simFetch]bool   // what routers have asked each other for
+	violations           []string            // each with the law first
+	sought               string              // the law that ends a schedule; "" = any
+	crashed, reinstalled bool
+	liars                map[RouterID]bool
+	fenced               bool             // some gateway was, and what it had agreed with nodes is gone
+	usurped              bool             // a gateway of the past has used a node's keys
+	doing                map[simOp]string // what the operations under way are, for people
 
 	log        []sentMessage // everything that was ever sent
 	net        network
@@ -66,6 +74,18 @@ type simOp struct {
 	op      OpID
 }
 
+// simKey is one of a node's token keys.
+type simKey struct {
+	generation uint64
+	number     uint32
+}
+
+// simFetch is a router's request to another for the session at an address.
+type simFetch struct {
+	to, from RouterID
+	at       netip.Addr
+}
+
 // simWay is a move of a session from one router to another.
 type simWay struct {
 	session  SessionID
@@ -81,6 +101,9 @@ type simRouter struct {
 	fail     map[Verb]Status
 	frozenAt map[SessionID]time.Time
 	steering int // Steers still to fail
+
+	groupsFail map[Verb]Status     // of the feature that may
+	exported   map[SessionID][]CDB // what the machine has to wipe
 
 	journal []Record  // durable
 	writing []Record  // not durable yet
@@ -98,9 +121,12 @@ type simSession struct {
 	inbound  int
 	accepted simWindow
 	sent     map[uint64]RouterID
-	gap      bool   // a gateway died with its windows
-	asked    uint32 // sequence number of the last CTAR
-	strong   bool   // its tokens are
+	gap      bool              // a gateway died with its windows
+	asked    uint32            // sequence number of the last CTAR
+	signed   map[uint32]simKey // what its CTARs were made with, by sequence number
+	strong   bool              // its tokens are
+	groups   bool              // it has multicast groups too
+	types    []FPT             // what its next request asks for; nil = everything
 }
 
 // event is something that will happen at a router (or, to is "", at a node).
@@ -141,7 +167,7 @@ func newWorld(t testing.TB, net network, ids ...RouterID) *world {
 	w := &world{
 		t: t, now: epochZero, net: net, random: rand.NewChaCha8([32]byte{}),
 		sessions: map[SessionID]*simSession{}, activated: map[simRef]RouterID{}, stagedFrom: map[simRef]RouterID{}, proved: map[simRef]bool{},
-		orders: map[simWay]int{}, tokens: map[simWay]int{}, doing: map[simOp]string{}, asked: map[simAsk]bool{}, finals: map[Ticket]int{}, opened: map[Ticket]RouterID{},
+		orders: map[simWay]int{}, tokens: map[simWay]int{}, doing: map[simOp]string{}, asked: map[simAsk]bool{}, stagedAt: map[simRef]RouterID{}, named: map[simWay]bool{}, liars: map[RouterID]bool{}, fetched: map[simFetch]bool{}, finals: map[Ticket]int{}, opened: map[Ticket]RouterID{},
 	}
 	for i, id := range ids {
 		n := &simRouter{id: id, cfg: Config{
@@ -208,17 +234,19 @@ func (w *world) boot(n *simRouter) {
 	}
 	n.journal = append(n.journal, added...)
 	n.machine, n.writing, n.life = machine, nil, n.life+1
-	n.fail = map[Verb]Status{}
+	n.fail, n.groupsFail = map[Verb]Status{}, map[Verb]Status{}
 }
 
 // blank is a SAD without SAs.
 func (n *simRouter) blank() {
-	n.sad, n.frozenAt = map[SessionID]*simSA{}, map[SessionID]time.Time{}
+	n.sad, n.frozenAt, n.exported = map[SessionID]*simSA{}, map[SessionID]time.Time{}, map[SessionID][]CDB{}
 }
 
 // crash kills a router's daemon and starts it again; its SAs live on.
 func (w *world) crash(n *simRouter, kept int) {
 	w.printf("%s %s: crash", w.clock(), n.id)
+	w.crashed = true
+	clear(n.exported)
 	for id := range n.frozenAt {
 		n.frozenAt[id] = w.now // the deadline begins anew
 	}
@@ -229,6 +257,7 @@ func (w *world) crash(n *simRouter, kept int) {
 // fence powers a router off, tells every other one that has a session with it,
 // and powers it on again.
 func (w *world) fence(n *simRouter, ticket func() Ticket) {
+	w.fenced = true
 	for _, id := range w.order {
 		w.sessions[id].gap = true // windows that it had are gone
 	}
@@ -246,6 +275,7 @@ func (w *world) fence(n *simRouter, ticket func() Ticket) {
 // records that were being written made it.
 func (w *world) restart(n *simRouter, kept int) {
 	w.printf("%s %s: restart", w.clock(), n.id)
+	w.crashed = true
 	n.journal = append(n.journal, n.writing[:min(kept, len(n.writing))]...)
 	n.blank()
 	w.boot(n)
@@ -254,6 +284,7 @@ func (w *world) restart(n *simRouter, kept int) {
 // reinstall is a restart without the journal.
 func (w *world) reinstall(n *simRouter) {
 	w.printf("%s %s: reinstall", w.clock(), n.id)
+	w.crashed, w.reinstalled = true, true
 	n.journal = nil
 	n.blank()
 	n.cfg.Incarnation += 100
@@ -275,6 +306,8 @@ func (w *world) printf(format string, args ...any) {
 	}
 }
 
+// violation notes that a law is broken, which is what the text begins with, or
+// that there is no progress.
 func (w *world) violation(format string, args ...any) {
 	v := fmt.Sprintf(format, args...)
 	w.violations = append(w.violations, w.clock()+" "+v)
@@ -289,7 +322,7 @@ func (w *world) newSession(name string, tokens int, agent bool) *simSession {
 func (w *world) newNode(name string, tokens int, agent, strong bool) *simSession {
 	i := len(w.order) + 1
 	ses := &simSession{
-		id: SessionID{byte(i)}, name: name, key: "key of " + name, sent: map[uint64]RouterID{}, strong: strong,
+		id: SessionID{byte(i)}, name: name, key: "key of " + name, sent: map[uint64]RouterID{}, signed: map[uint32]simKey{}, strong: strong,
 		at:       netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}),
 		endpoint: netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), 4500),
 		claims:   Claims{Identity: name, Inner: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 32)}},
@@ -323,6 +356,9 @@ func (w *world) adopt(ses *simSession, id RouterID, tokens int, agent bool) {
 		{FPT: FPTIPsecSession, Data: simText(ses.claims.Identity, ses.claims.Inner[0])},
 		{FPT: FPTIPsecSA, Data: []byte(ses.key)},
 	}}
+	if ses.groups {
+		n.sad[ses.id].contexts = append(n.sad[ses.id].contexts, simGroups)
+	}
 	w.step(n, Adopt{Session: ses.id, Previous: ses.at, Node: w.nodeState(ses, tokens, agent), Claims: ses.claims})
 }
 
@@ -332,17 +368,20 @@ func (w *world) command(id RouterID, in Input) {
 	switch in := in.(type) {
 	case Handover:
 		w.opened[in.Ticket] = id
+		w.named[simWay{in.Session, id, in.To}] = true
 		if !in.StageOnly {
 			w.orders[simWay{in.Session, id, in.To}]++
 		}
 	case Pull:
 		w.opened[in.Ticket] = id
 		source := w.router(in.From)
-		if p, ok := source.cfg.peer(id); ok && p.Pull == PullMove {
-			for _, ses := range w.sessions {
-				if ses.at == in.Previous {
-					w.orders[simWay{ses.id, in.From, id}]++
-				}
+		for _, ses := range w.sessions {
+			if ses.at != in.Previous {
+				continue
+			}
+			w.named[simWay{ses.id, id, in.From}] = true
+			if p, ok := source.cfg.peer(id); ok && p.Pull == PullMove {
+				w.orders[simWay{ses.id, in.From, id}]++
 			}
 		}
 	case Cancel:
@@ -351,6 +390,7 @@ func (w *world) command(id RouterID, in Input) {
 		w.opened[in.Ticket] = id
 	case Standby:
 		w.opened[in.Ticket] = id
+		w.named[simWay{in.Session, id, in.To}] = true
 	}
 	w.step(n, in)
 }
@@ -361,12 +401,13 @@ func (w *world) ask(ses *simSession, to, other RouterID, sequence uint32) {
 }
 
 func (w *world) askAs(ses *simSession, to, other RouterID, role Role, sequence uint32) {
-	actions, ok := ses.agent.Request(w.now, Ask{To: netip.AddrPortFrom(w.addrOf(to), 0), At: w.addrOf(to), Naming: w.addrOf(other), Role: role, Sequence: sequence})
+	actions, ok := ses.agent.Request(w.now, Ask{To: netip.AddrPortFrom(w.addrOf(to), 0), At: w.addrOf(to), Naming: w.addrOf(other), Role: role, Sequence: sequence, Types: ses.types})
 	if !ok {
 		w.printf("  %s has no token key left", ses.name)
 		return
 	}
 	ses.asked = sequence
+	w.named[simWay{session: ses.id, to: to}], w.named[simWay{session: ses.id, to: other}] = true, true
 	w.perform(ses, actions)
 }
 
@@ -395,6 +436,7 @@ func (w *world) trigger(ses *simSession, to RouterID, m *CTAR) {
 func (w *world) step(n *simRouter, in Input) {
 	w.printf("%s %s: %s", w.clock(), n.id, w.input(n, in))
 	w.carry(n, n.machine.Step(w.now, in))
+	w.forgotten(n)
 	w.traffic()
 }
 
@@ -403,6 +445,7 @@ func (w *world) carry(n *simRouter, actions []Action) {
 		w.printf("  %s", w.action(a))
 		switch a := a.(type) {
 		case Send:
+			w.sends(n, a)
 			w.send(n.id, a.To, nil, a.Message)
 		case SendNode:
 			w.send(n.id, "", w.nodeAt(a.To), a.Message)
@@ -423,6 +466,9 @@ func (w *world) carry(n *simRouter, actions []Action) {
 			}
 			w.later(n, d, w.now.Add(w.net.result()), false)
 		case Persist:
+			if sa := n.sad[a.Record.Session]; a.Record.Kind == RecordClosed && sa != nil {
+				w.replayAll(n, a.Record.Session, sa, true)
+			}
 			w.doing[simOp{n.id, a.Record.Session, a.Op}] = "persist " + a.Record.Kind.String()
 			at := w.now.Add(w.net.result())
 			if at.Before(n.written) {
@@ -462,6 +508,7 @@ func (w *world) later(n *simRouter, d Done, at time.Time, write bool) {
 
 // send puts a message on the wire. node is the one end that is not a router.
 func (w *world) send(from, to RouterID, node *simSession, m Message) {
+	m = w.lied(from, to, m)
 	wire, err := m.Append(nil)
 	if err != nil {
 		w.violation("progress: %s sends a %s that cannot be encoded: %v", from, kind(m), err)
@@ -489,8 +536,11 @@ func (w *world) transmitAgain(i int, delay time.Duration) {
 // next takes the event that happens next and moves the clock to it, at most to
 // until. A timer of a machine that is due goes first.
 func (w *world) next(until time.Time) bool {
-	if w.steps++; w.steps > maxSteps {
-		w.t.Fatalf("%s: no end after %d events\n%s", w.clock(), maxSteps, w.transcript.String()[max(0, w.transcript.Len()-5000):])
+	if w.steps++; w.steps >= maxSteps {
+		if w.steps == maxSteps {
+			w.violation("progress: no end after %d events", maxSteps)
+		}
+		return false
 	}
 	at, n := w.timer()
 	e := w.earliest()
@@ -553,7 +603,8 @@ func (w *world) tick(n *simRouter) {
 	}
 	w.carry(n, actions)
 	if d := n.machine.Deadline(); !d.IsZero() && !d.After(w.now) {
-		w.t.Fatalf("%s: %s does not get past its timer of %s\n%s", w.clock(), n.id, was.Sub(epochZero), w.transcript.String())
+		w.violation("progress: %s does not get past its timer of %s", n.id, was.Sub(epochZero))
+		w.steps = maxSteps
 	}
 	w.traffic()
 }
@@ -581,6 +632,7 @@ func (w *world) happen(e *event) {
 		if e.node != nil {
 			w.printf("%s node %s: <- %s %s", w.clock(), e.node.name, e.from, w.message(m))
 			w.perform(e.node, e.node.agent.Receive(netip.AddrPortFrom(w.addrOf(e.from), 0), m))
+			e.node.agent.Forget()
 		}
 	case e.from == "":
 		w.step(w.router(e.to), FromNode{From: e.node.endpoint, Message: m})
@@ -617,6 +669,9 @@ func (w *world) perform(ses *simSession, actions []AgentAction) {
 				w.trigger(ses, to, m)
 			}
 			w.printf("%s node %s: -> %s %s", w.clock(), ses.name, to, w.message(a.Message))
+			if m, ok := a.Message.(*CTAR); ok {
+				w.signs(ses, m, to)
+			}
 			w.send("", to, ses, a.Message)
 		case AgentFollow:
 			w.printf("  follow %s", w.routerAt(a.Gateway.Addr()))

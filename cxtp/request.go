@@ -19,8 +19,9 @@ func (s *Session) requested(peer *Peer, q *CTReq) {
 			s.denyRequest(peer.ID, st)
 			return
 		}
-		s.used = usedToken{q.Sequence, q.Token, true}
-		s.startMove(&outgoing{to: peer.ID, proved: true, spent: true, key: key, sequence: q.Sequence, token: q.Token})
+		s.used = usedToken{sequence: q.Sequence, token: q.Token, valid: true}
+		s.startMove(&outgoing{to: peer.ID, proved: true, spent: true, key: key, sequence: q.Sequence, token: q.Token,
+			types: requestedTypes(q.Requests), asked: true})
 	case s.state >= stateAllocating && s.state <= stateStaged && s.src.to == peer.ID:
 		key, st := s.authenticate(shown)
 		if st != StatusOK {
@@ -42,7 +43,8 @@ func (s *Session) requestedByPeer(peer *Peer, q *CTReq) {
 		s.drop(DropNotAllowed)
 		s.denyRequest(peer.ID, StatusNotAuthorised)
 	case s.free(peer.ID) && !s.pulled.seen(peer.ID, q.Sequence):
-		s.startMove(&outgoing{to: peer.ID, ordered: peer.Pull == PullMove, attempts: s.cfg.Attempts, sequence: q.Sequence})
+		s.startMove(&outgoing{to: peer.ID, ordered: peer.Pull == PullMove, attempts: s.cfg.Attempts, sequence: q.Sequence,
+			types: requestedTypes(q.Requests), asked: true})
 	case (s.state == stateStaging || s.state == stateStaged) && s.src.to == peer.ID:
 		s.sendStage()
 	default:
@@ -60,11 +62,11 @@ func (s *Session) denyNode(at asker, st Status) {
 
 // denyRequest answers a CT-Req with an error indication in place of contexts.
 func (s *Session) denyRequest(to RouterID, st Status) {
-	s.act(deny(to, s.addr, st))
+	s.act(deny(to, s.addr, ContextStatus{FPTControl, st}))
 }
 
-func deny(to RouterID, previous netip.Addr, st Status) Action {
-	return Send{To: to, Message: &CTD{Previous: previous, Blocks: []CDB{ErrorBlock(ContextStatus{FPTControl, st})}}}
+func deny(to RouterID, previous netip.Addr, st ContextStatus) Action {
+	return Send{To: to, Message: &CTD{Previous: previous, Blocks: []CDB{ErrorBlock(st)}}}
 }
 
 // activateAway takes a CTAR from a node that is here and names the nAR (section
@@ -84,9 +86,9 @@ func (s *Session) activateAway(at asker, m *CTAR, to *Peer) {
 		s.denyNode(at, st)
 		return
 	}
-	s.used, s.asker = usedToken{m.Sequence, m.Token, true}, at
+	s.used, s.asker = usedToken{sequence: m.Sequence, token: m.Token, valid: true}, at
 	s.dropKeysBefore(key.Number)
-	s.startMove(&outgoing{to: to.ID, key: key, spent: true, sequence: m.Sequence, token: m.Token})
+	s.startMove(&outgoing{to: to.ID, key: key, spent: true, sequence: m.Sequence, token: m.Token, types: requestedTypes(m.Requests)})
 }
 
 // answerAway answers a repeated CTAR at the pAR as the first would be now: not
@@ -103,7 +105,7 @@ func (s *Session) answerAway(at asker, sequence uint32) {
 	case s.state <= stateStaging || s.state == stateRetracting:
 		s.owe(at)
 	default:
-		s.reply(at, nil)
+		s.reply(at, m.missing)
 	}
 }
 
@@ -127,7 +129,7 @@ func (s *Session) activateHere(at asker, m *CTAR) {
 			return
 		}
 		s.drop(DropRepeated)
-		s.reply(at, nil)
+		s.reply(at, s.used.missing)
 	default:
 		s.drop(DropBusy)
 	}
@@ -152,7 +154,7 @@ func (s *Session) prove(m *CTAR) Status {
 	}
 	s.dropKeys(key.Number)
 	s.tgt.proved = true
-	s.used = usedToken{m.Sequence, m.Token, true}
+	s.used = usedToken{sequence: m.Sequence, token: m.Token, valid: true}
 	return StatusOK
 }
 

@@ -71,7 +71,7 @@ func (r *Router) data(peer *Peer, m *CTD) {
 	c, err := ParseControl(m.Blocks[0])
 	if err != nil {
 		r.drop(DropMalformed)
-		r.out = append(r.out, Send{To: peer.ID, Message: &CTDR{Previous: m.Previous, Statuses: []ContextStatus{{FPTControl, StatusMalformed}}}})
+		r.dataReply(peer, m, control(StatusMalformed))
 		return
 	}
 	if c.Phase == PhaseStage {
@@ -172,10 +172,10 @@ func (cfg *Config) admits(peer *Peer, c Control, highest Epoch, requested bool) 
 // there is no room for. Nothing is recorded and no epoch used up, or such a peer
 // could use up a session's epochs.
 func (r *Router) turnAway(peer *Peer, m *CTD, c Control, st Status, why string) {
-	statuses := []ContextStatus{{FPTControl, st}}
-	r.out = append(r.out, notTaken(&r.cfg, peer.ID, m.Previous, c, statuses),
-		Send{To: peer.ID, Message: &CTDR{Previous: m.Previous, Statuses: statuses}},
-		Report{Session: c.Session, Epoch: c.Epoch, Event: EventRefused, Peer: peer.ID, Statuses: statuses, Detail: why, Final: true})
+	statuses := control(st)
+	r.out = append(r.out, notTaken(&r.cfg, peer.ID, m.Previous, c, statuses))
+	r.dataReply(peer, m, statuses)
+	r.out = append(r.out, Report{Session: c.Session, Epoch: c.Epoch, Event: EventRefused, Peer: peer.ID, Statuses: statuses, Detail: why, Final: true})
 }
 
 // notTaken is the answer to a stage that is not taken, and not refused either:
@@ -201,21 +201,25 @@ func (r *Router) denied(peer *Peer, m *CTD) {
 		status.Status = StatusMalformed
 	}
 	r.answered(m.Previous)
-	r.requestFailed(m.Previous, q, status.Status, "refused by "+string(peer.ID))
+	r.requestFailed(m.Previous, q, []ContextStatus{status}, "refused by "+string(peer.ID))
 }
 
 // refusePlain answers a peer without a control block: it gets no context that
 // must not be copied.
 func (r *Router) refusePlain(peer *Peer, m *CTD) {
 	r.drop(DropNoControl)
-	if !m.Ack {
-		return
-	}
 	statuses := make([]ContextStatus, 0, len(m.Blocks))
 	for _, b := range m.Blocks {
 		statuses = append(statuses, ContextStatus{b.FPT, StatusNoControl})
 	}
-	r.out = append(r.out, Send{To: peer.ID, Message: &CTDR{Previous: m.Previous, Statuses: statuses}})
+	r.dataReply(peer, m, statuses)
+}
+
+// dataReply answers a CTD that no session takes, if its sender wants it.
+func (r *Router) dataReply(peer *Peer, m *CTD, failed []ContextStatus) {
+	if m.Ack {
+		r.out = append(r.out, Send{To: peer.ID, Message: &CTDR{Previous: m.Previous, Statuses: failed}})
+	}
 }
 
 // requestFrom takes a CT-Req from a nAR.
@@ -223,7 +227,7 @@ func (r *Router) requestFrom(peer *Peer, q *CTReq) {
 	s, st := r.find(q.Previous, namedSession(q.Requests), (*Session).sourcing)
 	if st != StatusOK {
 		r.drop(dropFor(st))
-		r.out = append(r.out, deny(peer.ID, q.Previous, st))
+		r.out = append(r.out, deny(peer.ID, q.Previous, ContextStatus{FPTControl, st}))
 		return
 	}
 	r.with(s, func() { s.requested(peer, q) })

@@ -49,10 +49,10 @@ func (r *Router) pull(p Pull) {
 	q := &request{to: p.From, session: p.Session, sequence: p.Sequence, stageOnly: p.StageOnly, ticket: p.Ticket}
 	switch {
 	case r.requests[p.Previous] != nil:
-		r.requestFailed(p.Previous, q, StatusBusy, "another request for this node is under way")
+		r.requestFailed(p.Previous, q, control(StatusBusy), "another request for this node is under way")
 		return
 	case len(r.requests) >= maxRequests:
-		r.requestFailed(p.Previous, q, StatusNoResources, "too many requests under way")
+		r.requestFailed(p.Previous, q, control(StatusNoResources), "too many requests under way")
 		return
 	}
 	if !p.Session.IsZero() {
@@ -73,7 +73,7 @@ func (r *Router) fetch(previous netip.Addr, q *request) {
 		r.drop(DropBusy)
 	case len(r.requests) >= maxRequests:
 		r.drop(DropNoResources)
-		r.requestFailed(previous, q, StatusNoResources, "too many requests under way")
+		r.requestFailed(previous, q, control(StatusNoResources), "too many requests under way")
 	default:
 		r.ask(previous, q)
 	}
@@ -102,7 +102,7 @@ func (r *Router) requestDue(previous netip.Addr) {
 	if due(q.deadline, r.now) {
 		r.answered(previous)
 		r.out = append(r.out, cancelAt(q.to, previous, r.now.Add(r.cfg.Timers.RequestWait)))
-		r.requestFailed(previous, q, StatusExpired, "no answer from "+string(q.to))
+		r.requestFailed(previous, q, control(StatusExpired), "no answer from "+string(q.to))
 		return
 	}
 	q.repeat *= 2
@@ -117,8 +117,8 @@ func (r *Router) answered(previous netip.Addr) {
 	r.requestTimers.set(previous, time.Time{})
 }
 
-func (r *Router) requestFailed(previous netip.Addr, q *request, st Status, why string) {
-	failed := []ContextStatus{{FPTControl, st}}
+func (r *Router) requestFailed(previous netip.Addr, q *request, statuses []ContextStatus, why string) {
+	failed := failures(statuses)
 	if q.asker.wants {
 		r.out = append(r.out, SendNode{To: q.asker.at, Message: &CTAA{Previous: previous, Failed: failed}})
 	}

@@ -112,6 +112,7 @@ type usedToken struct {
 	sequence uint32
 	token    Token
 	valid    bool
+	missing  []ContextStatus // what its transfer left behind
 }
 
 func (u usedToken) is(sequence uint32, t Token) bool {
@@ -394,9 +395,12 @@ func (s *Session) tell(to RouterID, e Epoch) {
 	case OutcomeRefused:
 		o.Statuses = s.recorded(e).why
 	case OutcomeStaged:
-		o.Go, o.Serial = s.tgt.mayActivate(), s.tgt.serial
+		o.Go, o.Serial, o.Statuses = s.tgt.mayActivate(), s.tgt.serial, s.tgt.missing
 	case OutcomeActive, OutcomeClosed:
 		o.Steered = s.steer == nil || s.steer.complete()
+		if s.tgt != nil && s.tgt.epoch == e {
+			o.Statuses = s.tgt.missing
+		}
 	}
 	s.act(Send{To: to, Message: o})
 }

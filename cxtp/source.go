@@ -41,6 +41,10 @@ type outgoing struct {
 	manifest []ManifestEntry
 	dynamic  []CDB // of the final, then of the close
 
+	types   []FPT           // what the request asks for; nil = everything
+	missing []ContextStatus // and what of it does not reach the target
+	asked   bool            // begun by a CT-Req
+
 	incarnation Incarnation // of the target, from its "staged"
 	targetReady bool        // the target would activate without a token
 	targetKnows bool        // "steered" came
@@ -126,7 +130,7 @@ func (s *Session) sourceDone(d Done) {
 		s.own()
 		s.report(Report{Ticket: s.adopter, Event: EventAdopted, Final: true})
 	case stateAllocating:
-		s.do(stateExporting, Do{Verb: VerbExport, Epoch: m.epoch})
+		s.do(stateExporting, Do{Verb: VerbExport, Epoch: m.epoch, Types: m.types})
 	case stateExporting:
 		s.exported(d)
 	case stateLimiting:
@@ -177,8 +181,8 @@ func (s *Session) exported(d Done) {
 		s.fail(EventFailed, d.Failed, "the features could not be read: "+d.Detail)
 		return
 	}
-	m.static, m.manifest = d.Blocks, s.withHeadroom(d.Manifest)
-	if s.node.Agent.IsValid() || len(s.node.Tokens) > 0 || s.node.strong() {
+	m.static, m.manifest, m.missing = append(d.Blocks, errorBlocks(d.Partial)...), s.withHeadroom(d.Manifest), d.Partial
+	if s.node.Agent.IsValid() || len(s.node.Tokens) > 0 {
 		block, err := s.nodeForTarget().Block()
 		if err != nil {
 			s.fail(EventFailed, []ContextStatus{{FPTNode, StatusInternal}}, err.Error())
@@ -232,7 +236,8 @@ func (s *Session) sendPhase(phase Phase, blocks []CDB, expires time.Time) {
 		return
 	}
 	ctd := &CTD{
-		Ack: true, Previous: s.addr, Elapsed: uint32(s.now.Sub(m.started).Milliseconds()),
+		// Of the other phases an Outcome says more than a CTDR.
+		Ack: phase == PhaseStage, Previous: s.addr, Elapsed: uint32(s.now.Sub(m.started).Milliseconds()),
 		Blocks: append([]CDB{control}, blocks...),
 	}
 	if phase == PhaseStage && !m.vouched && !m.key.Key.IsZero() {
@@ -320,9 +325,10 @@ func (s *Session) confirmed(o *Outcome) {
 	m := s.src
 	if s.state == stateStaging {
 		m.incarnation = o.Incarnation
+		m.missing = unite(m.missing, o.Statuses)
 		s.staged()
-		s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventStaged, Peer: m.to, Final: !m.ordered && !m.proved})
-		s.acknowledge(nil)
+		s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventStaged, Peer: m.to, Statuses: m.missing, Final: !m.ordered && !m.proved})
+		s.acknowledge(m.missing)
 	}
 	if o.Incarnation != m.incarnation {
 		s.giveUp(EventFailed, StatusNoBase, "the target lost its journal since it staged; the session goes on here")
@@ -354,7 +360,7 @@ func (s *Session) frozen(d Done) {
 		s.finish("the outbound SAs could not be frozen: " + d.Detail)
 		return
 	}
-	m.dynamic = d.Blocks
+	m.dynamic, m.missing = d.Blocks, unite(m.missing, d.Partial)
 	s.rest(stateFrozen, s.cfg.Timers.FreezeDeadline)
 	s.sendFinal()
 	s.repeatEvery(s.cfg.Timers.Repeat)
@@ -390,7 +396,8 @@ func (s *Session) activeThere(o *Outcome) {
 	s.rest(stateDraining, s.cfg.Timers.SteerDeadline)
 	s.repeatEvery(s.cfg.Timers.Repeat)
 	s.act(Do{Op: s.op(), Verb: VerbRedirect, Session: s.id, Epoch: m.epoch, Mode: s.cfg.Mode, Peer: m.to})
-	s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventActive, Peer: m.to})
+	m.missing = unite(m.missing, o.Statuses)
+	s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventActive, Peer: m.to, Statuses: m.missing})
 	if o.Steered {
 		s.steeredThere()
 	}
@@ -456,6 +463,9 @@ func (s *Session) withdraw() {
 func (s *Session) fail(e Event, statuses []ContextStatus, why string) {
 	m := s.src
 	s.acknowledge(failures(statuses))
+	if m.asked && m.started.IsZero() && !m.cancelled {
+		s.act(deny(m.to, s.addr, reason(statuses))) // it waits for contexts
+	}
 	s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: e, Peer: m.to, Statuses: statuses, Detail: why, Final: true})
 	s.src = nil
 	wipe(m.static)
@@ -465,14 +475,6 @@ func (s *Session) fail(e Event, statuses []ContextStatus, why string) {
 	}
 	s.keepPledge(m)
 	s.own()
-}
-
-// failures makes sure that a failure is never told as a success.
-func failures(statuses []ContextStatus) []ContextStatus {
-	if len(statuses) == 0 {
-		return []ContextStatus{{FPTControl, StatusInternal}}
-	}
-	return statuses
 }
 
 // finish ends the session itself: silently towards the node, with a record.

@@ -34,6 +34,9 @@ type incoming struct {
 	serial, nextSerial uint32
 	nextCeilings       []ManifestEntry
 
+	ack       bool            // the A of the CTD that is being worked on
+	missing   []ContextStatus // contexts that did not come or could not be taken, and may be missing
+	failed    []ContextStatus // those among them that failed here
 	withdrawn bool            // the source gave up while we were still at it
 	statuses  []ContextStatus // why it was refused
 	why       string
@@ -46,6 +49,20 @@ func (t *incoming) misses(from RouterID, e Epoch) Drop {
 		return DropOutOfTurn
 	}
 	return misses(from, t.from, e, t.epoch)
+}
+
+// lacks notes contexts that could not be taken here and may be missing.
+func (t *incoming) lacks(partial []ContextStatus) {
+	t.failed, t.missing = unite(t.failed, partial), unite(t.missing, partial)
+}
+
+// dataReply sends the CTDR that the CTD being worked on asked for, once (RFC 4067
+// section 2.5.4). It decides nothing; an Outcome has gone before it.
+func (s *Session) dataReply(t *incoming, failed []ContextStatus) {
+	if t.ack {
+		s.act(Send{To: t.from, Message: &CTDR{Success: len(failed) == 0, Previous: s.addr, Statuses: failed}})
+	}
+	t.ack = false
 }
 
 func (t *incoming) mayActivate() bool { return t.proved || t.allowed }
@@ -141,6 +158,7 @@ func (s *Session) take(o *offer) {
 		epoch: o.control.Epoch, from: o.peer.ID, digest: o.control.Digest, ceilings: o.control.Manifest,
 		allowed: o.peer.ActivateWithoutToken, standby: o.control.Standby, lease: o.control.Lease, heard: s.now,
 	}
+	t.ack = o.data.Ack
 	s.tgt = t
 	if q := o.request; q != nil {
 		t.ticket, s.asker = q.ticket, q.asker
@@ -173,7 +191,7 @@ func (s *Session) findKeys(o *offer) {
 	case q == nil || q.token == (Token{}):
 	case o.control.TokenProved:
 		t.proved = s.ofItsKind(q.requests)
-		s.used = usedToken{q.sequence, q.token, true}
+		s.used = usedToken{sequence: q.sequence, token: q.token, valid: true}
 	default:
 		s.prove(&CTAR{Sequence: q.sequence, Token: q.token, Requests: q.requests})
 	}
@@ -189,7 +207,16 @@ func (s *Session) examine(o *offer) ([]CDB, Status, string) {
 	}
 	var feature []CDB
 	for _, b := range blocks {
-		if b.FPT != FPTNode {
+		switch b.FPT {
+		case FPTNode:
+		case FPTError:
+			absent, err := ParseErrorBlock(b)
+			if err != nil {
+				return nil, StatusMalformed, err.Error()
+			}
+			s.tgt.missing = unite(s.tgt.missing, []ContextStatus{absent})
+			continue
+		default:
 			feature = append(feature, b)
 			continue
 		}
@@ -231,6 +258,7 @@ func (s *Session) targetDone(d Done) {
 			s.refuseWith(d.Failed, d.Detail)
 			return
 		}
+		t.lacks(d.Partial)
 		s.persist(statePromising, s.promise())
 	case statePromising:
 		s.confirm()
@@ -247,10 +275,11 @@ func (s *Session) targetDone(d Done) {
 			s.refuseWith(d.Failed, d.Detail)
 			return
 		}
+		t.lacks(d.Partial)
 		s.activated()
 	case stateMerging:
-		if len(d.Failed) > 0 {
-			s.report(Report{Epoch: t.epoch, Event: EventSteering, Peer: t.from,
+		if len(d.Failed)+len(d.Partial) > 0 {
+			s.report(Report{Epoch: t.epoch, Event: EventSteering, Peer: t.from, Statuses: slices.Concat(d.Failed, d.Partial),
 				Detail: "the old gateway's last windows could not be merged: " + d.Detail})
 		}
 		s.persist(stateOwnerPersist, Record{Kind: RecordClosed, Epoch: t.epoch, Peer: t.from})
@@ -277,8 +306,8 @@ func (s *Session) confirm() {
 		return
 	}
 	s.tell(t.from, t.epoch)
-	s.act(Send{To: t.from, Message: &CTDR{Success: true, Previous: s.addr}})
-	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventStaged, Peer: t.from, Final: t.standby || !t.mayActivate()})
+	s.dataReply(t, t.failed)
+	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventStaged, Peer: t.from, Statuses: t.missing, Final: t.standby || !t.mayActivate()})
 }
 
 // goOn is the target's own operator asking for what is staged already.
@@ -312,6 +341,7 @@ func (s *Session) final(from RouterID, data *CTD, c Control) {
 		s.tell(from, c.Epoch)
 		return
 	}
+	t.ack = data.Ack
 	switch {
 	case c.Digest != t.digest || c.Incarnation != s.cfg.Incarnation:
 		s.refuse(StatusNoBase, "the final does not apply to what is staged here")
@@ -337,9 +367,11 @@ func (s *Session) activated() {
 	s.steer.uplink = !s.node.Agent.IsValid()
 	s.tell(t.from, t.epoch)
 	s.note(Record{Kind: RecordActive, Epoch: t.epoch, Peer: t.from})
+	s.dataReply(t, t.failed)
 	s.startSteering()
-	s.acknowledge(nil)
-	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventActive, Peer: t.from})
+	s.used.missing = t.missing
+	s.acknowledge(t.missing)
+	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventActive, Peer: t.from, Statuses: t.missing})
 }
 
 // closed merges the windows that the source last had.
@@ -353,6 +385,7 @@ func (s *Session) closed(from RouterID, data *CTD, c Control) {
 		s.tell(from, c.Epoch)
 		return
 	}
+	t.ack = data.Ack
 	s.do(stateMerging, Do{Verb: VerbMerge, Epoch: t.epoch, Blocks: data.Blocks[1:]})
 }
 
@@ -365,6 +398,7 @@ func (s *Session) owner() {
 	s.standby = s.cfg.Standby
 	s.own()
 	s.tell(t.from, t.epoch)
+	s.dataReply(t, nil)
 	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventClosed, Peer: t.from, Final: true})
 }
 
@@ -417,7 +451,7 @@ func (s *Session) refused() {
 	s.tgt = nil
 	s.remember(t.epoch, OutcomeRefused, t.statuses...)
 	s.tell(t.from, t.epoch)
-	s.act(Send{To: t.from, Message: &CTDR{Previous: s.addr, Statuses: t.statuses}})
+	s.dataReply(t, failures(t.statuses))
 	s.acknowledge(failures(t.statuses))
 	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventRefused, Peer: t.from, Statuses: t.statuses, Detail: t.why, Final: true})
 	s.remove()

@@ -45,8 +45,10 @@ type Feature interface {
 	// FPTs lists the context types that the feature reads and writes.
 	FPTs() []cxtp.FPT
 
-	// Export reads the static contexts of a session; nothing changes.
-	Export(ctx context.Context, ref Ref) (Snapshot, error)
+	// Export reads the static contexts of a session; nothing changes. types is
+	// what was asked for, nil everything: a feature is only asked when one of its
+	// types is among them, and need not take itself to pieces.
+	Export(ctx context.Context, ref Ref, types []cxtp.FPT) (Snapshot, error)
 
 	// Limit makes the outbound SAs that the manifest names stop at its ceilings:
 	// the last sequence number that they may use. It replaces the ceilings that
@@ -112,6 +114,11 @@ type Feature interface {
 	Claims(blocks []cxtp.CDB) (cxtp.Claims, error)
 }
 
+// Optional is a feature whose contexts may be missing at the target without
+// harm, as multicast groups may (RFC 4067 appendix B): a move goes on without
+// them, with a status for each.
+type Optional interface{ Optional() bool }
+
 // Error is a refusal with a status code that the other gateway and its
 // operator can act on.
 type Error struct {
@@ -125,6 +132,17 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// Partial says that an operation succeeded, except for contexts that may be
+// missing.
+type Partial struct {
+	Statuses []cxtp.ContextStatus
+	Err      error // why, for the operator
+}
+
+func (p *Partial) Error() string { return fmt.Sprintf("some contexts are left behind: %v", p.Err) }
+
+func (p *Partial) Unwrap() error { return p.Err }
 
 // Refusal is the status that a machine gives for this error.
 func (e *Error) Refusal() cxtp.Status { return e.Status }

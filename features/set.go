@@ -8,22 +8,36 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/cxtp/cxtp/cxtp"
 )
 
 // Set is the registry: the features of a router, acting as one. Blocks go to the
 // feature that names their type; a block that nobody names refuses a stage.
+//
+// Features of which nobody asked anything, and those that are [Optional] and
+// have failed, are left out of an attempt: from there on they are not asked until
+// it ends, and no block of theirs goes along.
 type Set struct {
 	features []Feature
 	byFPT    map[cxtp.FPT]Feature
+
+	mu  sync.Mutex
+	out map[cxtp.SessionID]leftOut
+}
+
+// leftOut is which features do not take part in an attempt.
+type leftOut struct {
+	epoch    cxtp.Epoch
+	features []Feature
 }
 
 var _ Feature = (*Set)(nil)
 
 // NewSet registers features, in the order in which they are to be worked on.
 func NewSet(features ...Feature) (*Set, error) {
-	s := &Set{features: features, byFPT: map[cxtp.FPT]Feature{}}
+	s := &Set{features: features, byFPT: map[cxtp.FPT]Feature{}, out: map[cxtp.SessionID]leftOut{}}
 	for _, f := range features {
 		for _, fpt := range f.FPTs() {
 			if s.byFPT[fpt] != nil {
@@ -57,80 +71,91 @@ func (s *Set) share(blocks []cxtp.CDB) (map[Feature][]cxtp.CDB, error) {
 	return shares, nil
 }
 
-// gather runs a reading operation on every feature.
-func (s *Set) gather(op func(Feature) (Snapshot, error)) (Snapshot, error) {
-	var all Snapshot
-	var errs []error
-	for _, f := range s.features {
-		one, err := op(f)
-		errs = append(errs, err)
-		all.Blocks = append(all.Blocks, one.Blocks...)
-		all.Manifest = append(all.Manifest, one.Manifest...)
-	}
-	return all, errors.Join(errs...)
-}
-
-// each runs an operation on every feature, whatever the others say.
-func (s *Set) each(op func(Feature) error) error {
-	var errs []error
-	for _, f := range s.features {
-		errs = append(errs, op(f))
-	}
-	return errors.Join(errs...)
-}
-
-// eachShare runs an operation on every feature with its blocks.
-func (s *Set) eachShare(blocks []cxtp.CDB, op func(Feature, []cxtp.CDB) error) error {
+// eachShare runs an operation on every feature that takes part, with its blocks.
+func (s *Set) eachShare(ref Ref, blocks []cxtp.CDB, op func(Feature, []cxtp.CDB) error) error {
 	shares, err := s.share(blocks)
 	if err != nil {
 		return err
 	}
-	return s.each(func(f Feature) error { return op(f, shares[f]) })
+	return s.each(ref, func(f Feature) error { return op(f, shares[f]) })
 }
 
-// Export reads every feature.
-func (s *Set) Export(ctx context.Context, ref Ref) (Snapshot, error) {
-	return s.gather(func(f Feature) (Snapshot, error) { return f.Export(ctx, ref) })
+// Export reads every feature that has a type among those asked for.
+func (s *Set) Export(ctx context.Context, ref Ref, types []cxtp.FPT) (Snapshot, error) {
+	s.forget(ref)
+	asked, unknown := s.asked(types)
+	if types != nil && len(asked) == 0 {
+		return Snapshot{}, &Error{FPT: types[0], Status: cxtp.StatusUnknownFPT, Err: errors.New("no feature here has any of the context types that were asked for")}
+	}
+	for _, f := range s.features {
+		if types != nil && !asked[f] {
+			s.leave(ref, f)
+		}
+	}
+	all, err := s.gather(ref, func(f Feature) (Snapshot, error) { return f.Export(ctx, ref, types) })
+	return all, lacking(err, unknown)
 }
 
-// Stage stages with every feature, or with none.
+// asked is whose contexts a request for these types wants.
+func (s *Set) asked(types []cxtp.FPT) (asked map[Feature]bool, unknown *Partial) {
+	asked = map[Feature]bool{}
+	unknown = &Partial{}
+	for _, t := range types {
+		if f := s.byFPT[t]; f != nil {
+			asked[f] = true
+		} else {
+			unknown.add(t, cxtp.StatusUnknownFPT, fmt.Errorf("no feature here has the context type %#04x", uint16(t)))
+		}
+	}
+	return asked, unknown
+}
+
+// Stage stages with every feature, or with none; one that is [Optional] may fail.
 func (s *Set) Stage(ctx context.Context, ref Ref, st Staging) error {
 	shares, err := s.share(st.Blocks)
 	if err != nil {
 		return err
 	}
+	s.forget(ref)
+	missing := &Partial{}
 	for i, f := range s.features {
 		part := Staging{Blocks: shares[f], Manifest: s.manifestOf(f, st.Manifest), Deadline: st.Deadline}
-		if err := f.Stage(ctx, ref, part); err != nil {
+		err := f.Stage(ctx, ref, part)
+		switch {
+		case err == nil:
+		case optional(f):
+			s.leave(ref, f)
+			missing.failed(f, err)
+		default:
 			for _, staged := range s.features[:i] {
 				err = errors.Join(err, staged.Discard(ctx, ref))
 			}
 			return err
 		}
 	}
-	return nil
+	return missing.orNil()
 }
 
 // Limit limits every feature's SAs.
 func (s *Set) Limit(ctx context.Context, ref Ref, ceilings []cxtp.ManifestEntry) error {
-	return s.each(func(f Feature) error { return f.Limit(ctx, ref, s.manifestOf(f, ceilings)) })
+	return s.each(ref, func(f Feature) error { return f.Limit(ctx, ref, s.manifestOf(f, ceilings)) })
 }
 
 // Sample reads every feature.
 func (s *Set) Sample(ctx context.Context, ref Ref) (Snapshot, error) {
-	return s.gather(func(f Feature) (Snapshot, error) { return f.Sample(ctx, ref) })
+	return s.gather(ref, func(f Feature) (Snapshot, error) { return f.Sample(ctx, ref) })
 }
 
 // Renew renews what every feature has staged.
 func (s *Set) Renew(ctx context.Context, ref Ref, st Staging) error {
-	return s.eachShare(st.Blocks, func(f Feature, b []cxtp.CDB) error {
+	return s.eachShare(ref, st.Blocks, func(f Feature, b []cxtp.CDB) error {
 		return f.Renew(ctx, ref, Staging{Blocks: b, Manifest: s.manifestOf(f, st.Manifest)})
 	})
 }
 
 // TakeOver makes every feature start what it has staged.
 func (s *Set) TakeOver(ctx context.Context, ref Ref) error {
-	return s.each(func(f Feature) error { return f.TakeOver(ctx, ref) })
+	return s.each(ref, func(f Feature) error { return f.TakeOver(ctx, ref) })
 }
 
 func (s *Set) manifestOf(f Feature, all []cxtp.ManifestEntry) []cxtp.ManifestEntry {
@@ -139,42 +164,52 @@ func (s *Set) manifestOf(f Feature, all []cxtp.ManifestEntry) []cxtp.ManifestEnt
 
 // Freeze freezes every feature.
 func (s *Set) Freeze(ctx context.Context, ref Ref) (Snapshot, error) {
-	return s.gather(func(f Feature) (Snapshot, error) { return f.Freeze(ctx, ref) })
+	return s.gather(ref, func(f Feature) (Snapshot, error) { return f.Freeze(ctx, ref) })
 }
 
-// Activate activates every feature.
+// Activate activates every feature. What an [Optional] one has staged and cannot
+// start is discarded.
 func (s *Set) Activate(ctx context.Context, ref Ref, dynamic []cxtp.CDB) error {
-	return s.eachShare(dynamic, func(f Feature, b []cxtp.CDB) error { return f.Activate(ctx, ref, b) })
+	return s.eachShare(ref, dynamic, func(f Feature, b []cxtp.CDB) error {
+		err := f.Activate(ctx, ref, b)
+		if err != nil && optional(f) {
+			err = errors.Join(err, f.Discard(ctx, ref))
+		}
+		return err
+	})
 }
 
 // Thaw thaws every feature.
 func (s *Set) Thaw(ctx context.Context, ref Ref, floors []cxtp.ManifestEntry) error {
-	return s.each(func(f Feature) error { return f.Thaw(ctx, ref, s.manifestOf(f, floors)) })
+	return s.each(ref, func(f Feature) error { return f.Thaw(ctx, ref, s.manifestOf(f, floors)) })
 }
 
 // Redirect redirects every feature.
 func (s *Set) Redirect(ctx context.Context, ref Ref, to cxtp.RouterID) error {
-	return s.each(func(f Feature) error { return f.Redirect(ctx, ref, to) })
+	return s.each(ref, func(f Feature) error { return f.Redirect(ctx, ref, to) })
 }
 
 // Close closes every feature.
 func (s *Set) Close(ctx context.Context, ref Ref) (Snapshot, error) {
-	return s.gather(func(f Feature) (Snapshot, error) { return f.Close(ctx, ref) })
+	return s.gather(ref, func(f Feature) (Snapshot, error) { return f.Close(ctx, ref) })
 }
 
 // Merge merges into every feature.
 func (s *Set) Merge(ctx context.Context, ref Ref, last []cxtp.CDB) error {
-	return s.eachShare(last, func(f Feature, b []cxtp.CDB) error { return f.Merge(ctx, ref, b) })
+	return s.eachShare(ref, last, func(f Feature, b []cxtp.CDB) error { return f.Merge(ctx, ref, b) })
 }
 
-// Release makes every feature forget.
+// Release makes every feature forget, also what nobody asked for: the session
+// goes as a whole.
 func (s *Set) Release(ctx context.Context, ref Ref) error {
-	return s.each(func(f Feature) error { return f.Release(ctx, ref) })
+	s.forget(ref)
+	return s.each(ref, func(f Feature) error { return f.Release(ctx, ref) })
 }
 
 // Discard makes every feature forget what was staged.
 func (s *Set) Discard(ctx context.Context, ref Ref) error {
-	return s.each(func(f Feature) error { return f.Discard(ctx, ref) })
+	s.forget(ref)
+	return s.each(ref, func(f Feature) error { return f.Discard(ctx, ref) })
 }
 
 // Held unites what the features hold. A session of which they hold different
@@ -206,7 +241,11 @@ func (s *Set) Claims(blocks []cxtp.CDB) (cxtp.Claims, error) {
 	for _, f := range s.features {
 		mine := slices.DeleteFunc(slices.Clone(blocks), func(b cxtp.CDB) bool { return s.byFPT[b.FPT] != f })
 		c, err := f.Claims(mine)
-		if err != nil {
+		switch {
+		case err == nil:
+		case optional(f):
+			continue // it claims nothing, and staging leaves it out
+		default:
 			return cxtp.Claims{}, err
 		}
 		if all.Identity == "" {
@@ -215,16 +254,4 @@ func (s *Set) Claims(blocks []cxtp.CDB) (cxtp.Claims, error) {
 		all.Inner = append(all.Inner, c.Inner...)
 	}
 	return all, nil
-}
-
-// Statuses turns an operation's error into what the other gateway is told.
-func Statuses(err error) []cxtp.ContextStatus {
-	if err == nil {
-		return nil
-	}
-	var refusal *Error
-	if errors.As(err, &refusal) {
-		return []cxtp.ContextStatus{{FPT: refusal.FPT, Status: refusal.Status}}
-	}
-	return []cxtp.ContextStatus{{FPT: cxtp.FPTControl, Status: cxtp.StatusInternal}}
 }

@@ -16,12 +16,14 @@ import (
 // recorder is a feature that owns one context type and writes down what it is
 // asked; refuse makes the operation of that name fail.
 type recorder struct {
-	fpt    cxtp.FPT
-	claims cxtp.Claims
-	held   []cxtp.Held
-	refuse string
-	calls  []string
-	got    []cxtp.CDB
+	fpt        cxtp.FPT
+	claims     cxtp.Claims
+	held       []cxtp.Held
+	refuse     string
+	broken     error // of every operation
+	unreadable error // of the contexts
+	calls      []string
+	got        []cxtp.CDB
 }
 
 func (r *recorder) call(name string, blocks ...cxtp.CDB) error {
@@ -30,7 +32,7 @@ func (r *recorder) call(name string, blocks ...cxtp.CDB) error {
 	if r.refuse == name {
 		return &features.Error{FPT: r.fpt, Status: cxtp.StatusAlgorithm, Err: errors.New("refused")}
 	}
-	return nil
+	return r.broken
 }
 
 func (r *recorder) snapshot(name string) (features.Snapshot, error) {
@@ -38,7 +40,7 @@ func (r *recorder) snapshot(name string) (features.Snapshot, error) {
 }
 
 func (r *recorder) FPTs() []cxtp.FPT { return []cxtp.FPT{r.fpt} }
-func (r *recorder) Export(context.Context, features.Ref) (features.Snapshot, error) {
+func (r *recorder) Export(context.Context, features.Ref, []cxtp.FPT) (features.Snapshot, error) {
 	return r.snapshot("export")
 }
 func (r *recorder) Freeze(context.Context, features.Ref) (features.Snapshot, error) {
@@ -80,7 +82,7 @@ func (r *recorder) Redirect(_ context.Context, _ features.Ref, to cxtp.RouterID)
 }
 func (r *recorder) Release(context.Context, features.Ref) error { return r.call("release") }
 func (r *recorder) Discard(context.Context, features.Ref) error { return r.call("discard") }
-func (r *recorder) Claims([]cxtp.CDB) (cxtp.Claims, error)      { return r.claims, nil }
+func (r *recorder) Claims([]cxtp.CDB) (cxtp.Claims, error)      { return r.claims, r.unreadable }
 
 func twoFeatures(t *testing.T) (*recorder, *recorder, *features.Set) {
 	t.Helper()
@@ -136,7 +138,7 @@ func TestUnknownTypeStagesNothing(t *testing.T) {
 func TestEveryFeatureIsAsked(t *testing.T) {
 	ctx, ref := t.Context(), features.Ref{}
 	for name, op := range map[string]func(*features.Set) error{
-		"export":       func(s *features.Set) error { _, err := s.Export(ctx, ref); return err },
+		"export":       func(s *features.Set) error { _, err := s.Export(ctx, ref, nil); return err },
 		"freeze":       func(s *features.Set) error { _, err := s.Freeze(ctx, ref); return err },
 		"close":        func(s *features.Set) error { _, err := s.Close(ctx, ref); return err },
 		"activate":     func(s *features.Set) error { return s.Activate(ctx, ref, blocks) },

@@ -97,8 +97,9 @@ func (f *Feature) do(ctx context.Context, ref features.Ref, op operation, run fu
 	return err
 }
 
-// Export implements [features.Feature].
-func (f *Feature) Export(ctx context.Context, ref features.Ref) (features.Snapshot, error) {
+// Export implements [features.Feature]. The SAs of a session are one thing: there
+// is no part of them that could be asked for.
+func (f *Feature) Export(ctx context.Context, ref features.Ref, _ []cxtp.FPT) (features.Snapshot, error) {
 	return f.once(ctx, ref, opExport, func(*record) (features.Snapshot, error) {
 		s, dynamic, err := f.backend.Export(ctx, ref.Session)
 		if err != nil {

@@ -27,7 +27,7 @@ func TestEpochs(t *testing.T) {
 		"merge":    func() error { return f.Merge(ctx, ref(4), nil) },
 		"release":  func() error { return f.Release(ctx, ref(4)) },
 		"discard":  func() error { return f.Discard(ctx, ref(4)) },
-		"export":   func() error { _, err := f.Export(ctx, ref(4)); return err },
+		"export":   func() error { _, err := f.Export(ctx, ref(4), nil); return err },
 		"freeze":   func() error { _, err := f.Freeze(ctx, ref(4)); return err },
 		"close":    func() error { _, err := f.Close(ctx, ref(4)); return err },
 	} {
@@ -88,7 +88,7 @@ func TestDiscardSparesTheActive(t *testing.T) {
 		t.Errorf("the backend was asked for %v", calls)
 	}
 	// The close of epoch 1 may come when the session is on its way onward.
-	if _, err := f.Export(ctx, ref(3)); err != nil {
+	if _, err := f.Export(ctx, ref(3), nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Merge(ctx, ref(1), encodeDynamic(t, testDynamic())); err != nil {
@@ -119,7 +119,7 @@ func TestFailuresMayBeRetried(t *testing.T) {
 	b := newFake()
 	f := NewFeature(b, Options{})
 	ops := map[string]func(epoch cxtp.Epoch) error{
-		"export":   func(e cxtp.Epoch) error { _, err := f.Export(ctx, ref(e)); return err },
+		"export":   func(e cxtp.Epoch) error { _, err := f.Export(ctx, ref(e), nil); return err },
 		"freeze":   func(e cxtp.Epoch) error { _, err := f.Freeze(ctx, ref(e)); return err },
 		"close":    func(e cxtp.Epoch) error { _, err := f.Close(ctx, ref(e)); return err },
 		"thaw":     func(e cxtp.Epoch) error { return f.Thaw(ctx, ref(e), nil) },
@@ -153,12 +153,12 @@ func TestKeptKeysAreWiped(t *testing.T) {
 		"later epoch":   func(f *Feature) error { _, err := f.Freeze(ctx, ref(2)); return err },
 		"later discard": func(f *Feature) error { return f.Discard(ctx, ref(2)) },
 		"eviction": func(f *Feature) error {
-			_, err := f.Export(ctx, features.Ref{Session: cxtp.SessionID{8}, Epoch: 1})
+			_, err := f.Export(ctx, features.Ref{Session: cxtp.SessionID{8}, Epoch: 1}, nil)
 			return err
 		},
 	} {
 		f := NewFeature(newFake(), Options{Remember: 1})
-		if _, err := f.Export(ctx, ref(1)); err != nil {
+		if _, err := f.Export(ctx, ref(1), nil); err != nil {
 			t.Fatal(err)
 		}
 		var kept [][]byte

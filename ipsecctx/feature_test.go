@@ -109,7 +109,7 @@ func ref(epoch cxtp.Epoch) features.Ref {
 // to the ceiling.
 func exported(t *testing.T) features.Staging {
 	t.Helper()
-	snapshot, err := NewFeature(newFake(), Options{}).Export(t.Context(), ref(1))
+	snapshot, err := NewFeature(newFake(), Options{}).Export(t.Context(), ref(1), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,9 @@ func TestMove(t *testing.T) {
 		pAR.dynamic = testDynamic()
 		return kept
 	}
-	static := read("export", from.Export)
+	static := read("export", func(ctx context.Context, ref features.Ref) (features.Snapshot, error) {
+		return from.Export(ctx, ref, nil)
+	})
 	twice("stage", func() error {
 		return to.Stage(ctx, ref(1), features.Staging{Blocks: static.Blocks, Manifest: static.Manifest})
 	})

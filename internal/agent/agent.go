@@ -35,6 +35,7 @@ type Config struct {
 	Listen  string                        // UDP address, "0.0.0.0:5092"
 	Routers map[netip.Addr]netip.AddrPort // a router's address in CXTP messages, and its UDP endpoint for nodes
 	Agent   cxtp.AgentConfig
+	Types   []cxtp.FPT // the context types that a request asks for; nil = everything
 
 	// Follow points the node's outbound SAs at another gateway. It is called
 	// before the acknowledgement is sent; an error suppresses that, so that the
@@ -177,6 +178,7 @@ func (a *Agent) receive(d datagram) {
 		a.machine.Unfollow()
 		a.trace("drop", err.Error(), d.from)
 	}
+	a.machine.Forget()
 }
 
 // carryOut does what the machine says, in its order, up to the first failure:

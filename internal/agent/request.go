@@ -24,7 +24,7 @@ func (a *Agent) Request(ctx context.Context, at, naming netip.Addr, role cxtp.Ro
 	}
 	q := &request{
 		ctx: ctx, answer: make(chan answer, 1),
-		Ask: cxtp.Ask{To: to, At: at.Unmap(), Naming: naming.Unmap(), Role: role, Sequence: sequence},
+		Ask: cxtp.Ask{To: to, At: at.Unmap(), Naming: naming.Unmap(), Role: role, Sequence: sequence, Types: a.cfg.Types},
 	}
 	// A request that cannot be encoded would cost a token key.
 	for _, router := range []netip.Addr{q.At, q.Naming} {

@@ -54,6 +54,7 @@ const nodeHelp = `Runs until it is interrupted. The file, which only its owner m
    # number = 1
    # key    = "hexadecimal"
    on_update  = ["/usr/local/sbin/follow"]
+   types      = [0x0001]             # context types to ask for; without it, all
    retry      = "2s"                  # CT_REQUEST_RETRY: a request is repeated; doubles
    retry_max  = "15s"                 # CT_RETRY_MAX: and then given up
    [routers]                          # address in messages = UDP endpoint for nodes
@@ -137,6 +138,7 @@ func newNode(c *urfave.Context) (*node, error) {
 	cfg := agent.Config{
 		Listen:  file.Listen,
 		Routers: file.Routers,
+		Types:   file.Types,
 		Agent: cxtp.AgentConfig{
 			Previous: file.Previous, Session: file.Session, Node: file.node,
 			State: kept,
@@ -178,7 +180,7 @@ func (n *node) request(ctx context.Context, m wish) error {
 	if err != nil {
 		return err
 	}
-	e := event{Event: "answered", Router: m.at, Sequence: answered.Sequence, TimedOut: answered.TimedOut}
+	e := event{Event: "answered", Router: m.at, Sequence: answered.Sequence, TimedOut: answered.TimedOut, Moved: answered.Moved()}
 	for _, f := range answered.Failed {
 		e.Failed = append(e.Failed, failure{f.FPT.String(), f.Status.String()})
 	}
@@ -186,7 +188,7 @@ func (n *node) request(ctx context.Context, m wish) error {
 	switch {
 	case answered.TimedOut:
 		return fmt.Errorf("router %s did not answer: is it running, and is its endpoint in [routers] right?", m.at)
-	case len(answered.Failed) > 0:
+	case !answered.Moved():
 		return fmt.Errorf("router %s refused: %s (%s)", m.at, answered.Failed[0].Status, answered.Failed[0].FPT)
 	}
 	return nil
@@ -232,6 +234,7 @@ type event struct {
 	Number   uint64         `json:"number,omitempty"`
 	Sequence uint32         `json:"sequence,omitempty"`
 	Failed   []failure      `json:"failed,omitempty"`
+	Moved    bool           `json:"moved,omitempty"`
 	TimedOut bool           `json:"timed_out,omitempty"`
 	What     string         `json:"what,omitempty"`
 }
@@ -263,8 +266,11 @@ func (s *events) write(e event) {
 		switch {
 		case e.TimedOut:
 			text += "no answer"
-		case len(e.Failed) == 0:
+		case e.Moved:
 			text += "success"
+			if len(e.Failed) > 0 {
+				text += ", but for "
+			}
 		}
 		for i, f := range e.Failed {
 			if i > 0 {

@@ -32,6 +32,7 @@ type nodeFile struct {
 	TokenFile string                        `toml:"token_file"`
 	OnUpdate  []string                      `toml:"on_update"`
 	Routers   map[netip.Addr]netip.AddrPort `toml:"routers"`
+	Types     []cxtp.FPT                    `toml:"types"`
 	Retry     config.Duration               `toml:"retry"`
 	RetryMax  config.Duration               `toml:"retry_max"`
 

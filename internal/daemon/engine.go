@@ -15,9 +15,9 @@ import (
 // nothing itself.
 //
 // Inputs come from many goroutines; whoever finds the engine idle works through
-// the queue until it is empty. That keeps the machine to one goroutine at a
-// time without a goroutine of its own, so a message is answered on the
-// goroutine that read it.
+// what has queued, and leaves what comes meanwhile to the pool. That keeps the
+// machine to one goroutine at a time, a message is answered on the goroutine that
+// read it, and nobody is kept from reading the next.
 type engine struct {
 	log     *slog.Logger
 	router  *cxtp.Router
@@ -47,30 +47,59 @@ type engine struct {
 	chains chains
 }
 
-// run works through the queue, unless somebody does already. The timer is set
-// once for all that had queued.
+// run runs f on the machine, now if it is idle.
 func (e *engine) run(f func()) {
-	e.mu.Lock()
-	e.queue = append(e.queue, f)
-	if e.running {
-		e.mu.Unlock()
-		return
-	}
-	e.running = true
-	for len(e.queue) > 0 {
-		queued := e.queue
-		e.queue = e.spent[:0]
-		e.mu.Unlock()
-		for _, f := range queued {
-			f()
+	if e.enqueue(f) {
+		e.turn()
+		if e.more() {
+			e.pool.run(e.loop)
 		}
-		e.arm()
-		clear(queued)
-		e.spent = queued
-		e.mu.Lock()
 	}
-	e.running = false
+}
+
+// post runs f on the machine, but not on this goroutine.
+func (e *engine) post(f func()) {
+	if e.enqueue(f) {
+		e.pool.run(e.loop)
+	}
+}
+
+// enqueue appends to the queue and reports whether the caller has to see to it.
+func (e *engine) enqueue(f func()) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.queue = append(e.queue, f)
+	idle := !e.running
+	e.running = true
+	return idle
+}
+
+// more reports whether the queue has grown; if not, the engine is idle.
+func (e *engine) more() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.running = len(e.queue) > 0
+	return e.running
+}
+
+func (e *engine) loop() {
+	for more := true; more; more = e.more() {
+		e.turn()
+	}
+}
+
+// turn works through what has queued. The timer is set once for all of it.
+func (e *engine) turn() {
+	e.mu.Lock()
+	queued := e.queue
+	e.queue = e.spent[:0]
 	e.mu.Unlock()
+	for _, f := range queued {
+		f()
+	}
+	e.arm()
+	clear(queued)
+	e.spent = queued
 }
 
 // call runs f on the machine and waits for it.
@@ -177,13 +206,13 @@ func (e *engine) record(p cxtp.Persist) {
 			e.fatal(err)
 			return
 		}
-		e.input(cxtp.Done{Session: session, Op: op})
+		e.post(func() { e.step(cxtp.Done{Session: session, Op: op}) }) // the journal has more to write
 	})
 }
 
 // finish gives an operation's result to the machine.
 func (e *engine) finish(id cxtp.SessionID, op cxtp.OpID, s features.Snapshot, err error) {
-	d := cxtp.Done{Session: id, Op: op, Blocks: s.Blocks, Manifest: s.Manifest, Failed: features.Statuses(err)}
+	d := cxtp.Done{Session: id, Op: op, Blocks: s.Blocks, Manifest: s.Manifest, Failed: features.Statuses(err), Partial: features.Missing(err)}
 	if err != nil {
 		d.Detail = err.Error()
 	}
@@ -197,7 +226,7 @@ func (e *engine) do(d cxtp.Do) {
 	var err error
 	switch d.Verb {
 	case cxtp.VerbExport:
-		s, err = e.feature.Export(e.ctx, ref)
+		s, err = e.feature.Export(e.ctx, ref, d.Types)
 	case cxtp.VerbStage:
 		err = e.feature.Stage(e.ctx, ref, features.Staging{Blocks: d.Blocks, Manifest: d.Manifest, Deadline: d.Deadline})
 	case cxtp.VerbFreeze:

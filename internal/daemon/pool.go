@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"sync"
-	"sync/atomic"
 
 	"github.com/cxtp/cxtp/cxtp"
 )
@@ -14,37 +13,74 @@ const maxIdle = 64
 // kernel or a hook, and must not hold up those of other sessions. Goroutines are
 // used again, because in a mass move each new one would first grow its stack.
 type pool struct {
-	ready   chan func()
-	idle    atomic.Int32
 	workers sync.WaitGroup
+
+	mu    sync.Mutex
+	more  sync.Cond // something is ready, or the end has come
+	ready []func()  // for those that are idle, at most one each
+	idle  int
+	ended bool
 }
 
-func newPool() *pool { return &pool{ready: make(chan func())} }
+func newPool() *pool {
+	p := &pool{}
+	p.more.L = &p.mu
+	return p
+}
 
-// run starts f on a goroutine that has nothing to do, or on a new one.
+// run starts f on a goroutine that has nothing to do, or on a new one. After the
+// end, it runs f itself.
 func (p *pool) run(f func()) {
-	select {
-	case p.ready <- f:
+	p.mu.Lock()
+	ended := p.ended
+	switch {
+	case ended:
+	case p.idle > len(p.ready):
+		p.ready = append(p.ready, f)
+		p.more.Signal()
 	default:
 		p.workers.Go(func() { p.work(f) })
+	}
+	p.mu.Unlock()
+	if ended {
+		f()
 	}
 }
 
 func (p *pool) work(f func()) {
-	for more := true; more; {
+	for f != nil {
 		f()
-		if p.idle.Add(1) > maxIdle {
-			p.idle.Add(-1)
-			return
-		}
-		f, more = <-p.ready
-		p.idle.Add(-1)
+		f = p.next()
 	}
 }
 
-// end waits for what runs; nothing may be run any more.
+// next waits for something to do; nil means that there is no need to.
+func (p *pool) next() func() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.idle == maxIdle {
+		return nil
+	}
+	p.idle++
+	for len(p.ready) == 0 && !p.ended {
+		p.more.Wait()
+	}
+	p.idle--
+	if len(p.ready) == 0 {
+		return nil
+	}
+	last := len(p.ready) - 1
+	f := p.ready[last]
+	p.ready = p.ready[:last]
+	return f
+}
+
+// end waits for what runs.
 func (p *pool) end() {
-	close(p.ready)
+	p.mu.Lock()
+	p.ended = true
+	p.mu.Unlock()
+	p.more.Broadcast()
 	p.workers.Wait()
 }
 

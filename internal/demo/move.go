@@ -248,7 +248,7 @@ func (m *move) request(ctx context.Context, at, naming *gateway) (uint32, error)
 		return 0, err
 	case answer.TimedOut && m.d.opts.Loss == 0: // else the answers got lost: the gateways know
 		return 0, &failure{"node", "failed", at.Name + " did not answer"}
-	case len(answer.Failed) > 0:
+	case !answer.Moved():
 		return 0, &failure{"node", "failed", at.Name + " answered: " + answer.Failed[0].Status.String()}
 	}
 	return answer.Sequence, nil

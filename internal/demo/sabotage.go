@@ -61,8 +61,8 @@ type noCounters struct {
 }
 
 // Export remembers the sequence numbers.
-func (f *noCounters) Export(ctx context.Context, ref features.Ref) (features.Snapshot, error) {
-	s, err := f.Feature.Export(ctx, ref)
+func (f *noCounters) Export(ctx context.Context, ref features.Ref, types []cxtp.FPT) (features.Snapshot, error) {
+	s, err := f.Feature.Export(ctx, ref, types)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.staged = append([]cxtp.ManifestEntry(nil), s.Manifest...)

@@ -26,40 +26,25 @@ func (j *Journal) dueAfter(live int64) int64 {
 // since is the time before which a session has to have ended to be forgotten.
 func (j *Journal) since() time.Time { return time.Now().Add(-j.options.Retention) }
 
-// pick reads the first octets of a journal and hands over the records that
-// matter, each with its line. It reads twice, because what matters is known only
-// at the end, and a journal may be larger than what fits in memory.
-func pick(src io.ReadSeeker, octets int64, since time.Time, use func(line []byte, e *entry) error) (cxtp.Incarnation, int64, error) {
-	var c cxtp.Compaction
-	incarnation, whole, err := scan(io.LimitReader(src, octets), func(_ []byte, e *entry) error {
-		c.Add(e.Record, e.time())
-		return nil
-	})
-	if err != nil {
-		return 0, 0, err
-	}
-	if _, err := src.Seek(0, io.SeekStart); err != nil {
-		return 0, 0, err
-	}
-	keep := c.Keep(since)
-	place := -1
-	_, _, err = scan(io.LimitReader(src, whole), func(line []byte, e *entry) error {
-		place++
-		if len(keep) == 0 || keep[0] != place {
+// pick hands over the lines of the records at some places, out of the first octets
+// of a journal.
+func pick(src io.Reader, octets int64, places *cxtp.Places, use func(line []byte) error) error {
+	_, err := lines(io.LimitReader(src, octets), func(number int, line []byte) error {
+		if number == 1 || !places.Has(number-2) { // the header has no place
 			return nil
 		}
-		keep = keep[1:]
-		return use(line, e)
+		return use(line)
 	})
-	return incarnation, whole, err
+	return err
 }
 
 // compacted is a copy of a journal that has only what matters.
 type compacted struct {
-	file file  // durable, under a temporary name
-	of   int64 // how many octets of the journal it stands for
-	size int64
-	err  error
+	file   file         // durable, under a temporary name
+	of     int64        // how many octets of the journal it stands for
+	places *cxtp.Places // what it has of them
+	size   int64
+	err    error
 }
 
 // compactIfDue begins to copy what matters, if the file has become too large.
@@ -73,41 +58,44 @@ func (j *Journal) compactIfDue() {
 		return
 	}
 	j.compacting = true
-	go func(size int64) {
-		c := j.copy(size)
+	c := &compacted{of: j.size, places: j.matters.Keep(j.since())}
+	go func() {
+		c.err = j.copy(c)
 		j.mu.Lock()
 		j.ready = c
 		j.mu.Unlock()
 		j.more.Signal()
-	}(j.size)
+	}()
 }
 
-// copy writes what matters in the first octets of the journal to a new file. The
-// writer may be appending to the journal.
-func (j *Journal) copy(octets int64) *compacted {
-	c := &compacted{of: octets}
+// copy writes what matters to a new file. Meanwhile the journal is appended to.
+func (j *Journal) copy(c *compacted) error {
 	src, err := j.folder.read(fileName)
 	if err != nil {
-		return &compacted{err: err}
+		return err
 	}
 	defer src.Close()
-	if c.file, err = j.folder.create(newName); err != nil {
-		return &compacted{err: err}
+	f, err := j.folder.create(newName)
+	if err != nil {
+		return err
 	}
-	w := bufio.NewWriterSize(c.file, 1<<16)
-	add := func(line []byte, _ *entry) error {
+	c.file = f
+	w := bufio.NewWriterSize(f, 1<<16)
+	add := func(line []byte) error {
 		c.size += int64(len(line))
 		_, err := w.Write(line)
 		return err
 	}
-	if err = add(header(j.incarnation), nil); err == nil {
-		_, _, err = pick(src, octets, j.since(), add)
+	if err := add(header(j.incarnation)); err != nil {
+		return err
 	}
-	c.err = errors.Join(err, w.Flush())
-	if c.err == nil {
-		c.err = c.file.Sync() // now, so that the writer's own is short
+	if err := pick(src, c.of, c.places, add); err != nil {
+		return err
 	}
-	return c
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return f.Sync() // now, so that the writer's own is short
 }
 
 // compact puts a copy in the journal's place. What fails before the journal's
@@ -130,6 +118,7 @@ func (j *Journal) compact(c *compacted) {
 		return
 	}
 	j.size, j.due = c.size, j.dueAfter(live)
+	j.matters.Kept(c.places)
 	j.mu.Lock()
 	j.stats.Compactions++
 	j.mu.Unlock()

@@ -38,9 +38,12 @@ func matter(records []cxtp.Record) []cxtp.Record {
 	for _, r := range records {
 		c.Add(r, time.Now())
 	}
+	places := c.Keep(time.Time{})
 	var kept []cxtp.Record
-	for _, place := range c.Keep(time.Time{}) {
-		kept = append(kept, records[place])
+	for i, r := range records {
+		if places.Has(i) {
+			kept = append(kept, r)
+		}
 	}
 	return kept
 }

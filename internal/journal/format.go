@@ -88,38 +88,48 @@ func appendLine(b *bytes.Buffer, document any) error {
 	return nil
 }
 
-// scan reads a journal and hands over each record with its line. It returns the
-// incarnation, and the octets up to the end of the last whole line: an unfinished
-// one after that is ignored. Any other fault of the content is a [DamageError].
-// An error of use ends it.
-func scan(r io.Reader, use func(line []byte, e *entry) error) (incarnation cxtp.Incarnation, whole int64, err error) {
-	lines := bufio.NewReaderSize(r, 1<<16)
+// lines hands over each line of a journal with its number, from 1, and returns the
+// octets up to the end of the last whole one: an unfinished one after that is
+// ignored. An error of use ends it.
+func lines(r io.Reader, use func(number int, line []byte) error) (whole int64, err error) {
+	in := bufio.NewReaderSize(r, 1<<16)
 	for number := 1; ; number++ {
-		l, err := lines.ReadBytes('\n')
-		switch {
-		case err == io.EOF && number == 1:
-			return 0, 0, &DamageError{Path: fileName, Line: 1, Reason: "the header is incomplete"}
-		case err == io.EOF:
-			return incarnation, whole, nil
-		case err != nil:
-			return 0, 0, err
+		l, err := in.ReadBytes('\n')
+		if err == io.EOF {
+			return whole, nil
 		}
-		var e entry
-		if number == 1 {
-			incarnation, err = parseHeader(l)
-		} else {
-			err = parse(l, &e)
+		if err == nil {
+			err = use(number, l)
 		}
 		if err != nil {
-			return 0, 0, &DamageError{Path: fileName, Line: number, Reason: err.Error()}
-		}
-		if number > 1 {
-			if err := use(l, &e); err != nil {
-				return 0, 0, err
-			}
+			return 0, err
 		}
 		whole += int64(len(l))
 	}
+}
+
+// read reads a journal and hands over each record. It returns the incarnation,
+// and the octets up to the end of the last whole line. Any fault of the content
+// but an unfinished last line is a [DamageError].
+func read(r io.Reader, use func(e *entry)) (incarnation cxtp.Incarnation, whole int64, err error) {
+	whole, err = lines(r, func(number int, line []byte) (err error) {
+		if number == 1 {
+			incarnation, err = parseHeader(line)
+		} else {
+			var e entry
+			if err = parse(line, &e); err == nil {
+				use(&e)
+			}
+		}
+		if err != nil {
+			return &DamageError{Path: fileName, Line: number, Reason: err.Error()}
+		}
+		return nil
+	})
+	if err == nil && whole == 0 {
+		err = &DamageError{Path: fileName, Line: 1, Reason: "the header is incomplete"}
+	}
+	return incarnation, whole, err
 }
 
 func parseHeader(l []byte) (cxtp.Incarnation, error) {

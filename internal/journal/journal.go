@@ -32,8 +32,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -80,10 +80,11 @@ type Journal struct {
 	ended       chan struct{} // closed when the writer has returned
 
 	// The writer's.
-	file   file
-	size   int64 // of the file, in octets
-	due    int64 // the size at which it is compacted
-	failed error // the first failure to write; nothing is written after it
+	file    file
+	size    int64           // of the file, in octets
+	due     int64           // the size at which it is compacted
+	matters cxtp.Compaction // what in the file matters
+	failed  error           // the first failure to write; nothing is written after it
 
 	mu         sync.Mutex
 	more       *sync.Cond // the queue grew, a copy is ready, or closed was set
@@ -157,12 +158,23 @@ func load(dir folder, options Options) (*Journal, []cxtp.Record, error) {
 	}
 	defer src.Close()
 	j := &Journal{folder: dir, options: options}
+	j.incarnation, j.size, err = read(src, func(e *entry) { j.matters.Add(e.Record, e.time()) })
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := src.Seek(0, io.SeekStart); err != nil {
+		return nil, nil, err
+	}
+	// Read twice: a journal may be larger than what fits in memory, and what in it
+	// matters is known only at its end.
 	var records []cxtp.Record
 	var live int64
-	j.incarnation, j.size, err = pick(src, math.MaxInt64, j.since(), func(line []byte, e *entry) error {
-		records = append(records, e.Record)
+	err = pick(src, j.size, j.matters.Keep(j.since()), func(line []byte) error {
+		var e entry
 		live += int64(len(line))
-		return nil
+		err := parse(line, &e)
+		records = append(records, e.Record)
+		return err
 	})
 	if err != nil {
 		return nil, nil, err
@@ -314,16 +326,19 @@ func (j *Journal) next(spent []waiting) (group []waiting, copied *compacted, mor
 // commit makes records durable and reports them.
 func (j *Journal) commit(group []waiting, lines *bytes.Buffer) {
 	lines.Reset()
-	at := time.Now().Unix()
+	now := time.Now()
 	records := uint64(0)
 	for i := range group {
 		w := &group[i]
-		if w.err = appendEntry(lines, entry{at, w.record}); w.err == nil {
+		if w.err = appendEntry(lines, entry{now.Unix(), w.record}); w.err == nil {
 			records++
 		}
 	}
 	err := j.append(lines.Bytes(), records)
 	for _, w := range group {
+		if w.err == nil && err == nil {
+			j.matters.Add(w.record, now)
+		}
 		w.done(cmp.Or(w.err, err))
 	}
 }

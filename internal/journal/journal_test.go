@@ -32,10 +32,7 @@ type content struct {
 }
 
 func decode(data []byte) (c content, err error) {
-	c.incarnation, c.whole, err = scan(bytes.NewReader(data), func(_ []byte, e *entry) error {
-		c.records = append(c.records, e.Record)
-		return nil
-	})
+	c.incarnation, c.whole, err = read(bytes.NewReader(data), func(e *entry) { c.records = append(c.records, e.Record) })
 	if err != nil {
 		return content{}, err
 	}

@@ -1,0 +1,321 @@
+package cxtp
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var lawSought = flag.String("law", "", `the law to break, "law 1" to "law 6", "progress" or "any": play transcripts and random schedules until it is broken, and say where (cxtp/mutants)`)
+
+// TestLaws plays every transcript for the laws alone, whatever the text says,
+// and then on without faults until everything is at rest. With -law it looks for
+// one law that is broken, in the random schedules too, and stops there.
+func TestLaws(t *testing.T) {
+	files, err := filepath.Glob("testdata/transcripts/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcripts: %v", err)
+	}
+	for _, file := range files {
+		script, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newScript(t, "A", "B", "C")
+		s.world.quiet, s.world.sought = *lawSought != "", *lawSought
+		s.run(string(script))
+		s.rest()
+		s.world.lawsHold(t, "transcript "+strings.TrimSuffix(filepath.Base(file), ".txt"))
+	}
+	for i := range *schedules {
+		if *lawSought == "" {
+			break // TestRandomSchedules plays them
+		}
+		seed := *firstSeed + uint64(i)
+		c := newChaos(t, seed)
+		c.world.quiet, c.world.sought = true, *lawSought
+		c.play()
+		c.world.lawsHold(t, fmt.Sprintf("seed %d", seed))
+	}
+}
+
+// lawsHold ends the test where the law that is looked for has been broken, and
+// notes the others.
+func (w *world) lawsHold(t *testing.T, where string) {
+	switch {
+	case w.broken():
+		t.Fatalf("caught by %s: %s\n%s", where, w.violations[w.brokenAt()], w.transcript.String())
+	case len(w.violations) > 0:
+		t.Errorf("noticed by %s: %s", where, w.violations[0])
+	}
+}
+
+// broken reports whether the law that is looked for has been broken: any, unless
+// one is named.
+func (w *world) broken() bool { return w.brokenAt() >= 0 }
+
+func (w *world) brokenAt() int {
+	return slices.IndexFunc(w.violations, func(v string) bool {
+		return w.sought == "" || w.sought == "any" || strings.Contains(v, " "+w.sought+": ")
+	})
+}
+
+// rest ends a script's faults and plays on until nothing happens any more.
+func (s *script) rest() {
+	w := s.world
+	clear(s.dropAll)
+	clear(s.dropNext)
+	clear(s.held)
+	clear(s.twice)
+	s.slow = 0
+	for _, n := range w.routers {
+		n.fail, n.steering = map[Verb]Status{}, 0
+	}
+	w.advance(3 * time.Minute)
+	w.atRest()
+}
+
+// atRest checks that nothing hangs once the faults are over: a session is
+// active at one router, or its end is on record, or the router that had it lost
+// its journal.
+func (w *world) atRest() {
+	w.freezes()
+	for _, id := range w.order {
+		w.ownedOrEnded(id)
+	}
+	for _, n := range w.routers {
+		for _, v := range n.machine.Sessions() {
+			copied := v.Standby && (w.crashed || v.State != "retracting")
+			if v.State != "gone" && v.State != "active" && !copied && !(w.reinstalled && v.State == "active-unclosed") {
+				w.violation("progress: %s: %s is %s for ever", n.id, w.name(v.Session), v.State)
+			}
+		}
+	}
+	if !w.usurped {
+		w.keysInCommon()
+	}
+	if w.crashed {
+		return
+	}
+	for ticket, id := range w.opened {
+		if w.finals[ticket] == 0 {
+			w.violation("progress: %s: nobody ever told ticket %d how it ended", id, ticket)
+		}
+	}
+}
+
+func (w *world) ownedOrEnded(id SessionID) {
+	owners, ended, owned := 0, false, false
+	for _, n := range w.routers {
+		if sa := n.sad[id]; sa != nil {
+			switch {
+			case sa.state == saActive:
+				owners++
+				if s := n.machine.sessions[id]; s != nil && s.state == stateOwner {
+					w.replayAll(n, id, sa, true)
+				}
+			case sa.state != saStaged || !n.standsBy(id):
+				w.violation("progress: %s still has %s %s", n.id, w.name(id), saNames[sa.state])
+			}
+		}
+		for _, r := range n.journal {
+			owned = owned || r.Session == id
+			ended = ended || r.Session == id && (r.Kind == RecordEnded || r.Kind == RecordLost)
+		}
+	}
+	if owners > 1 || owners == 0 && owned && !ended && !w.reinstalled {
+		w.violation("law 2: %s has %d owners, and no record of an end", w.name(id), owners)
+	}
+}
+
+// standsBy reports whether a router keeps a standby's copy of a session.
+func (n *simRouter) standsBy(id SessionID) bool {
+	for _, v := range n.machine.Sessions() {
+		if v.Session == id {
+			return v.State == "held" && v.Standby
+		}
+	}
+	return false
+}
+
+// The laws that the SAD alone cannot see, told again without the machine.
+
+// signs notes which key a node makes a request with. A key of another generation
+// is a request of its own: the node does not know what became of the first.
+func (w *world) signs(ses *simSession, m *CTAR, to RouterID) {
+	key := simKey{ses.agent.last.generation, ses.agent.last.key.Number}
+	if before, again := ses.signed[m.Sequence]; again && before != key {
+		w.tokens[simWay{ses.id, w.routerAt(m.Router), to}]++
+	}
+	ses.signed[m.Sequence] = key
+}
+
+// sends notes what a router asks another for, and what it gives away.
+func (w *world) sends(n *simRouter, a Send) {
+	switch m := a.Message.(type) {
+	case *CTReq:
+		w.fetched[simFetch{n.id, a.To, m.Previous}] = true
+	case *CTD:
+		if len(m.Blocks) == 0 {
+			return
+		}
+		if c, err := ParseControl(m.Blocks[0]); err == nil && c.Phase == PhaseStage {
+			w.stagedAt[simRef{c.Session, c.Epoch}] = a.To
+			w.given(n.id, a.To, c.Session)
+		}
+	}
+}
+
+// given is law 5 at the source: no contexts for a router that nobody named. An
+// operator's order, a standby's, a node's token, or a request that the policy
+// for its sender answers does.
+func (w *world) given(from, to RouterID, id SessionID) {
+	n := w.router(from)
+	p, _ := n.cfg.peer(to)
+	way := simWay{id, from, to}
+	switch {
+	case w.named[way], n.cfg.Standby == to, p.Pull != PullOff && w.named[simWay{id, to, from}]:
+	case w.named[simWay{session: id, to: to}]:
+	default:
+		w.violation("law 5: %s gives %s to %s without authority", from, w.name(id), to)
+	}
+}
+
+// taken is law 5 at the target: what it stages is within its policy for the
+// source, or, that policy's bounds apart, was asked for here.
+func (w *world) taken(n *simRouter, d Do) {
+	from := w.stagedFrom[simRef{d.Session, d.Epoch}]
+	p, ok := n.cfg.peer(from)
+	if !ok {
+		w.violation("law 5: %s stages %s for %q, which is no peer", n.id, w.name(d.Session), from)
+		return
+	}
+	ses := w.sessions[d.Session]
+	if to := w.stagedAt[simRef{d.Session, d.Epoch}]; to != n.id {
+		w.violation("law 5: %s stages %s, which was given to %s", n.id, ses.name, to)
+	}
+	if !p.Push && !w.fetched[simFetch{n.id, from, ses.at}] {
+		w.violation("law 5: %s stages %s, which %s may not push", n.id, ses.name, from)
+	}
+	if len(p.Identities) > 0 && !slices.Contains(p.Identities, ses.claims.Identity) {
+		w.violation("law 5: %s stages %s of %s, whose identity is not allowed", n.id, ses.name, from)
+	}
+	there := 0
+	for _, inner := range ses.claims.Inner {
+		if len(p.Inner) > 0 && !slices.ContainsFunc(p.Inner, func(q netip.Prefix) bool { return q.Contains(inner.Addr()) && q.Bits() <= inner.Bits() }) {
+			w.violation("law 5: %s stages %s of %s, whose inner addresses are not allowed", n.id, ses.name, from)
+		}
+		for id, sa := range n.sad {
+			other := w.sessions[id]
+			if id != d.Session && slices.ContainsFunc(other.claims.Inner, inner.Overlaps) {
+				w.violation("law 5: %s stages %s over the inner addresses of %s", n.id, ses.name, other.name)
+			}
+			if id != d.Session && sa.from == from {
+				there++
+			}
+		}
+	}
+	if there >= cmp.Or(p.MaxSessions, DefaultMaxSessions) {
+		w.violation("law 5: %s stages %s, one more than %s may have there", n.id, ses.name, from)
+	}
+}
+
+// mayFreeze is law 5 of a freeze that follows a grant: whoever may have the
+// session activated there. A freeze after a crash is one that was begun before.
+func (w *world) mayFreeze(n *simRouter, d Do) {
+	s := n.machine.sessions[d.Session]
+	if s.state != stateFreezing || s.src.standby || s.src.static == nil {
+		return
+	}
+	if way := (simWay{d.Session, n.id, s.src.to}); !w.byOrder(way) && w.tokens[w.byToken(way)] == 0 {
+		w.violation("law 5: %s freezes %s for %s without authority", n.id, w.name(d.Session), s.src.to)
+	}
+}
+
+// byOrder reports whether an operator's order is left that the target's policy
+// takes.
+func (w *world) byOrder(way simWay) bool {
+	policy, _ := w.router(way.to).cfg.peer(way.from)
+	return policy != nil && policy.ActivateWithoutToken && w.orders[way] > 0
+}
+
+// byToken is the way that a node's token is for. RFC 4067's does not name the
+// source.
+func (w *world) byToken(way simWay) simWay {
+	if !w.sessions[way.session].strong {
+		way.from = ""
+	}
+	return way
+}
+
+// forgotten is law 6's end: a router that has nothing but the record of a
+// session has none of its keys.
+func (w *world) forgotten(n *simRouter) {
+	for _, id := range w.order {
+		s := n.machine.sessions[id]
+		if s == nil || s.state != stateNone {
+			continue
+		}
+		if len(s.node.Tokens) > 0 || !s.node.UpdateKey.IsZero() {
+			w.violation("law 6: %s still has keys of %s's node", n.id, w.name(id))
+		}
+		for _, b := range n.exported[id] {
+			if slices.ContainsFunc(b.Data, func(octet byte) bool { return octet != 0 }) {
+				w.violation("law 6: %s has not wiped what it exported of %s", n.id, w.name(id))
+				break
+			}
+		}
+		delete(n.exported, id)
+	}
+}
+
+// What routers do that go their own way.
+
+// lied is a message as it is from or to a liar: it says that the node's token was
+// verified, and takes whoever has staged to be willing.
+func (w *world) lied(from, to RouterID, m Message) Message {
+	switch m := m.(type) {
+	case *CTD:
+		c, err := ParseControl(m.Blocks[0])
+		if err != nil || !w.liars[from] {
+			return m
+		}
+		c.TokenProved = true
+		block, err := c.Block()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		lie := *m
+		lie.Blocks = append([]CDB{block}, m.Blocks[1:]...)
+		return &lie
+	case *Outcome:
+		lie := *m
+		lie.Go = m.Go || w.liars[to] && m.State == OutcomeStaged
+		return &lie
+	}
+	return m
+}
+
+// relay has a router pass on to another what it got: the last one of that kind.
+func (s *script) relay(k string, by, to RouterID) {
+	for _, sent := range slices.Backward(s.world.log) {
+		if sent.kind != k || sent.event.to != by {
+			continue
+		}
+		m, err := Decode(slices.Clone(sent.event.wire))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.world.printf("%s %s: -> %s %s (relayed)", s.world.clock(), by, to, s.world.message(m))
+		s.world.send(by, to, nil, m)
+		return
+	}
+	s.t.Fatalf("%s got no %s", by, k)
+}
