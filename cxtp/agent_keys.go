@@ -163,9 +163,6 @@ func (a *Agent) agree(keys *agentKeys, u *Update) bool {
 	if !a.cfg.Node.strong() {
 		return u.Share.IsZero()
 	}
-	if u.Share.IsZero() {
-		return false
-	}
 	x, err := newExchange(a.cfg.Rand)
 	if err != nil {
 		return false

@@ -206,8 +206,8 @@ func TestAgentFallsBack(t *testing.T) {
 	unknown := &cxtp.CTAA{Previous: agentNode, Failed: []cxtp.ContextStatus{{FPT: cxtp.FPTControl, Status: cxtp.StatusUnknownKey}}}
 
 	first, token := tokenOf(t, must(a.Request(now, agentAsk)))
-	if token.Generation != 5 {
-		t.Fatalf("the first token names generation %d", token.Generation)
+	if next := a.State().NextToken; token.Generation != 5 || next != 0 {
+		t.Fatalf("the first token names generation %d, the next provisioned key is %d", token.Generation, next)
 	}
 	second, token := tokenOf(t, a.Receive(agentRouter, unknown))
 	if token.Generation != 0 || token.KeyNumber != 1 || second.Sequence != first.Sequence ||

@@ -111,3 +111,25 @@ func FuzzNode(f *testing.F) {
 		}
 	})
 }
+
+// FuzzStrongToken: as FuzzDecode, for strong tokens.
+func FuzzStrongToken(f *testing.F) {
+	addBlocks(f, cxtp.FPTToken)
+	f.Fuzz(func(t *testing.T, octets []byte) {
+		if len(octets) > cxtp.MaxBlock-4 {
+			return
+		}
+		token, err := cxtp.ParseStrongToken(fuzzBlock(cxtp.FPTToken, false, octets))
+		if err != nil {
+			insideError(t, err, 4+len(octets))
+			return
+		}
+		b, err := token.Block()
+		if err != nil {
+			t.Fatalf("parsed, but cannot be encoded: %v", err)
+		}
+		if again, err := cxtp.ParseStrongToken(b); err != nil || again != token {
+			t.Fatalf("parsed %+v, encoded and parsed again %+v (%v)", token, again, err)
+		}
+	})
+}

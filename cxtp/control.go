@@ -138,7 +138,7 @@ type Control struct {
 	Epoch       Epoch
 	Incarnation Incarnation // 0 in a stage; then as the target's "staged" said
 	Digest      Digest
-	Serial      uint32        // of a renewal; 0 in the stage
+	Serial      uint32        // of a renewal; in a final with T, of the token key; else 0
 	Lease       time.Duration // the source sends for so long after a renewal; whole milliseconds, 0 = for ever
 	Target      RouterID      // at most 255 octets
 	Manifest    []ManifestEntry

@@ -230,3 +230,29 @@ func TestExchangeEndsWithoutAnswer(t *testing.T) {
 		}
 	}
 }
+
+// TestAckFitsUpdate gives a gateway acknowledgements that are authentic, with a
+// share and without, of a node with strong tokens and of one with weak ones.
+func TestAckFitsUpdate(t *testing.T) {
+	for _, strong := range []bool{true, false} {
+		for _, share := range []Share{{}, {9}} {
+			s := newScript(t, "A", "B")
+			w := s.world
+			s.dropAll["updateack"] = true
+			w.start()
+			ses := w.newNode("s1", 1, true, strong)
+			w.adopt(ses, "A", 1, true)
+			w.settle()
+			w.command("A", Handover{Session: ses.id, To: "B", Ticket: 1})
+			w.advance(20 * time.Millisecond)
+			ack := &UpdateAck{Previous: ses.at, Session: ses.id, Number: 1, Share: share}
+			if err := ack.Sign(ses.agent.keys.current.UpdateKey); err != nil {
+				t.Fatal(err)
+			}
+			w.step(w.router("B"), FromNode{From: ses.endpoint, Message: ack})
+			if got, fits := w.router("B").machine.sessions[ses.id].steer.uplink, strong != share.IsZero(); got != fits {
+				t.Errorf("strong: %t, share: %t: taken: %t", strong, !share.IsZero(), got)
+			}
+		}
+	}
+}

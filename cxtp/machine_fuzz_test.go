@@ -33,6 +33,7 @@ func FuzzStep(f *testing.F) {
 		"\x02\x00\x00\x01\x04\x00\x00\x00\x000p\x02\x00\x00\x00\x0b\x00\x00\x00p0",  // asked for; killed
 		copied + "\x04\x00\x00\x04\x05\x02\x050p\x0a\xff\xffp0p0\x0b\x01\x00\x000p", // taken over; powered off
 		copied + "\x0d\x00\x00p0p0", adopt + "\x06\x00\x00\x07\x00p00\x0b\x00\x00\x000", // fenced; asked away, killed
+		adopt + "\x06\x00\x00\x07\x04pEK\x05\x00\x00\x02\x03\x05pB", // some contexts asked for, and some missing
 	} {
 		f.Add([]byte(program))
 	}
@@ -178,7 +179,7 @@ func (b *bench) next() {
 	case 'p':
 		b.persisted()
 	default:
-		b.done(int(op)%benchSessions, op >= 128)
+		b.done(int(op)%benchSessions, op)
 	}
 }
 
@@ -186,7 +187,7 @@ func (b *bench) next() {
 func (b *bench) settle() {
 	for range 200 {
 		for i := range benchSessions {
-			b.done(i, false)
+			b.done(i, 0)
 		}
 		b.persisted()
 		b.now = b.now.Add(20 * time.Second)
@@ -280,28 +281,34 @@ func (b *bench) outcome() {
 	b.step(FromRouter{From: from, Message: o})
 }
 
-// token is one that a key of the node makes, or nobody's.
-func (b *bench) token(id SessionID, sequence uint32, requests []CDB) (t Token) {
-	switch n := b.index(4); n {
+// token is one that a key of the node makes, or nobody's, and what it is made
+// over.
+func (b *bench) token(id SessionID, sequence uint32) (t Token, requests []CDB) {
+	requests = []CDB{SessionNameBlock(id)}
+	n := b.index(6)
+	if n >= 4 { // with a list of context types
+		requests = append(requests, CDB{FPT: FPTIPsecSA}, CDB{FPT: FPTMulticastListener})
+	}
+	switch n % 4 {
 	case 0, 1:
-		t, _ = ComputeToken(nodeOf(id).Tokens[n].Key, at(id), sequence, requests)
+		t, _ = ComputeToken(nodeOf(id).Tokens[n%4].Key, at(id), sequence, requests)
 	case 2:
 		t = Token{1, 2, 3, 4}
 	}
-	return t
+	return t, requests
 }
 
 func (b *bench) request() {
 	id, from := b.session(), b.peer()
-	q := &CTReq{Previous: at(id), Sequence: uint32(b.byte()), Requests: []CDB{SessionNameBlock(id)}}
-	q.Token = b.token(id, q.Sequence, q.Requests)
+	q := &CTReq{Previous: at(id), Sequence: uint32(b.byte())}
+	q.Token, q.Requests = b.token(id, q.Sequence)
 	b.step(FromRouter{From: from, Message: q})
 }
 
 func (b *bench) activate() {
 	id := b.session()
-	m := &CTAR{Ack: b.index(2) == 0, Previous: at(id), Router: simAddr(b.index(4)), Sequence: uint32(b.byte()), Requests: []CDB{SessionNameBlock(id)}}
-	m.Token = b.token(id, m.Sequence, m.Requests)
+	m := &CTAR{Ack: b.index(2) == 0, Previous: at(id), Router: simAddr(b.index(4)), Sequence: uint32(b.byte())}
+	m.Token, m.Requests = b.token(id, m.Sequence)
 	b.step(FromNode{From: netip.MustParseAddrPort("203.0.113.9:4500"), Message: m})
 }
 
@@ -412,12 +419,16 @@ func (b *bench) persisted() {
 	b.step(Done{Session: p.Record.Session, Op: p.Op})
 }
 
-// done ends the oldest operation of a session, or a steering.
-func (b *bench) done(i int, fail bool) {
+// done ends the oldest operation of a session, or a steering; some instructions
+// make it fail, or fail in part.
+func (b *bench) done(i int, op byte) {
 	id := SessionID{byte(1 + i)}
-	result := Done{Session: id}
-	if fail {
-		result.Failed, result.Detail = []ContextStatus{{FPTIPsecSA, StatusNoResources}}, "told to fail"
+	result := Done{Session: id, Detail: "told to fail"}
+	switch {
+	case op >= 128:
+		result.Failed = []ContextStatus{{FPTIPsecSA, StatusNoResources}}
+	case op >= 'A' && op <= 'Z':
+		result.Partial = []ContextStatus{{FPTMulticastListener, StatusNoResources}}
 	}
 	switch waiting := b.doing[id]; {
 	case len(waiting) > 0:

@@ -25,7 +25,7 @@ func TestHostileAtEveryState(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no transcripts: %v", err)
 	}
-	met := map[state]int{}
+	met := map[standing]int{}
 	for _, file := range files {
 		if filepath.Base(file) == "wrong_tokens.txt" {
 			continue // it counts the wrong tokens that it is shown
@@ -45,8 +45,12 @@ func TestHostileAtEveryState(t *testing.T) {
 			t.Fatalf("in %s", h.name)
 		}
 	}
+	states := map[state]bool{}
+	for as := range met {
+		states[as.state] = true
+	}
 	for st := range state(len(stateNames)) {
-		if met[st] == 0 {
+		if !states[st] {
 			t.Errorf("no transcript has a session that is %s (state %d)", st, st)
 		}
 	}
@@ -60,7 +64,7 @@ const enough = 4
 type hostile struct {
 	t      *testing.T
 	world  *world
-	met    map[state]int // how often each state has been met
+	met    map[standing]int // how often each has been met
 	name   string
 	struck map[struck]bool
 	before string // the attacked machine, dumped
@@ -70,20 +74,26 @@ type hostile struct {
 type struck struct {
 	router  RouterID
 	session SessionID
+	as      standing
+}
+
+// standing is a session's state, and what is said of its last epoch.
+type standing struct {
 	state   state
+	outcome OutcomeState
 }
 
 // strike attacks every router.
 func (h *hostile) strike() {
 	for _, n := range h.world.routers {
 		for _, id := range h.world.order {
-			ses, st := h.world.sessions[id], stateNone
+			ses, as := h.world.sessions[id], standing{outcome: OutcomeUnseen}
 			if s := n.machine.sessions[ses.id]; s != nil {
-				st = s.state
+				as = standing{s.state, s.outcome(s.epoch)}
 			}
-			if key := (struck{n.id, ses.id, st}); !h.struck[key] {
+			if key := (struck{n.id, ses.id, as}); !h.struck[key] {
 				h.struck[key] = true
-				if h.met[st]++; h.met[st] > enough {
+				if h.met[as]++; h.met[as] > enough {
 					continue
 				}
 				h.before = dump(n.machine)
@@ -178,6 +188,8 @@ func (h *hostile) inputs(n *simRouter, ses *simSession) []Input {
 			with = s.src.to
 		case s.tgt != nil:
 			with = s.tgt.from
+		case s.state == stateNone:
+			with = s.from // who may still have something to say
 		}
 	}
 	var all []Input

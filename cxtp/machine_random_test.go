@@ -49,7 +49,7 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 	c.reinstalls = c.crashes && c.chance(30)
 	c.fences = c.crashes && c.chance(50)
 	c.standbys = c.chance(30)
-	lease := time.Duration(c.IntN(2)*c.IntN(10)) * time.Second
+	lease := time.Duration(c.IntN(2)*(3+c.IntN(8))) * time.Second
 	w := newWorld(t, c, []RouterID{"A", "B", "C", "D"}[:2+c.IntN(3)]...)
 	c.world = w
 	strict := c.chance(30)

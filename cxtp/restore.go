@@ -16,6 +16,9 @@ func (r *Router) restore(journal []Record, held []Held) []Record {
 	for _, rec := range journal {
 		s := r.session(rec.Session, rec.Previous)
 		s.epoch = max(s.epoch, rec.Epoch)
+		if rec.Kind >= RecordMayActivate {
+			s.from = rec.Peer // a target's record
+		}
 		switch rec.Kind {
 		case RecordMayActivate:
 			s.remember(rec.Epoch, OutcomeLost) // until a later record knows better

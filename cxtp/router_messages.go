@@ -79,9 +79,8 @@ func (r *Router) data(peer *Peer, m *CTD) {
 		return
 	}
 	s := r.sessions[c.Session]
-	if c.Phase == PhaseWithdraw && c.Standby && r.forestalls(peer, c) {
-		s = r.session(c.Session, m.Previous)
-		r.with(s, func() { s.forestall(peer.ID, c.Epoch) })
+	if c.Phase == PhaseWithdraw && c.Standby && (s == nil || s.state == stateNone && c.Epoch > s.epoch) {
+		r.forestall(peer, m, c)
 		return
 	}
 	if s == nil {
@@ -103,16 +102,25 @@ func (r *Router) data(peer *Peer, m *CTD) {
 	})
 }
 
-// forestalls reports whether a standby's copy is withdrawn that has not come yet:
-// it must never be taken then, and its sender must be told so. What admits a
-// stage admits this.
-func (r *Router) forestalls(peer *Peer, c Control) bool {
-	s, highest := r.sessions[c.Session], Epoch(0)
-	if s != nil {
+// forestall takes the withdrawal of a standby's copy that has not come yet: it
+// must never be taken then, and its sender must be told so. What would not have
+// been taken is only called that.
+func (r *Router) forestall(peer *Peer, m *CTD, c Control) {
+	highest := Epoch(0)
+	if s := r.sessions[c.Session]; s != nil {
 		highest = s.epoch
 	}
 	st, _ := r.cfg.admits(peer, c, highest, false)
-	return st == StatusOK && !r.full(peer) && c.Epoch > highest && (s == nil || s.state == stateNone)
+	if st == StatusOK && r.full(peer) {
+		st = StatusNoResources
+	}
+	if st != StatusOK {
+		r.drop(DropNotAllowed)
+		r.out = append(r.out, notTaken(&r.cfg, peer.ID, m.Previous, c, []ContextStatus{{FPTControl, st}}))
+		return
+	}
+	s := r.session(c.Session, m.Previous)
+	r.with(s, func() { s.forestall(peer.ID, c.Epoch) })
 }
 
 // stage gives a stage to its session, with the request of ours that it answers.
@@ -287,6 +295,12 @@ func (r *Router) activateRequest(at asker, m *CTAR) {
 	s, st := r.find(m.Previous, namedSession(m.Requests), (*Session).live)
 	if !(st == StatusOK && s.answersAgain(m)) && !r.limiter.passes(r.now, at.at.Addr(), st == StatusOK) {
 		r.drop(DropRateLimited)
+		return
+	}
+	if m.Token.IsZero() {
+		// Ours to the source would be the wish of this router, and not the node's.
+		r.drop(DropBadToken)
+		r.refuseNode(at, m, StatusNotAuthorised)
 		return
 	}
 	peer, known := r.cfg.peerByAddr(m.Router)

@@ -228,7 +228,7 @@ func (s *Session) sendPhase(phase Phase, blocks []CDB, expires time.Time) {
 		Phase: phase, TokenProved: m.tokenProved(phase), Mode: s.cfg.Mode,
 		Session: s.id, Epoch: m.epoch, Incarnation: m.incarnation,
 		Digest: m.digest, Target: m.to, Manifest: m.highest(),
-		Standby: m.standby, Serial: m.sent.last().serial, Lease: s.cfg.Timers.Lease,
+		Standby: m.standby, Serial: m.serial(phase), Lease: s.cfg.Timers.Lease,
 	}.Block()
 	if err != nil {
 		// The manifest was encoded in the stage already, or is too long there.
@@ -244,6 +244,18 @@ func (s *Session) sendPhase(phase Phase, blocks []CDB, expires time.Time) {
 		ctd.Predictive, ctd.Algorithm, ctd.Key = true, s.node.algorithm(), m.key.Key
 	}
 	s.act(Send{To: m.to, Message: ctd, Expires: expires})
+}
+
+// serial is the control block's: in a final the number of the token key that has
+// verified, else of the last renewal.
+func (m *outgoing) serial(phase Phase) uint32 {
+	switch {
+	case phase != PhaseFinal:
+		return m.sent.last().serial
+	case m.spent:
+		return m.key.Number
+	}
+	return 0
 }
 
 // tokenProved is the control block's T.
@@ -470,9 +482,7 @@ func (s *Session) fail(e Event, statuses []ContextStatus, why string) {
 	s.src = nil
 	wipe(m.static)
 	wipe(m.dynamic)
-	if m.manifest != nil {
-		s.limit(nil)
-	}
+	s.limit(nil)
 	s.keepPledge(m)
 	s.own()
 }

@@ -334,6 +334,12 @@ func (s *Session) standbySays(o *Outcome) {
 	switch o.State {
 	case OutcomeActive, OutcomeClosed, OutcomeMovedOn:
 		s.finish("taken over by the standby " + string(m.to))
+	case OutcomeUnseen:
+		// Not taken. A copy that may have been renewed was taken once; only after a
+		// restart we do not know whether ours was.
+		if m.incarnation == 0 && len(o.Statuses) > 0 {
+			s.copyGone("the standby " + string(m.to) + " never took a copy")
+		}
 	case OutcomeLost, OutcomeRefused:
 		s.copyGone("the standby " + string(m.to) + " gave its copy up")
 	case OutcomeStaged:

@@ -351,7 +351,7 @@ func (s *Session) final(from RouterID, data *CTD, c Control) {
 		if c.TokenProved {
 			// The source has verified a token made with the key that it gave: that
 			// key is used, even where the node's own CTAR has not come here.
-			s.dropKeys(t.key)
+			s.dropKeys(max(t.key, c.Serial))
 		}
 		s.do(stateActivating, Do{Verb: VerbActivate, Epoch: t.epoch, Blocks: data.Blocks[1:]})
 	}
@@ -377,7 +377,7 @@ func (s *Session) activated() {
 // closed merges the windows that the source last had.
 func (s *Session) closed(from RouterID, data *CTD, c Control) {
 	t := s.tgt
-	if t == nil && s.outcome(c.Epoch) == OutcomeActive {
+	if t == nil && s.from == from && s.outcome(c.Epoch) == OutcomeActive {
 		s.remember(c.Epoch, OutcomeClosed) // it ended here in a restart, before this came
 	}
 	if why := t.misses(from, c.Epoch); why != 0 || s.state != stateUnclosed {

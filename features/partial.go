@@ -16,15 +16,10 @@ func optional(f Feature) bool {
 func (s *Set) leave(ref Ref, f Feature) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := s.out[ref.Session]
-	if out.epoch != ref.Epoch {
-		out = leftOut{epoch: ref.Epoch}
-	}
-	out.features = append(out.features, f)
-	s.out[ref.Session] = out
+	s.out[ref.Session] = append(s.out[ref.Session], f)
 }
 
-// forget ends an attempt: every feature takes part again.
+// forget ends an attempt, or begins one: every feature takes part again.
 func (s *Set) forget(ref Ref) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,10 +31,10 @@ func (s *Set) parts(ref Ref) []Feature {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := s.out[ref.Session]
-	if out.epoch != ref.Epoch {
+	if len(out) == 0 {
 		return s.features
 	}
-	return slices.DeleteFunc(slices.Clone(s.features), func(f Feature) bool { return slices.Contains(out.features, f) })
+	return slices.DeleteFunc(slices.Clone(s.features), func(f Feature) bool { return slices.Contains(out, f) })
 }
 
 // gather runs a reading operation on every feature that takes part, whatever the

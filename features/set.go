@@ -24,20 +24,14 @@ type Set struct {
 	byFPT    map[cxtp.FPT]Feature
 
 	mu  sync.Mutex
-	out map[cxtp.SessionID]leftOut
-}
-
-// leftOut is which features do not take part in an attempt.
-type leftOut struct {
-	epoch    cxtp.Epoch
-	features []Feature
+	out map[cxtp.SessionID][]Feature
 }
 
 var _ Feature = (*Set)(nil)
 
 // NewSet registers features, in the order in which they are to be worked on.
 func NewSet(features ...Feature) (*Set, error) {
-	s := &Set{features: features, byFPT: map[cxtp.FPT]Feature{}, out: map[cxtp.SessionID]leftOut{}}
+	s := &Set{features: features, byFPT: map[cxtp.FPT]Feature{}, out: map[cxtp.SessionID][]Feature{}}
 	for _, f := range features {
 		for _, fpt := range f.FPTs() {
 			if s.byFPT[fpt] != nil {

@@ -11,7 +11,7 @@ import (
 
 var (
 	sessions    = flag.Int("sessions", 1000, "how many sessions a benchmark drains")
-	outstanding = flag.Int("outstanding", 256, "how many of their moves are under way at a time")
+	outstanding = flag.Int("outstanding", 128, "how many of their moves are under way at a time")
 	profile     = flag.String("profile", "", "write the CPU profiles of the draining gateways to files that begin so")
 )
 
@@ -102,4 +102,30 @@ func adopt(t testing.TB, g process, n int) {
 	t.Helper()
 	g.call(t, "Install", n, new(int))
 	g.call(t, "Adopt", n, nil)
+}
+
+// BenchmarkMemory reports what a session without a move takes, in octets: its
+// context in the gateway, what the daemon has of it beside that when it began
+// here and when it came from another gateway, and what a session that has gone to
+// another gateway leaves behind.
+func BenchmarkMemory(b *testing.B) {
+	for b.Loop() {
+		sg := pair(b, trusting)
+		empty, emptyThere := heap(b, sg[0]), heap(b, sg[1])
+		sg[0].call(b, "Install", *sessions, new(int))
+		context := heap(b, sg[0]) - empty
+		sg[0].call(b, "Adopt", *sessions, nil)
+		began := heap(b, sg[0]) - empty - context
+		sg[0].call(b, "Drain", daemon.DrainRequest{To: "sg2", Sessions: *sessions, Outstanding: *outstanding}, nil)
+		came, left := heap(b, sg[1])-emptyThere-context, heap(b, sg[0])-empty
+		for name, octets := range map[string]int64{"context": context, "began": began, "came": came, "left": left} {
+			b.ReportMetric(float64(octets)/float64(*sessions), name+"-B/session")
+		}
+	}
+}
+
+func heap(b *testing.B, g process) int64 {
+	var octets uint64
+	g.call(b, "Heap", struct{}{}, &octets)
+	return int64(octets)
 }

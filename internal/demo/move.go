@@ -236,22 +236,28 @@ func (m *move) ask(ctx context.Context, g *gateway, h control.Handover) {
 	})
 }
 
-// request asks a router, as the node does, and returns the sequence number.
+// request asks a router, as the node does, and returns the sequence number. Where
+// all of a request's repetitions may get lost, it is made again.
 func (m *move) request(ctx context.Context, at, naming *gateway) (uint32, error) {
 	role := cxtp.RoleArriving
 	if at == m.from {
 		role = cxtp.RoleLeaving
 	}
-	answer, err := m.d.node.agent.Request(ctx, at.Router, naming.Router, role, m.sequence)
-	switch {
-	case err != nil:
-		return 0, err
-	case answer.TimedOut && m.d.opts.Loss == 0: // else the answers got lost: the gateways know
-		return 0, &failure{"node", "failed", at.Name + " did not answer"}
-	case !answer.Moved():
-		return 0, &failure{"node", "failed", at.Name + " answered: " + answer.Failed[0].Status.String()}
+	for sequence := m.sequence; ; {
+		answer, err := m.d.node.agent.Request(ctx, at.Router, naming.Router, role, sequence)
+		switch {
+		case err != nil:
+			return 0, err
+		case answer.TimedOut && m.d.opts.Loss > 0 && time.Since(m.ordered) < m.d.opts.patience():
+			sequence = answer.Sequence
+		case answer.TimedOut:
+			return 0, &failure{"node", "failed", at.Name + " did not answer"}
+		case !answer.Moved():
+			return 0, &failure{"node", "failed", at.Name + " answered: " + answer.Failed[0].Status.String()}
+		default:
+			return answer.Sequence, nil
+		}
 	}
-	return answer.Sequence, nil
 }
 
 // failure is a move that did not come to its end, in the words of who says so.
