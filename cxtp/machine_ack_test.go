@@ -126,6 +126,7 @@ func TestDataReplyIsOptional(t *testing.T) {
 			c.spoil(m)
 			m.Ack = ack
 			b := w.router("B")
+			w.witness("A", m)
 			w.step(b, FromRouter{From: "A", Message: m})
 			w.settle()
 			want := 0

@@ -405,7 +405,9 @@ func (b *bench) durable(r Record) {
 	if b.proof[i] == nil {
 		b.proof[i] = map[Epoch]RecordKind{}
 	}
-	b.proof[i][r.Epoch] = r.Kind
+	if r.Kind != RecordEnded || b.proof[i][r.Epoch] < RecordMayActivate { // what was active here stays so when it ends
+		b.proof[i][r.Epoch] = r.Kind
+	}
 }
 
 // persisted makes the oldest record durable.

@@ -76,7 +76,7 @@ func (s *script) rest() {
 	clear(s.twice)
 	s.slow = 0
 	for _, n := range w.routers {
-		n.fail, n.steering = map[Verb]Status{}, 0
+		n.fail, n.groupsFail, n.steering = map[Verb]Status{}, map[Verb]Status{}, 0
 	}
 	w.advance(3 * time.Minute)
 	w.atRest()
@@ -92,7 +92,7 @@ func (w *world) atRest() {
 	}
 	for _, n := range w.routers {
 		for _, v := range n.machine.Sessions() {
-			copied := v.Standby && (w.crashed || v.State != "retracting")
+			copied := v.Standby && v.State != "retracting"
 			if v.State != "gone" && v.State != "active" && !copied && !(w.reinstalled && v.State == "active-unclosed") {
 				w.violation("progress: %s: %s is %s for ever", n.id, w.name(v.Session), v.State)
 			}
@@ -120,6 +120,9 @@ func (w *world) ownedOrEnded(id SessionID) {
 				owners++
 				if s := n.machine.sessions[id]; s != nil && s.state == stateOwner {
 					w.replayAll(n, id, sa, true)
+					if sa.ceiling != 0 {
+						w.violation("progress: %s may not send for %s above %d", n.id, w.name(id), sa.ceiling)
+					}
 				}
 			case sa.state != saStaged || !n.standsBy(id):
 				w.violation("progress: %s still has %s %s", n.id, w.name(id), saNames[sa.state])
@@ -170,6 +173,17 @@ func (w *world) sends(n *simRouter, a Send) {
 			w.stagedAt[simRef{c.Session, c.Epoch}] = a.To
 			w.given(n.id, a.To, c.Session)
 		}
+	}
+}
+
+// recorded is what a record must not be written over: an epoch that a stage has
+// been sent with (law 1), and windows that are not merged (law 4).
+func (w *world) recorded(n *simRouter, r Record) {
+	switch sa := n.sad[r.Session]; {
+	case r.Kind == RecordAllocated && w.stagedAt[simRef{r.Session, r.Epoch}] != "":
+		w.violation("law 1: %s takes e%d of %s a second time", n.id, r.Epoch, w.name(r.Session))
+	case r.Kind == RecordClosed && sa != nil:
+		w.replayAll(n, r.Session, sa, true)
 	}
 }
 
@@ -231,7 +245,7 @@ func (w *world) taken(n *simRouter, d Do) {
 // session activated there. A freeze after a crash is one that was begun before.
 func (w *world) mayFreeze(n *simRouter, d Do) {
 	s := n.machine.sessions[d.Session]
-	if s.state != stateFreezing || s.src.standby || s.src.static == nil {
+	if s.state != stateFreezing || s.src.standby || s.src.static == nil || w.liars[n.id] {
 		return
 	}
 	if way := (simWay{d.Session, n.id, s.src.to}); !w.byOrder(way) && w.tokens[w.byToken(way)] == 0 {
@@ -253,6 +267,24 @@ func (w *world) byToken(way simWay) simWay {
 		way.from = ""
 	}
 	return way
+}
+
+// spent is law 6's token key: what has moved the session is gone.
+func (w *world) spent(n *simRouter, d Do) {
+	s, number := n.machine.sessions[d.Session], uint32(0)
+	source := w.router(w.stagedFrom[simRef{d.Session, d.Epoch}]).machine.sessions[d.Session]
+	key, verified := w.sessions[d.Session].signed[s.used.sequence], s.used.valid
+	switch {
+	case source != nil && source.src != nil && (source.src.proved || source.src.spent):
+		number = source.src.key.Number
+	case verified && key.generation == s.node.Generation:
+		number = key.number
+	}
+	for _, t := range s.node.Tokens {
+		if t.Number <= number {
+			w.violation("law 6: %s still has token key %d of %s, which has moved it", n.id, t.Number, w.name(d.Session))
+		}
+	}
 }
 
 // forgotten is law 6's end: a router that has nothing but the record of a
@@ -301,6 +333,33 @@ func (w *world) lied(from, to RouterID, m Message) Message {
 		return &lie
 	}
 	return m
+}
+
+// forge has a router send what only another may: an Outcome, a "closed" or a
+// final for what is under way at the other end, as right as it can know it.
+func (s *script) forge(k string, ses *simSession, by, to RouterID) {
+	m, target := Message(&CTC{Previous: ses.at}), s.world.router(to)
+	machine := target.machine.sessions[ses.id]
+	control := Control{Mode: target.cfg.Mode, Session: ses.id, Incarnation: target.cfg.Incarnation, Target: to}
+	dynamic := (&simSA{seq: 1}).dynamic()
+	switch k {
+	case "ctc":
+	case "final", "closed":
+		control.Phase, control.Epoch, control.Digest = PhaseFinal, machine.epoch, machine.tgt.digest
+		if k == "closed" {
+			control.Phase = PhaseClosed
+		}
+		block, err := control.Block()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		m = &CTD{Previous: ses.at, Blocks: append([]CDB{block}, dynamic...)}
+	default:
+		o := &Outcome{Previous: ses.at, Session: ses.id, Epoch: machine.epoch, Incarnation: machine.src.incarnation, Steered: true}
+		o.State = OutcomeState(slices.Index(outcomeNames[:], k))
+		m = o
+	}
+	s.world.send(by, to, nil, m)
 }
 
 // relay has a router pass on to another what it got: the last one of that kind.

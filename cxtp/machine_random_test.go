@@ -32,6 +32,7 @@ func TestRandomSchedules(t *testing.T) {
 // chaos is one random schedule.
 type chaos struct {
 	*rand.Rand
+	kinds  *rand.Rand // of nodes and contexts; apart, so that older seeds mean what they did
 	world  *world
 	calm   bool // the faults are over
 	lossy  int  // percent
@@ -71,9 +72,10 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 		}
 	}
 	w.start()
-	kinds := rand.New(rand.NewPCG(seed, 1)) // apart, so that older seeds mean what they did
+	c.kinds = rand.New(rand.NewPCG(seed, 1))
 	for i, name := range []string{"s1", "s2", "s3"}[:1+c.IntN(3)] {
-		ses := w.newNode(name, 6, c.chance(50), kinds.IntN(2) == 0)
+		ses := w.newNode(name, 6, c.chance(50), c.kinds.IntN(2) == 0)
+		ses.groups = c.kinds.IntN(3) == 0
 		if i == 2 {
 			ses.at = w.sessions[w.order[0]].at // two nodes behind one NAT
 		}
@@ -84,6 +86,11 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 
 // router is any of them.
 func (c *chaos) router() *simRouter { return c.world.routers[c.IntN(len(c.world.routers))] }
+
+// types are the context types that a node asks for: mostly all.
+func (c *chaos) types() []FPT {
+	return [][]FPT{nil, nil, simTypes[:1], {FPTIPsecSA, FPTMulticastListener}, {FPTIPsecSA, 0x1234}}[c.kinds.IntN(5)]
+}
 
 // chance is true in so many of a hundred cases.
 func (c *chaos) chance(percent int) bool { return c.IntN(100) < percent }
@@ -165,13 +172,16 @@ func (c *chaos) trigger() {
 		}
 		w.command(to.id, p)
 	case 6, 7:
+		ses.types = c.types()
 		w.ask(ses, to.id, from.id, c.Uint32())
 	case 8:
+		ses.types = c.types()
 		w.askAs(ses, from.id, to.id, RoleLeaving, c.Uint32())
 		w.ask(ses, to.id, from.id, ses.asked)
 	case 9:
 		w.command(from.id, Cancel{Session: ses.id, Ticket: c.ticket})
 	case 10:
+		from.groupsFail[Verb(1+c.kinds.IntN(int(VerbTakeOver)))] = StatusNoResources
 		switch {
 		case c.chance(50):
 			from.fail[Verb(1+c.IntN(int(VerbMerge)))] = StatusNoResources

@@ -229,6 +229,7 @@ func (w *world) activate(n *simRouter, sa *simSA, d Do) {
 	}
 	w.activated[ref] = n.id
 	w.authorised(n, d)
+	w.spent(n, d)
 	sa.seq, sa.window, sa.state = seq, window, saActive
 	if n.cfg.Mode == ModeStrict {
 		w.replayAll(n, d.Session, sa, true)

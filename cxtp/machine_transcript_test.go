@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -180,10 +181,10 @@ func (s *script) command(fields []string) {
 		w.liars[RouterID(words[1])] = true
 	case "relay": // relay stage by B to C
 		s.relay(words[1], RouterID(words[3]), RouterID(words[5]))
-	case "forge": // forge updateack s1 at B, forge ctc s1 from C at A
+	case "forge": // forge updateack s1 at B, forge ctc, refused, active, final s1 from C at A
 		ses := s.session(words[2])
-		if words[1] == "ctc" {
-			w.send(RouterID(words[4]), RouterID(words[6]), ses, &CTC{Previous: ses.at})
+		if words[3] == "from" {
+			s.forge(words[1], ses, RouterID(words[4]), RouterID(words[6]))
 		} else {
 			w.send("", RouterID(words[4]), ses, &UpdateAck{Previous: ses.at, Session: ses.id, Number: 1})
 		}
@@ -207,6 +208,8 @@ func (s *script) command(fields []string) {
 		s.replay(words[1])
 	case "fail": // fail activate at B [groups], fail steer at B
 		s.fail(words[1], w.router(RouterID(words[3])), has("groups"))
+	case "stall": // stall thaw at A: the next one is not begun before A crashes
+		w.router(RouterID(words[3])).stalled[s.verb(words[1])] = true
 	case "restart": // restart B [torn]: torn loses what was being written
 		w.restart(w.router(RouterID(words[1])), map[bool]int{true: 0, false: 1000}[has("torn")])
 	case "crash": // crash B [torn]: the daemon dies, its SAs live on
@@ -367,17 +370,19 @@ func (s *script) fail(what string, n *simRouter, groups bool) {
 		n.steering++
 		return
 	}
-	for v, name := range verbNames {
-		if name == what {
-			if groups {
-				n.groupsFail[Verb(v)] = StatusNoResources
-			} else {
-				n.fail[Verb(v)] = StatusNoResources
-			}
-			return
-		}
+	if groups {
+		n.groupsFail[s.verb(what)] = StatusNoResources
+	} else {
+		n.fail[s.verb(what)] = StatusNoResources
 	}
-	s.t.Fatalf("no operation %q", what)
+}
+
+func (s *script) verb(name string) Verb {
+	v := slices.Index(verbNames[:], name)
+	if v < 0 {
+		s.t.Fatalf("no operation %q", name)
+	}
+	return Verb(v)
 }
 
 func (s *script) show() {

@@ -99,6 +99,7 @@ type simRouter struct {
 	life     int // restarts
 	sad      map[SessionID]*simSA
 	fail     map[Verb]Status
+	stalled  map[Verb]bool // not begun before the next crash
 	frozenAt map[SessionID]time.Time
 	steering int // Steers still to fail
 
@@ -234,7 +235,7 @@ func (w *world) boot(n *simRouter) {
 	}
 	n.journal = append(n.journal, added...)
 	n.machine, n.writing, n.life = machine, nil, n.life+1
-	n.fail, n.groupsFail = map[Verb]Status{}, map[Verb]Status{}
+	n.fail, n.groupsFail, n.stalled = map[Verb]Status{}, map[Verb]Status{}, map[Verb]bool{}
 }
 
 // blank is a SAD without SAs.
@@ -451,6 +452,10 @@ func (w *world) carry(n *simRouter, actions []Action) {
 			w.send(n.id, "", w.nodeAt(a.To), a.Message)
 		case Do:
 			w.doing[simOp{n.id, a.Session, a.Op}] = a.Verb.String()
+			if n.stalled[a.Verb] {
+				delete(n.stalled, a.Verb)
+				continue
+			}
 			w.later(n, w.carryOut(n, a), w.now.Add(w.net.result()), false)
 		case Steer:
 			w.doing[simOp{n.id, a.Session, a.Op}] = "steer"
@@ -466,9 +471,7 @@ func (w *world) carry(n *simRouter, actions []Action) {
 			}
 			w.later(n, d, w.now.Add(w.net.result()), false)
 		case Persist:
-			if sa := n.sad[a.Record.Session]; a.Record.Kind == RecordClosed && sa != nil {
-				w.replayAll(n, a.Record.Session, sa, true)
-			}
+			w.recorded(n, a.Record)
 			w.doing[simOp{n.id, a.Record.Session, a.Op}] = "persist " + a.Record.Kind.String()
 			at := w.now.Add(w.net.result())
 			if at.Before(n.written) {

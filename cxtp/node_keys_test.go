@@ -167,3 +167,40 @@ func TestAlgorithmNames(t *testing.T) {
 		t.Error("the lengths of keys are not looked at, or too closely")
 	}
 }
+
+// TestPCTDSaysAlgorithm reads the PCTD of a stage, and gives its target one with a
+// key where the node block has none.
+func TestPCTDSaysAlgorithm(t *testing.T) {
+	for _, strong := range []bool{true, false} {
+		for _, tokens := range []int{2, 0} {
+			s := newScript(t, "A", "B")
+			s.dropAll["stage"] = true
+			w := s.world
+			w.start()
+			ses := w.newNode("s1", tokens, true, strong)
+			w.adopt(ses, "A", tokens, true)
+			w.settle()
+			w.command("A", Handover{Session: ses.id, To: "B", Ticket: 1})
+			w.settle()
+			m, err := Decode(w.log[len(w.log)-1].event.wire)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stage := m.(*CTD)
+			want, keys := ses.agent.cfg.Node.algorithm(), tokens
+			switch {
+			case tokens > 0 && (!stage.Predictive || stage.Algorithm != want):
+				t.Errorf("strong: %t: the PCTD says %s", strong, stage.Algorithm)
+			case tokens == 0:
+				stage.Predictive, stage.Algorithm, stage.Key = true, AlgorithmHMACSHA1, secret.New([]byte("a key"))
+				if !strong {
+					keys = 1
+				}
+			}
+			w.step(w.router("B"), FromRouter{From: "A", Message: stage})
+			if got := len(w.router("B").machine.sessions[ses.id].node.Tokens); got != keys {
+				t.Errorf("strong: %t: the target has %d token keys, want %d", strong, got, keys)
+			}
+		}
+	}
+}

@@ -121,6 +121,12 @@ func (r *Router) Sessions() []View {
 	return views
 }
 
+// Len is how many sessions there are.
+func (r *Router) Len() int { return len(r.sessions) }
+
+// At lists the sessions that know their node by an address.
+func (r *Router) At(previous netip.Addr) []SessionID { return slices.Clone(r.byAddr[previous]) }
+
 // with steps one session and keeps the indexes true.
 func (r *Router) with(s *Session, step func()) {
 	addr := s.addr

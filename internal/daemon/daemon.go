@@ -318,7 +318,7 @@ func (d *daemon) steer(ctx context.Context, s cxtp.Steer) error {
 func (d *daemon) status() control.Status {
 	st := control.Status{Router: cxtp.RouterID(d.cfg.Name), Version: Version, Started: d.started, Counters: map[string]uint64{}}
 	d.engine.call(func() {
-		st.Sessions = len(d.engine.router.Sessions())
+		st.Sessions = d.engine.router.Len()
 		st.Counters["malformed_messages"] = d.malformed
 		for why, n := range d.engine.router.Dropped() {
 			st.Counters["dropped_"+why.String()] = n

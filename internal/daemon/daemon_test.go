@@ -73,6 +73,7 @@ type process struct {
 	name   string
 	client *control.Client
 	driver *rpc.Client
+	node   netip.AddrPort // where it listens to nodes
 }
 
 // call calls a method of the process's driver.
@@ -140,7 +141,8 @@ inside = "127.0.0.1:%d"
 %s
 `, name, i+1, filepath.Join(dir, name+".state"), filepath.Join(dir, name+".sock"),
 			mine[0], name, name, mine[1], mine[2], mine[3], peer, 2-i, theirs[0], theirs[3], policy))
-		gateways[i] = process{name, control.Dial(filepath.Join(dir, name+".sock")), start(t, path, environment)}
+		gateways[i] = process{name, control.Dial(filepath.Join(dir, name+".sock")), start(t, path, environment),
+			netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(mine[1]))}
 	}
 	return gateways
 }

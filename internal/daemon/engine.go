@@ -264,12 +264,18 @@ func (e *engine) do(d cxtp.Do) {
 	e.finish(d.Session, d.Op, s, err)
 }
 
-// report logs, and tells the operator who asked.
+// report logs, and tells the operator who asked. Of a move that goes well only the
+// end is worth a line by default: in a mass move, the steps would be most of what
+// the daemon does on its own account.
 func (e *engine) report(r cxtp.Report) {
 	level := slog.LevelInfo
 	switch r.Event {
 	case cxtp.EventRefused, cxtp.EventFailed, cxtp.EventThawed, cxtp.EventEnded, cxtp.EventSteering:
 		level = slog.LevelWarn
+	case cxtp.EventStaging, cxtp.EventStaged, cxtp.EventGranted, cxtp.EventFrozen, cxtp.EventActive, cxtp.EventSteered:
+		if !r.Final {
+			level = slog.LevelDebug
+		}
 	}
 	if e.log.Enabled(e.ctx, level) {
 		e.logReport(level, r)

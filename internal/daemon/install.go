@@ -29,6 +29,9 @@ func manualSession(n *control.NewSession) (*ipsecctx.Session, []ipsecctx.Dynamic
 	if node.UpdateKey, err = hexKey("update_key", n.UpdateKey); err != nil {
 		return fail(err)
 	}
+	if err := node.Algorithm.CheckKey(node.UpdateKey); err != nil && n.Agent.IsValid() {
+		return fail(fmt.Errorf("update_key: %w", err))
+	}
 	for i, t := range n.Tokens {
 		key, err := hexKey(fmt.Sprintf("tokens[%d].key", i), t.Key)
 		if err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -212,25 +211,18 @@ func (s *server) complete(h *control.Handover) string {
 	case h.From != "" && !h.Previous.IsValid():
 		return "with from, the node's previous address is required"
 	case h.To != "" && h.Session.IsZero():
-		var err error
-		h.Session, err = sessionAt(s.views(), h.Previous)
-		if err != nil {
-			return err.Error()
+		var ids []cxtp.SessionID
+		s.d.engine.call(func() { ids = s.d.engine.router.At(h.Previous) })
+		switch len(ids) {
+		case 0:
+			return fmt.Sprintf("no session of the node %s is here", h.Previous)
+		case 1:
+			h.Session = ids[0]
+		default:
+			return fmt.Sprintf("the address %s has %d sessions here: name one by its id", h.Previous, len(ids))
 		}
 	}
 	return ""
-}
-
-// sessionAt names the one session of a node's address.
-func sessionAt(views []cxtp.View, addr netip.Addr) (cxtp.SessionID, error) {
-	matching := slices.DeleteFunc(slices.Clone(views), func(v cxtp.View) bool { return v.Previous != addr })
-	switch len(matching) {
-	case 0:
-		return cxtp.SessionID{}, fmt.Errorf("no session of the node %s is here", addr)
-	case 1:
-		return matching[0].Session, nil
-	}
-	return cxtp.SessionID{}, fmt.Errorf("the address %s has %d sessions here: name one by its id", addr, len(matching))
 }
 
 func progress(r cxtp.Report) control.Progress {
