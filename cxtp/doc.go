@@ -62,4 +62,11 @@
 //
 // [Agent] is the mobile node's machine: it asks for moves and follows its
 // gateway.
+//
+// # Authorisation
+//
+// A node proves its wish with a token: RFC 4067's [Token] of 32 bits, or a
+// [StrongToken], which is bound to the two routers. It is provisioned for one of
+// them, and with the latter agrees with every gateway that it comes to on keys
+// that no gateway before it has (rfc/authorisation.md).
 package cxtp

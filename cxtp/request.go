@@ -86,7 +86,7 @@ func (s *Session) activateAway(at asker, m *CTAR, to *Peer) {
 		s.denyNode(at, st)
 		return
 	}
-	s.used, s.asker = usedToken{sequence: m.Sequence, token: m.Token, valid: true}, at
+	s.used, s.asker = usedToken{sequence: m.Sequence, token: m.Token, valid: true, away: true}, at
 	s.dropKeysBefore(key.Number)
 	s.startMove(&outgoing{to: to.ID, key: key, spent: true, sequence: m.Sequence, token: m.Token, types: requestedTypes(m.Requests)})
 }
@@ -133,6 +133,12 @@ func (s *Session) activateHere(at asker, m *CTAR) {
 	default:
 		s.drop(DropBusy)
 	}
+}
+
+// brought reports whether a CTAR is the repetition of the one that brought the
+// session here, from this peer.
+func (s *Session) brought(m *CTAR, peer *Peer) bool {
+	return s.src == nil && s.from == peer.ID && !s.used.away && s.used.is(m.Sequence, m.Token)
 }
 
 // answersAgain reports whether a CTAR is the repetition of one that has proved

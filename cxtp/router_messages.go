@@ -310,7 +310,7 @@ func (r *Router) activateRequest(at asker, m *CTAR) {
 		return
 	}
 	switch {
-	case st == StatusOK && (s.tgt != nil || s.used.is(m.Sequence, m.Token) && s.from == peer.ID):
+	case st == StatusOK && (s.tgt != nil || s.brought(m, peer)):
 		r.with(s, func() { s.activateHere(at, m) })
 	case st == StatusOK:
 		r.with(s, func() { s.activateAway(at, m, peer) })

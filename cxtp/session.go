@@ -112,6 +112,7 @@ type usedToken struct {
 	sequence uint32
 	token    Token
 	valid    bool
+	away     bool            // it was shown here to leave, and not to come
 	missing  []ContextStatus // what its transfer left behind
 }
 
