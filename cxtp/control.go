@@ -167,7 +167,7 @@ func (c Control) Block() (CDB, error) {
 	if len(c.Target) > 255 {
 		return fail(fmt.Errorf("target's name has %d octets: at most 255 fit", len(c.Target)))
 	}
-	b := CDB{FPT: FPTControl, Data: c.appendData(make([]byte, 0, MaxBlock))}
+	b := CDB{FPT: FPTControl, Data: c.appendData(make([]byte, 0, 96+len(c.Target)+16*len(c.Manifest)))}
 	if b.Size() > MaxBlock {
 		return fail(fmt.Errorf("%d manifest entries and a name of %d octets make a block of %d: at most %d fit",
 			len(c.Manifest), len(c.Target), b.Size(), MaxBlock))

@@ -256,3 +256,33 @@ func TestAckFitsUpdate(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkForgedStrongToken is what a wrong tag costs a router.
+func BenchmarkForgedStrongToken(b *testing.B) {
+	key := secret.New(make([]byte, TagSize))
+	what := Signed{SessionID{1}, simAddr(9), 7, []CDB{SessionNameBlock(SessionID{1})}}
+	token := StrongToken{Role: RoleArriving, KeyNumber: 1, PAR: simAddr(0), NAR: simAddr(1)}
+	b.ReportAllocs()
+	for b.Loop() {
+		if token.Verify(key, what) {
+			b.Fatal("a tag of zeros is right")
+		}
+	}
+}
+
+// BenchmarkExchange is what one side of an exchange costs: a key pair, the shared
+// secret, and the keys.
+func BenchmarkExchange(b *testing.B) {
+	random := rand.NewChaCha8([32]byte{})
+	n := NodeState{UpdateKey: secret.New(make([]byte, freshKeySize))}
+	b.ReportAllocs()
+	for b.Loop() {
+		x, err := newExchange(random)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := n.renew(x, Share{9}, agreement{SessionID{1}, 7, x.share, Share{9}}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

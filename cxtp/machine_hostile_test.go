@@ -367,7 +367,7 @@ func (h *hostile) countsAgain(n *simRouter, from RouterID, m Message) bool {
 	case *CTReq:
 		for _, s := range n.machine.sessions {
 			// A request that was denied was never taken.
-			taken := slices.Contains(s.pulled.last[:], pullRequest{from, m.Sequence})
+			taken := s.pulled != nil && slices.Contains(s.pulled.last[:], pullRequest{from, m.Sequence})
 			if s.addr == m.Previous && (s.pledge != nil || m.Token.IsZero() && !taken) {
 				return true
 			}

@@ -138,6 +138,16 @@ func (w *world) ownedOrEnded(id SessionID) {
 	}
 }
 
+// keptForEver checks that a copy which nobody renews has an end: it is keys.
+func (w *world) keptForEver(n *simRouter) {
+	for _, id := range w.order {
+		s := n.machine.sessions[id]
+		if s != nil && s.state == stateHeld && s.tgt.standby && s.tgt.lease == 0 && w.now.Sub(s.tgt.heard) > n.cfg.Timers.StandbyHold {
+			w.violation("progress: %s keeps a copy of %s that nobody renews", n.id, w.name(id))
+		}
+	}
+}
+
 // standsBy reports whether a router keeps a standby's copy of a session.
 func (n *simRouter) standsBy(id SessionID) bool {
 	for _, v := range n.machine.Sessions() {
@@ -335,31 +345,41 @@ func (w *world) lied(from, to RouterID, m Message) Message {
 	return m
 }
 
-// forge has a router send what only another may: an Outcome, a "closed" or a
-// final for what is under way at the other end, as right as it can know it.
+// forge has a router send what only another may, or nobody now, about what is at
+// the other end: as right as it can know it.
 func (s *script) forge(k string, ses *simSession, by, to RouterID) {
-	m, target := Message(&CTC{Previous: ses.at}), s.world.router(to)
+	target := s.world.router(to)
 	machine := target.machine.sessions[ses.id]
-	control := Control{Mode: target.cfg.Mode, Session: ses.id, Incarnation: target.cfg.Incarnation, Target: to}
-	dynamic := (&simSA{seq: 1}).dynamic()
+	control := Control{Mode: target.cfg.Mode, Session: ses.id, Epoch: machine.epoch, Incarnation: target.cfg.Incarnation, Target: to}
 	switch k {
 	case "ctc":
-	case "final", "closed":
-		control.Phase, control.Epoch, control.Digest = PhaseFinal, machine.epoch, machine.tgt.digest
-		if k == "closed" {
-			control.Phase = PhaseClosed
-		}
-		block, err := control.Block()
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		m = &CTD{Previous: ses.at, Blocks: append([]CDB{block}, dynamic...)}
+		s.world.send(by, to, nil, &CTC{Previous: ses.at})
+	case "stage":
+		control.Phase, control.Epoch = PhaseStage, control.Epoch+1
+		s.forgeCTD(by, to, ses, control, cloneBlocks(target.sad[ses.id].contexts))
+	case "final":
+		control.Phase = PhaseFinal
+		s.forgeCTD(by, to, ses, control, (&simSA{seq: 1}).dynamic())
 	default:
-		o := &Outcome{Previous: ses.at, Session: ses.id, Epoch: machine.epoch, Incarnation: machine.src.incarnation, Steered: true}
-		o.State = OutcomeState(slices.Index(outcomeNames[:], k))
-		m = o
+		state := slices.Index(outcomeNames[:], k)
+		s.world.send(by, to, nil, &Outcome{Previous: ses.at, Session: ses.id, Epoch: machine.epoch,
+			Incarnation: machine.src.incarnation, State: OutcomeState(state), Steered: true})
 	}
-	s.world.send(by, to, nil, m)
+}
+
+func (s *script) forgeCTD(by, to RouterID, ses *simSession, control Control, blocks []CDB) {
+	var err error
+	if control.Digest, err = DigestOf(blocks); err != nil {
+		s.t.Fatal(err)
+	}
+	if t := s.world.router(to).machine.sessions[ses.id].tgt; t != nil {
+		control.Digest = t.digest
+	}
+	block, err := control.Block()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.world.send(by, to, nil, &CTD{Previous: ses.at, Blocks: append([]CDB{block}, blocks...)})
 }
 
 // relay has a router pass on to another what it got: the last one of that kind.

@@ -263,7 +263,7 @@ func (w *world) takeOver(n *simRouter, sa *simSA, d Do) {
 	}
 	w.activated[simRef{d.Session, d.Epoch}] = n.id
 	w.sessions[d.Session].gap = true
-	sa.seq, sa.window, sa.state = sa.ceiling, window, saActive
+	sa.seq, sa.window, sa.state, sa.ceiling = sa.ceiling, window, saActive, 0
 }
 
 // authorised is law 5 told again, without the machine: an order at the source

@@ -714,6 +714,7 @@ func (w *world) freezes() {
 				delete(n.frozenAt, id)
 			}
 		}
+		w.keptForEver(n)
 	}
 }
 

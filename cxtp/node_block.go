@@ -82,11 +82,20 @@ const (
 // extensionCritical marks an extension that must be understood.
 const extensionCritical = 0x8000
 
+// room is enough for the block's data in octets: what grows leaves keys behind.
+func (n NodeState) room() int {
+	room := 64 + n.UpdateKey.Len()
+	for _, k := range n.Tokens {
+		room += 8 + k.Key.Len()
+	}
+	return room
+}
+
 // Block encodes the node block, which holds keys: the caller wipes its data.
 // It fails when the token keys do not ascend, when one is empty, and when all
 // of it does not fit into one block.
 func (n NodeState) Block() (CDB, error) {
-	b := CDB{FPT: FPTNode, HasPresence: true, Data: make([]byte, 0, MaxBlock)}
+	b := CDB{FPT: FPTNode, HasPresence: true, Data: make([]byte, 0, n.room())}
 	var err error
 	if n.Agent != (netip.AddrPort{}) {
 		b.Presence |= nodeHasAgent

@@ -42,7 +42,7 @@ func (s *Session) requestedByPeer(peer *Peer, q *CTReq) {
 	case peer.Pull == PullOff:
 		s.drop(DropNotAllowed)
 		s.denyRequest(peer.ID, StatusNotAuthorised)
-	case s.free(peer.ID) && !s.pulled.seen(peer.ID, q.Sequence):
+	case s.free(peer.ID) && !s.pulledBefore(peer.ID, q.Sequence):
 		s.startMove(&outgoing{to: peer.ID, ordered: peer.Pull == PullMove, attempts: s.cfg.Attempts, sequence: q.Sequence,
 			types: requestedTypes(q.Requests), asked: true})
 	case (s.state == stateStaging || s.state == stateStaged) && s.src.to == peer.ID:
@@ -193,4 +193,12 @@ func (p *pulls) seen(from RouterID, sequence uint32) bool {
 	p.last[p.next] = q
 	p.next = (p.next + 1) % len(p.last)
 	return false
+}
+
+// pulledBefore remembers a request and reports whether it was remembered already.
+func (s *Session) pulledBefore(from RouterID, sequence uint32) bool {
+	if s.pulled == nil {
+		s.pulled = new(pulls)
+	}
+	return s.pulled.seen(from, sequence)
 }

@@ -69,7 +69,7 @@ type Session struct {
 	epoch       Epoch // the highest allocated or promised; never used again
 	node        NodeState
 	claims      Claims
-	pulled      pulls         // requests with a null token that were taken
+	pulled      *pulls        // requests with a null token that were taken; nil = none
 	pledge      *pledge       // a token key that waits for its request to come again
 	adopter     Ticket        // waits for stateAdopt to end
 	from        RouterID      // the peer that it came from; "" = it began here

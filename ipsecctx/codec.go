@@ -2,6 +2,7 @@ package ipsecctx
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
@@ -75,20 +76,42 @@ func reserve(arena []byte) []byte {
 	return arena
 }
 
-// EncodeSession is [AppendSession] with memory of its own.
+// EncodeSession is [AppendSession] with memory of its own, as much as it takes.
 func EncodeSession(s *Session) ([]cxtp.CDB, error) {
-	blocks, _, err := AppendSession(make([]cxtp.CDB, 0, 1+len(s.SAs)), nil, s)
+	return encode(1+len(s.SAs), func(blocks []cxtp.CDB, arena []byte) ([]cxtp.CDB, []byte, error) {
+		return AppendSession(blocks, arena, s)
+	})
+}
+
+// EncodeDynamic is [AppendDynamic] with memory of its own, as much as it takes.
+func EncodeDynamic(dynamic []Dynamic) ([]cxtp.CDB, error) {
+	return encode(len(dynamic), func(blocks []cxtp.CDB, arena []byte) ([]cxtp.CDB, []byte, error) {
+		return AppendDynamic(blocks, arena, dynamic)
+	})
+}
+
+// arenas have room for the blocks of a usual session. What is in the pool has
+// been wiped.
+var arenas = sync.Pool{New: func() any { return new([4 * maxData]byte) }}
+
+// encode has n blocks appended in an arena of the pool, moves their data to where
+// they have no more room than they need, and wipes where they were.
+func encode(n int, add func([]cxtp.CDB, []byte) ([]cxtp.CDB, []byte, error)) ([]cxtp.CDB, error) {
+	arena := arenas.Get().(*[4 * maxData]byte)
+	defer arenas.Put(arena)
+	blocks, _, err := add(make([]cxtp.CDB, 0, n), arena[:0])
 	if err != nil {
 		return nil, err
 	}
-	return blocks, nil
-}
-
-// EncodeDynamic is [AppendDynamic] with memory of its own.
-func EncodeDynamic(dynamic []Dynamic) ([]cxtp.CDB, error) {
-	blocks, _, err := AppendDynamic(make([]cxtp.CDB, 0, len(dynamic)), nil, dynamic)
-	if err != nil {
-		return nil, err
+	octets := 0
+	for _, b := range blocks {
+		octets += len(b.Data)
+	}
+	own := make([]byte, 0, octets)
+	for i, b := range blocks {
+		own = append(own, b.Data...)
+		blocks[i].Data = own[len(own)-len(b.Data) : len(own) : len(own)]
+		clear(b.Data)
 	}
 	return blocks, nil
 }

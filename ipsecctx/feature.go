@@ -71,12 +71,12 @@ func (f *Feature) once(ctx context.Context, ref features.Ref, op operation, run 
 	if err := r.admit(op, ref.Epoch); err != nil {
 		return features.Snapshot{}, err
 	}
-	if first, ok := r.answers[op]; ok {
+	if first := r.answered(op); first != nil {
 		return copySnapshot(first.snapshot), first.err
 	}
 	snapshot, err := run(r)
 	if settled(err) {
-		r.answers[op] = answer{copySnapshot(snapshot), err}
+		r.answers = append(r.answers, answer{op, copySnapshot(snapshot), err})
 	}
 	return snapshot, err
 }
@@ -343,6 +343,7 @@ func (f *Feature) Merge(ctx context.Context, ref features.Ref, blocks []cxtp.CDB
 		if err := f.backend.Merge(ctx, ref.Session, last); err != nil {
 			return fmt.Errorf("failed to merge: %w", err)
 		}
+		r.base = nil // nothing is checked against it any more
 		return nil
 	})
 }

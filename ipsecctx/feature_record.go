@@ -3,6 +3,7 @@ package ipsecctx
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/cxtp/cxtp/cxtp"
@@ -44,6 +45,7 @@ const (
 
 // answer is the first result of an operation, for those who ask again.
 type answer struct {
+	op       operation
 	snapshot features.Snapshot
 	err      error
 }
@@ -56,7 +58,7 @@ type record struct {
 	refs int           // callers that have it or wait for it; under records.mu
 
 	epoch   cxtp.Epoch // the highest seen
-	answers map[operation]answer
+	answers []answer
 	holds   holding
 	staged  cxtp.Epoch // the epoch that base was staged for
 	base    []stagedSA
@@ -129,8 +131,18 @@ func (r *record) admit(op operation, epoch cxtp.Epoch) error {
 			r.holds = holdsUnknown
 		}
 	case r.holds == holdsNothing:
-		if _, answered := r.answers[op]; !answered {
+		if r.answered(op) == nil {
 			return refusal(cxtp.FPTIPsecSession, cxtp.StatusStale, "epoch %d has ended", epoch)
+		}
+	}
+	return nil
+}
+
+// answered is the answer to an operation of this epoch, or nil.
+func (r *record) answered(op operation) *answer {
+	for i := range r.answers {
+		if r.answers[i].op == op {
+			return &r.answers[i]
 		}
 	}
 	return nil
@@ -138,16 +150,21 @@ func (r *record) admit(op operation, epoch cxtp.Epoch) error {
 
 // forget wipes the contexts among the answers and drops the answers.
 func (r *record) forget() {
-	for op := range r.answers {
-		r.forgetOne(op)
+	for len(r.answers) > 0 {
+		r.forgetOne(r.answers[0].op)
 	}
 }
 
 func (r *record) forgetOne(op operation) {
-	for _, b := range r.answers[op].snapshot.Blocks {
-		clear(b.Data)
-	}
-	delete(r.answers, op)
+	r.answers = slices.DeleteFunc(r.answers, func(a answer) bool {
+		if a.op != op {
+			return false
+		}
+		for _, b := range a.snapshot.Blocks {
+			clear(b.Data)
+		}
+		return true
+	})
 }
 
 // end forgets the session, which is no longer here: nothing else may happen in
@@ -192,7 +209,7 @@ func (rs *records) hold(id cxtp.SessionID) *record {
 	defer rs.mu.Unlock()
 	r := rs.byID[id]
 	if r == nil {
-		r = &record{id: id, turn: make(chan struct{}, 1), answers: map[operation]answer{}}
+		r = &record{id: id, turn: make(chan struct{}, 1)}
 		r.turn <- struct{}{}
 		rs.byID[id] = r
 		rs.order = append(rs.order, r)
