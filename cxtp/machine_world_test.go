@@ -97,6 +97,7 @@ type simRouter struct {
 	cfg      Config
 	machine  *Router
 	life     int // restarts
+	booted   time.Time
 	sad      map[SessionID]*simSA
 	fail     map[Verb]Status
 	stalled  map[Verb]bool // not begun before the next crash
@@ -136,7 +137,8 @@ type event struct {
 	order int
 	from  RouterID // "" = a node
 	to    RouterID
-	life  int // of the router, for results; -1 for messages
+	life  int       // of the router, for results; -1 for messages
+	sent  time.Time // of a message
 	wire  []byte
 	node  *simSession
 	input Input
@@ -234,7 +236,7 @@ func (w *world) boot(n *simRouter) {
 		w.printf("  persist %s", w.record(r))
 	}
 	n.journal = append(n.journal, added...)
-	n.machine, n.writing, n.life = machine, nil, n.life+1
+	n.machine, n.writing, n.life, n.booted = machine, nil, n.life+1, w.now
 	n.fail, n.groupsFail, n.stalled = map[Verb]Status{}, map[Verb]Status{}, map[Verb]bool{}
 }
 
@@ -532,7 +534,7 @@ func (w *world) send(from, to RouterID, node *simSession, m Message) {
 // transmitAgain delivers a message of the log, for the first time or once more.
 func (w *world) transmitAgain(i int, delay time.Duration) {
 	e := w.log[i].event
-	e.at, e.wire = w.now.Add(delay), slices.Clone(e.wire)
+	e.at, e.sent, e.wire = w.now.Add(delay), w.now, slices.Clone(e.wire)
 	w.schedule(&e)
 }
 
@@ -639,6 +641,7 @@ func (w *world) happen(e *event) {
 		}
 	case e.from == "":
 		w.step(w.router(e.to), FromNode{From: e.node.endpoint, Message: m})
+	case w.router(e.to).cutOff(e, m):
 	default:
 		w.witness(e.from, m)
 		w.step(w.router(e.to), FromRouter{From: e.from, Message: m})
@@ -646,6 +649,15 @@ func (w *world) happen(e *event) {
 	for i := range e.wire {
 		e.wire[i] = 0xAA // a receive buffer is used again
 	}
+}
+
+// cutOff reports whether a message is lost with the connection that a restart of
+// its receiver has ended. Everything else may come late all the same: only a
+// request with a null token depends on what its receiver remembers, and it
+// remembers it as long as it runs.
+func (n *simRouter) cutOff(e *event, m Message) bool {
+	q, ok := m.(*CTReq)
+	return ok && q.Token.IsZero() && e.sent.Before(n.booted)
 }
 
 // witness notes who stages what, for law 5.

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// bench builds and plays one mutant.
+type bench struct {
+	dir       string // of package cxtp
+	work      string // for what is built
+	schedules int
+}
+
+// patience is how long a mutant may take: a machine that answers itself for ever
+// is stopped by the simulator, but one that never returns is not.
+const patience = 3 * time.Minute
+
+// try builds a mutant and plays it until the law that should catch it is broken.
+func (b bench) try(ctx context.Context, m mutant) (result, error) {
+	r := result{mutant: m}
+	if err := os.Mkdir(b.work, 0o755); err != nil {
+		return r, err
+	}
+	defer os.RemoveAll(b.work)
+	test, err := b.build(ctx, m)
+	if err != nil {
+		r.broken = err.Error()
+		return r, ctx.Err()
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+	defer cancel()
+	sought := m.law
+	if sought == "" {
+		sought = "any"
+	}
+	play := exec.CommandContext(ctx, test, "-test.run", "^TestLaws$", "-law", sought, "-schedules", strconv.Itoa(b.schedules))
+	play.Dir = b.dir
+	out, err := play.CombinedOutput()
+	switch exit := (*exec.ExitError)(nil); {
+	case context.Cause(ctx) == errPatience:
+		r.broken = "it hangs"
+	case ctx.Err() != nil:
+		return r, ctx.Err()
+	case err == nil:
+	case errors.As(err, &exit):
+		r.read(out)
+	default:
+		return r, err
+	}
+	return r, nil
+}
+
+var errPatience = errors.New("patience has run out")
+
+// build compiles the tests of package cxtp with the mutated file in place of the
+// real one, and returns where they are.
+func (b bench) build(ctx context.Context, m mutant) (string, error) {
+	test := filepath.Join(b.work, "cxtp.test")
+	arguments := []string{"test", "-c", "-ldflags=-s -w", "-o", test}
+	if m.file != "" {
+		overlay, err := b.overlay(m)
+		if err != nil {
+			return "", err
+		}
+		arguments = append(arguments, "-overlay", overlay)
+	}
+	compile := exec.CommandContext(ctx, "go", append(arguments, ".")...)
+	compile.Dir = b.dir
+	if out, err := compile.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("failed to compile it: %w\n%s", err, out)
+	}
+	return test, nil
+}
+
+// overlay writes the mutated file, and the list that has it compiled.
+func (b bench) overlay(m mutant) (string, error) {
+	text, err := m.apply(b.dir)
+	if err != nil {
+		return "", err
+	}
+	mutated, list := filepath.Join(b.work, m.file), filepath.Join(b.work, "overlay.json")
+	replace, err := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(b.dir, m.file): mutated}})
+	if err != nil {
+		return "", err
+	}
+	return list, errors.Join(os.WriteFile(mutated, text, 0o644), os.WriteFile(list, replace, 0o644))
+}
+
+var (
+	caught  = regexp.MustCompile(`caught by (.*)`)
+	noticed = regexp.MustCompile(`noticed by (.*)`)
+	crashed = regexp.MustCompile(`(?m)^panic: (.*)`)
+)
+
+// read finds in the tests' output what was broken first.
+func (r *result) read(out []byte) {
+	first := func(e *regexp.Regexp) string {
+		if found := e.FindSubmatch(out); found != nil {
+			return string(found[1])
+		}
+		return ""
+	}
+	r.caught, r.other = first(caught), first(noticed)
+	switch panicked := first(crashed); {
+	case r.caught != "" && r.mutant.law == "":
+		r.caught, r.other = "", r.caught
+	case r.caught != "":
+	case panicked != "":
+		r.broken = "it panics: " + panicked
+	case r.other == "":
+		r.broken = "the tests failed without a word about a law:\n" + string(out)
+	}
+}
