@@ -102,6 +102,10 @@ func (s *Session) takeOver(ticket Ticket, why string) {
 	s.persist(stateTakingOver, Record{Kind: RecordActive, Epoch: t.epoch, Peer: t.from, Why: why})
 }
 
+// takeoverJump is more attempts than the old owner can have made elsewhere since
+// this copy was staged: their epochs are not to be used again.
+const takeoverJump = 1 << 16
+
 // tookOver goes on as the owner, with no close to wait for.
 func (s *Session) tookOver(d Done) {
 	t := s.tgt
@@ -111,6 +115,7 @@ func (s *Session) tookOver(d Done) {
 	}
 	s.steer = &steering{epoch: t.epoch, from: t.from, uplink: !s.node.Agent.IsValid()}
 	s.startSteering()
+	s.epoch += takeoverJump
 	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventActive, Peer: t.from, Detail: "taken over: " + t.why +
 		". Rekey the SAs: what the old gateway accepted since the last renewal could be replayed here"})
 	s.persist(stateOwnerPersist, Record{Kind: RecordClosed, Epoch: t.epoch, Peer: t.from, Why: t.why})

@@ -81,7 +81,7 @@ type offer struct {
 func (s *Session) offered(o *offer) {
 	if o.control.Epoch <= s.epoch {
 		s.drop(cmp.Or(s.tgt.misses(o.peer.ID, o.control.Epoch), DropRepeated))
-		if s.outcome(o.control.Epoch) == OutcomeUnseen {
+		if s.outcome(o.control.Epoch) == OutcomeUnseen || s.tgt != nil && s.tgt.from != o.peer.ID {
 			// Used up by a later attempt, whoever made that: the owner has to know.
 			s.act(notTaken(s.cfg, o.peer.ID, s.addr, o.control, []ContextStatus{{FPTControl, StatusStale}}))
 			return
