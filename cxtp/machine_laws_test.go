@@ -91,6 +91,9 @@ func (w *world) atRest() {
 		w.ownedOrEnded(id)
 	}
 	for _, n := range w.routers {
+		if w.cut[n.id] {
+			continue
+		}
 		for _, v := range n.machine.Sessions() {
 			copied := v.Standby && v.State != "retracting"
 			if v.State != "gone" && v.State != "active" && !copied && !(w.reinstalled && v.State == "active-unclosed") {
@@ -124,6 +127,7 @@ func (w *world) ownedOrEnded(id SessionID) {
 						w.violation("progress: %s may not send for %s above %d", n.id, w.name(id), sa.ceiling)
 					}
 				}
+			case w.cut[n.id]:
 			case sa.state != saStaged || !n.standsBy(id):
 				w.violation("progress: %s still has %s %s", n.id, w.name(id), saNames[sa.state])
 			}
@@ -135,6 +139,19 @@ func (w *world) ownedOrEnded(id SessionID) {
 	}
 	if owners > 1 || owners == 0 && owned && !ended && !w.reinstalled {
 		w.violation("law 2: %s has %d owners, and no record of an end", w.name(id), owners)
+	}
+}
+
+// freezes checks law 2's second half.
+func (w *world) freezes() {
+	for _, n := range w.routers {
+		for id, at := range n.frozenAt {
+			if w.now.Sub(at) > n.cfg.Timers.FreezeDeadline+n.cfg.Timers.SteerDeadline+5*time.Second {
+				w.violation("law 2: %s has kept %s frozen since %s", n.id, w.name(id), at.Sub(epochZero))
+				delete(n.frozenAt, id)
+			}
+		}
+		w.keptForEver(n)
 	}
 }
 

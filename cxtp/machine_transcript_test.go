@@ -177,6 +177,8 @@ func (s *script) command(fields []string) {
 		s.ctar(s.session(words[1]), RouterID(words[3]), RouterID(words[5]), has, options)
 	case "copy", "steal", "keys", "update":
 		s.keyCommand(words)
+	case "cut": // cut B: nobody hears B any more, and B hears nobody
+		w.cut[RouterID(words[1])] = true
 	case "lie": // lie A: it says that tokens were verified, and hears that all are willing
 		w.liars[RouterID(words[1])] = true
 	case "relay": // relay stage by B to C

@@ -28,7 +28,7 @@ var recoveryGuards = []mutant{
 		old:  "	case RecordGranted:\n		s.src =",
 		new:  "	case RecordGranted:\n		return\n		s.src =",
 	}, {
-		name: "grant-undone", guard: "and does not thaw (8.7)", law: "law 1",
+		name: "grant-undone", guard: "and does not thaw (8.7)", law: "law 2",
 		file: "restore.go",
 		old:  "		s.do(stateFreezing, Do{Verb: VerbFreeze, Epoch: s.src.epoch})\n",
 		new:  "		s.act(Do{Op: s.op(), Verb: VerbThaw, Session: s.id, Epoch: s.src.epoch, Mode: s.cfg.Mode})\n		s.fail(EventThawed, nil, \"\")\n",

@@ -114,7 +114,7 @@ var targetGuards = []mutant{
 		old:  "	s.do(stateDiscarding, Do{Verb: VerbDiscard, Epoch: t.epoch})\n",
 		new:  "	s.discarded()\n",
 	}, {
-		name: "stale-results", guard: "a result counts for the operation that the state waits for", law: "progress",
+		name: "stale-results", guard: "a result counts for the operation that the state waits for", law: "law 6",
 		file: "session.go",
 		old:  "	case d.Op != s.waitOp:\n		return // of a note, or of a state that has ended since\n",
 		new:  "",

@@ -19,8 +19,7 @@ var timeGuards = []mutant{
 		old:  "	case stateRetracting:\n		s.retractLate()\n",
 		new:  "",
 	}, {
-		name: "no-transfer-deadline", guard: "a stage that nobody confirms is given up (8.1)",
-		why:  "the stage is repeated until it is answered, and without faults it is; whoever waits for a dead router is the worse for it, which the transcript lost_stage_for_good shows",
+		name: "no-transfer-deadline", guard: "a stage that nobody confirms is given up (8.1)", law: "progress",
 		file: "source.go",
 		old:  "	s.rest(stateStaging, s.cfg.Timers.MaxTransfer)\n",
 		new:  "	s.rest(stateStaging, 0)\n",

@@ -4,7 +4,7 @@
 // prints which law (rfc/control-profile.md, and the violations of the simulator
 // in cxtp/machine_*_test.go) is broken then, and where.
 //
-//	go run ./cxtp/mutants [-run NAME] [-schedules N] [-v]
+//	go run ./cxtp/mutants [-run NAME] [-schedules N]
 //
 // The guards are a table in guards_*.go: the text of the machine with the guard,
 // the text without, and the law that has to catch it. Nothing in the tree is
@@ -33,7 +33,7 @@ import (
 
 func main() {
 	only := flag.String("run", "", "only the mutants whose name matches this regular expression")
-	schedules := flag.Int("schedules", 1500, "how many random schedules a mutant has to survive")
+	schedules := flag.Int("schedules", 500, "how many random schedules to play, after the transcripts, while a guard is not missed")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
