@@ -105,6 +105,7 @@ type Timers struct {
 	CloseGiveUp    time.Duration // "closed" is no longer repeated, only answered
 	StandbyEvery   time.Duration // between two renewals of a standby's copy
 	StandbyHold    time.Duration // a standby's copy that is not renewed is given up after it, where there is no lease
+	Remember       time.Duration // how long the record of a session that has ended here is kept
 	Lease          time.Duration // an owner with a standby sends for so long without an acknowledgement; 0 = for ever
 }
 
@@ -124,6 +125,7 @@ func DefaultTimers() Timers {
 		CloseGiveUp:    time.Minute,
 		StandbyEvery:   time.Second,
 		StandbyHold:    time.Hour,
+		Remember:       24 * time.Hour,
 	}
 }
 
@@ -185,7 +187,7 @@ func (t *Timers) validate() error {
 		"MaxTransfer": t.MaxTransfer, "RequestWait": t.RequestWait, "StageHold": t.StageHold,
 		"Repeat": t.Repeat, "RepeatMax": t.RepeatMax, "FreezeDeadline": t.FreezeDeadline,
 		"SteerDeadline": t.SteerDeadline, "UpdateRepeat": t.UpdateRepeat,
-		"UpdateGiveUp": t.UpdateGiveUp, "CloseGiveUp": t.CloseGiveUp, "StandbyEvery": t.StandbyEvery, "StandbyHold": t.StandbyHold,
+		"UpdateGiveUp": t.UpdateGiveUp, "CloseGiveUp": t.CloseGiveUp, "StandbyEvery": t.StandbyEvery, "StandbyHold": t.StandbyHold, "Remember": t.Remember,
 	} {
 		if d <= 0 {
 			return fmt.Errorf("timer %s is %s: it must be above 0", name, d)

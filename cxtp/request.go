@@ -77,7 +77,8 @@ func (s *Session) activateAway(at asker, m *CTAR, to *Peer) {
 		s.answerAway(at, m.Sequence)
 		return
 	}
-	if !s.free(to.ID) {
+	atStandby := s.state == stateStaged && s.src.standby && s.src.to == to.ID
+	if !s.free(to.ID) && !atStandby {
 		s.drop(DropBusy)
 		return // ignored: section 6.3
 	}
@@ -88,6 +89,11 @@ func (s *Session) activateAway(at asker, m *CTAR, to *Peer) {
 	}
 	s.used, s.asker = usedToken{sequence: m.Sequence, token: m.Token, valid: true, away: true}, at
 	s.dropKeysBefore(key.Number)
+	if atStandby { // which has everything already, and the keys
+		s.src.key, s.src.spent, s.src.sequence, s.src.token = key, true, m.Sequence, m.Token
+		s.acknowledge(s.src.missing)
+		return
+	}
 	s.startMove(&outgoing{to: to.ID, key: key, spent: true, sequence: m.Sequence, token: m.Token, types: requestedTypes(m.Requests)})
 }
 

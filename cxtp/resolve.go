@@ -1,5 +1,7 @@
 package cxtp
 
+import "time"
+
 // resolve takes the operator's word that a router is fenced: powered off, and
 // what it held is gone. It is the way out of what no message can decide any
 // more, and what it risks is said in the report: if the word is wrong, two
@@ -45,11 +47,17 @@ func (s *Session) targetFenced() {
 	case s.state != stateFrozen:
 		s.copyGone("the copy at " + string(m.to) + " is gone: its gateway is fenced")
 	default:
-		m.fenced = true
-		s.limit(nil)
-		s.note(Record{Kind: RecordThawed, Epoch: m.epoch, Peer: m.to, Ceilings: m.highest(), Why: "the target is fenced"})
-		s.do(stateThawing, Do{Verb: VerbThaw, Epoch: m.epoch, Manifest: m.highest()})
+		m.fenced, m.leaseEnds = true, time.Time{} // nobody is left who could take over at its end
+		s.persist(stateFencing, Record{Kind: RecordThawed, Epoch: m.epoch, Peer: m.to, Ceilings: m.highest(), Why: "the target is fenced"})
 	}
+}
+
+// thawFenced goes on above what the fenced target may have used. The operator's
+// word is durable by now: after a restart a late "active" of that target must not
+// end what has been going on since.
+func (s *Session) thawFenced() {
+	s.limit(nil)
+	s.do(stateThawing, Do{Verb: VerbThaw, Epoch: s.src.epoch, Manifest: s.src.highest()})
 }
 
 // resolveHere is for a target whose source is fenced.

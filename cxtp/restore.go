@@ -103,7 +103,7 @@ func (s *Session) resume() {
 	switch {
 	case held == HeldNothing:
 		s.act(Do{Op: s.op(), Verb: VerbRelease, Session: s.id, Epoch: s.epoch, Mode: s.cfg.Mode})
-		s.rest(stateNone, 0)
+		s.rest(stateNone, s.cfg.Timers.Remember)
 	case s.tgt != nil && held == HeldStaged:
 		// The mark is the evidence that nothing was sent: it may be refused.
 		s.refuse(StatusNoBase, "the gateway restarted while the session was staged")

@@ -145,6 +145,10 @@ func (r *Router) with(s *Session, step func()) {
 	r.holdings.replace(r.stepping, s.holding())
 	r.stepping = holding{}
 	r.timers.set(s.id, s.next())
+	if s.over {
+		delete(r.sessions, s.id)
+		r.unindex(s.addr, s.id)
+	}
 }
 
 func (r *Router) index(s *Session) {

@@ -27,7 +27,8 @@ const (
 	stateFrozen       // the final is sent, and repeated
 	stateYielding     // the lease has run out: the features stop
 	stateYielded      // and the standby is asked whether it has taken over
-	stateThawing      // the target refused: the features go on
+	stateFencing      // the operator's word that the target is gone is on its way to the journal
+	stateThawing      // the target refused, or is gone: the features go on
 	stateDraining     // the target is active: inbound stays until traffic has moved
 	stateClosing      // the features end inbound
 	stateReleasing    // the features forget
@@ -52,7 +53,7 @@ const (
 
 var stateNames = [...]string{
 	"gone", "adopting", "resuming", "active", "staging", "staging", "staging", "staging", "staged", "retracting", "granting",
-	"freezing", "frozen", "yielded", "yielded", "thawing", "draining", "closing", "closing", "closing", "moved", "ending",
+	"freezing", "frozen", "yielded", "yielded", "thawing", "thawing", "draining", "closing", "closing", "closing", "moved", "ending",
 	"checking", "checking", "held", "held", "held", "taking-over", "taking-over", "activating",
 	"active-unclosed", "active-unclosed", "active-unclosed", "refusing", "refusing",
 }
@@ -97,6 +98,7 @@ type Session struct {
 	now     time.Time
 	out     []Action
 	dropped Drop // why the message of this step was not acted on
+	over    bool // nobody may hold anything of it any more: not even the record is needed
 }
 
 // answered is the record of an epoch that was staged here.
@@ -296,6 +298,8 @@ func earlier(a, b time.Time) time.Time {
 // expired acts on the state's deadline.
 func (s *Session) expired() {
 	switch s.state {
+	case stateNone:
+		s.over = true
 	case stateOwner:
 		s.dropPledge()
 	case stateStaging:

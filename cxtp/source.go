@@ -144,6 +144,8 @@ func (s *Session) sourceDone(d Done) {
 		s.do(stateFreezing, Do{Verb: VerbFreeze, Epoch: m.epoch})
 	case stateFreezing:
 		s.frozen(d)
+	case stateFencing:
+		s.thawFenced()
 	case stateThawing:
 		s.thawed(d)
 	case stateClosing:
@@ -510,5 +512,5 @@ func (s *Session) forget() {
 		wipe(s.src.dynamic)
 	}
 	s.src = nil
-	s.rest(stateNone, 0)
+	s.rest(stateNone, s.cfg.Timers.Remember)
 }

@@ -460,7 +460,7 @@ func (s *Session) refused() {
 
 // discarded makes room for an attempt that came meanwhile.
 func (s *Session) discarded() {
-	s.rest(stateNone, 0)
+	s.rest(stateNone, s.cfg.Timers.Remember)
 	s.claims = Claims{}
 	if o := s.later; o != nil {
 		s.later = nil

@@ -80,8 +80,8 @@ var recoveryGuards = []mutant{
 	}, {
 		name: "thaw-without-floors", guard: "who goes on without exact counters starts above the ceilings (8.2)", law: "law 1",
 		file: "resolve.go",
-		old:  "		s.do(stateThawing, Do{Verb: VerbThaw, Epoch: m.epoch, Manifest: m.highest()})\n",
-		new:  "		s.do(stateThawing, Do{Verb: VerbThaw, Epoch: m.epoch})\n",
+		old:  "	s.do(stateThawing, Do{Verb: VerbThaw, Epoch: s.src.epoch, Manifest: s.src.highest()})\n",
+		new:  "	s.do(stateThawing, Do{Verb: VerbThaw, Epoch: s.src.epoch})\n",
 	}, {
 		name: "fenced-after-its-lease", guard: "a standby that may have taken over had no ceiling: the session ends", law: "law 1",
 		file: "resolve.go",

@@ -72,6 +72,7 @@ type Timers struct {
 	CloseGiveUp    Duration `toml:"close_give_up"`
 	StandbyEvery   Duration `toml:"standby_every"`
 	StandbyHold    Duration `toml:"standby_hold"`
+	Remember       Duration `toml:"remember"`
 	Lease          Duration `toml:"lease"`
 }
 
@@ -91,6 +92,7 @@ func defaultTimers() Timers {
 		CloseGiveUp:    Duration(t.CloseGiveUp),
 		StandbyEvery:   Duration(t.StandbyEvery),
 		StandbyHold:    Duration(t.StandbyHold),
+		Remember:       Duration(t.Remember),
 		Lease:          Duration(t.Lease),
 	}
 }
@@ -112,6 +114,7 @@ func (c *Config) MachineTimers() cxtp.Timers {
 		CloseGiveUp:    time.Duration(t.CloseGiveUp),
 		StandbyEvery:   time.Duration(t.StandbyEvery),
 		StandbyHold:    time.Duration(t.StandbyHold),
+		Remember:       time.Duration(t.Remember),
 		Lease:          time.Duration(t.Lease),
 	}
 }

@@ -134,6 +134,7 @@ func (d *daemon) openJournal(opts Options) ([]cxtp.Record, error) {
 		return nil, nil
 	}
 	j, records, err := journal.Open(d.cfg.StateDir, journal.Options{
+		Retention: time.Duration(d.cfg.Timers.Remember),
 		Warn: func(err error) { d.log.Warn("the journal stays as it is for now", "error", err) },
 	})
 	if err != nil {
