@@ -135,7 +135,7 @@ func (d *daemon) openJournal(opts Options) ([]cxtp.Record, error) {
 	}
 	j, records, err := journal.Open(d.cfg.StateDir, journal.Options{
 		Retention: time.Duration(d.cfg.Timers.Remember),
-		Warn: func(err error) { d.log.Warn("the journal stays as it is for now", "error", err) },
+		Warn:      func(err error) { d.log.Warn("the journal stays as it is for now", "error", err) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("failed to open the journal: %w", err)
