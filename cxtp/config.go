@@ -102,6 +102,7 @@ type Timers struct {
 	Grace          time.Duration // inbound stays live at the source for this long after "steered" (lossless)
 	UpdateRepeat   time.Duration // first wait before a gateway update is repeated; doubles
 	UpdateGiveUp   time.Duration // a node that has not acknowledged by then is reported
+	CloseWait      time.Duration // a target does without the source's last windows after it (lossless)
 	CloseGiveUp    time.Duration // "closed" is no longer repeated, only answered
 	StandbyEvery   time.Duration // between two renewals of a standby's copy
 	StandbyHold    time.Duration // a standby's copy that is not renewed is given up after it, where there is no lease
@@ -122,6 +123,7 @@ func DefaultTimers() Timers {
 		Grace:          100 * time.Millisecond,
 		UpdateRepeat:   50 * time.Millisecond,
 		UpdateGiveUp:   15 * time.Second,
+		CloseWait:      10 * time.Second,
 		CloseGiveUp:    time.Minute,
 		StandbyEvery:   time.Second,
 		StandbyHold:    time.Hour,
@@ -187,7 +189,7 @@ func (t *Timers) validate() error {
 		"MaxTransfer": t.MaxTransfer, "RequestWait": t.RequestWait, "StageHold": t.StageHold,
 		"Repeat": t.Repeat, "RepeatMax": t.RepeatMax, "FreezeDeadline": t.FreezeDeadline,
 		"SteerDeadline": t.SteerDeadline, "UpdateRepeat": t.UpdateRepeat,
-		"UpdateGiveUp": t.UpdateGiveUp, "CloseGiveUp": t.CloseGiveUp, "StandbyEvery": t.StandbyEvery, "StandbyHold": t.StandbyHold, "Remember": t.Remember,
+		"UpdateGiveUp": t.UpdateGiveUp, "CloseWait": t.CloseWait, "CloseGiveUp": t.CloseGiveUp, "StandbyEvery": t.StandbyEvery, "StandbyHold": t.StandbyHold, "Remember": t.Remember,
 	} {
 		if d <= 0 {
 			return fmt.Errorf("timer %s is %s: it must be above 0", name, d)

@@ -60,6 +60,17 @@ func (w *simWindow) unite(o simWindow) {
 	}
 }
 
+// fill counts all up to the highest as seen.
+func (w *simWindow) fill() {
+	highest := 64*len(w) - 1
+	for highest > 0 && !w.has(highest) {
+		highest--
+	}
+	for i := range highest {
+		w.add(i)
+	}
+}
+
 const simSPI = 0x1001
 
 // simText is the shared context: text, so that padding is no concern.
@@ -185,7 +196,10 @@ func (w *world) carryOut(n *simRouter, d Do) Done {
 			result.Blocks = sa.dynamic()
 		}
 	case VerbMerge:
-		if must(saActive) {
+		if len(d.Blocks) == 0 && must(saActive) {
+			sa.window.fill() // what is above the highest stays exposed
+			w.sessions[d.Session].gap = true
+		} else if must(saActive) {
 			_, last, ok := readDynamic(d.Blocks)
 			sa.window.unite(last)
 			w.replayAll(n, d.Session, sa, ok)

@@ -71,9 +71,8 @@ func (s *Session) resolveHere(r Resolve) bool {
 		s.refuse(StatusCancelled, "the source is fenced, and no final came")
 	case s.state == stateUnclosed:
 		s.supersede(&t.ticket, r.Ticket, t.epoch, t.from)
-		t.why = "the source is fenced: what it accepted after the final could be replayed here once"
-		s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventSteering, Peer: t.from, Detail: t.why})
-		s.persist(stateOwnerPersist, Record{Kind: RecordClosed, Epoch: t.epoch, Peer: t.from, Why: t.why})
+		s.doWithout("the source is fenced")
+		s.persist(stateOwnerPersist, Record{Kind: RecordClosed, Epoch: t.epoch, Peer: t.from, Why: "the source is fenced"})
 	default:
 		return false
 	}

@@ -316,6 +316,8 @@ func (s *Session) expired() {
 		s.finish("no answer from the target before the freeze deadline")
 	case stateDraining:
 		s.close()
+	case stateUnclosed:
+		s.doWithout("no last windows have come from the old gateway")
 	case stateMoved:
 		s.complete("closed here; the target has not confirmed that it heard")
 	case stateHeld:

@@ -361,7 +361,7 @@ func (s *Session) final(from RouterID, data *CTD, c Control) {
 // record only turns into "lost".
 func (s *Session) activated() {
 	t := s.tgt
-	s.rest(stateUnclosed, 0)
+	s.rest(stateUnclosed, s.cfg.Timers.CloseWait)
 	s.repeatEvery(s.cfg.Timers.RepeatMax) // the source's own repetitions may have ended
 	s.steer = &steering{epoch: t.epoch, from: t.from}
 	s.steer.uplink = !s.node.Agent.IsValid()
@@ -387,6 +387,19 @@ func (s *Session) closed(from RouterID, data *CTD, c Control) {
 	}
 	t.ack = data.Ack
 	s.do(stateMerging, Do{Verb: VerbMerge, Epoch: t.epoch, Blocks: data.Blocks[1:]})
+}
+
+// doWithout goes on without the windows that the source last had, for as long as
+// they do not come: what is below the highest number received here counts as
+// seen. In the strict mode the final had everything.
+func (s *Session) doWithout(why string) {
+	t := s.tgt
+	if s.cfg.Mode == ModeStrict {
+		return
+	}
+	s.act(Do{Op: s.op(), Verb: VerbMerge, Session: s.id, Epoch: t.epoch, Mode: s.cfg.Mode})
+	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventSteering, Peer: t.from,
+		Detail: why + ": what it accepted after the final and is above the highest number received here could be replayed here once"})
 }
 
 // owner is the end of the target's half: nobody else can act for the session.

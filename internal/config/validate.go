@@ -123,7 +123,7 @@ func (t *Timers) validate(m *mistakes) {
 		{"max_transfer", t.MaxTransfer}, {"request_wait", t.RequestWait}, {"stage_hold", t.StageHold},
 		{"repeat", t.Repeat}, {"repeat_max", t.RepeatMax}, {"freeze_deadline", t.FreezeDeadline},
 		{"steer_deadline", t.SteerDeadline}, {"update_repeat", t.UpdateRepeat},
-		{"update_give_up", t.UpdateGiveUp}, {"close_give_up", t.CloseGiveUp}, {"standby_every", t.StandbyEvery}, {"standby_hold", t.StandbyHold}, {"remember", t.Remember},
+		{"update_give_up", t.UpdateGiveUp}, {"close_wait", t.CloseWait}, {"close_give_up", t.CloseGiveUp}, {"standby_every", t.StandbyEvery}, {"standby_hold", t.StandbyHold}, {"remember", t.Remember},
 	} {
 		if timer.value <= 0 {
 			m.add("timers."+timer.key, "is %v: set it to more than 0s, or leave it out for its default", timer.value)

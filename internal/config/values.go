@@ -69,6 +69,7 @@ type Timers struct {
 	Grace          Duration `toml:"grace"`
 	UpdateRepeat   Duration `toml:"update_repeat"`
 	UpdateGiveUp   Duration `toml:"update_give_up"`
+	CloseWait      Duration `toml:"close_wait"`
 	CloseGiveUp    Duration `toml:"close_give_up"`
 	StandbyEvery   Duration `toml:"standby_every"`
 	StandbyHold    Duration `toml:"standby_hold"`
@@ -89,6 +90,7 @@ func defaultTimers() Timers {
 		Grace:          Duration(t.Grace),
 		UpdateRepeat:   Duration(t.UpdateRepeat),
 		UpdateGiveUp:   Duration(t.UpdateGiveUp),
+		CloseWait:      Duration(t.CloseWait),
 		CloseGiveUp:    Duration(t.CloseGiveUp),
 		StandbyEvery:   Duration(t.StandbyEvery),
 		StandbyHold:    Duration(t.StandbyHold),
@@ -111,6 +113,7 @@ func (c *Config) MachineTimers() cxtp.Timers {
 		Grace:          time.Duration(t.Grace),
 		UpdateRepeat:   time.Duration(t.UpdateRepeat),
 		UpdateGiveUp:   time.Duration(t.UpdateGiveUp),
+		CloseWait:      time.Duration(t.CloseWait),
 		CloseGiveUp:    time.Duration(t.CloseGiveUp),
 		StandbyEvery:   time.Duration(t.StandbyEvery),
 		StandbyHold:    time.Duration(t.StandbyHold),

@@ -1,0 +1,150 @@
+package route
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Config says where a gateway's two sides are.
+type Config struct {
+	Outside string // interface towards the nodes
+	Inside  string // interface to the protected side
+	// Answer makes the gateway answer ARP and neighbour solicitations for nodes'
+	// inner addresses on the inside, and announce them: for a LAN whose own
+	// addresses the nodes have.
+	Answer bool
+}
+
+// Routes are the routes of nodes' inner addresses, in the network namespace that
+// [New] was called in.
+type Routes struct {
+	cfg     Config
+	kernel  *netlink.Handle
+	outside netlink.Link
+	inside  netlink.Link
+}
+
+// New looks the interfaces up.
+func New(cfg Config) (*Routes, error) {
+	kernel, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("failed to open a routing socket: %w", err)
+	}
+	r := &Routes{cfg: cfg, kernel: kernel}
+	if r.outside, err = link(kernel, cfg.Outside); err == nil {
+		r.inside, err = link(kernel, cfg.Inside)
+	}
+	if err != nil {
+		kernel.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func link(kernel *netlink.Handle, name string) (netlink.Link, error) {
+	l, err := kernel.LinkByName(name)
+	if err != nil {
+		return nil, fmt.Errorf("interface %q: %w", name, err)
+	}
+	return l, nil
+}
+
+// Close closes the socket. The routes stay.
+func (r *Routes) Close() { r.kernel.Close() }
+
+// InsideIndex is the interface number of the protected side.
+func (r *Routes) InsideIndex() int { return r.inside.Attrs().Index }
+
+// Attract routes inner prefixes to the outside, where policies protect them, in
+// place of any other way that they had here.
+func (r *Routes) Attract(inner []netip.Prefix) error {
+	for _, p := range inner {
+		if err := r.replace(p, netlink.Route{LinkIndex: r.outside.Attrs().Index, Scope: netlink.SCOPE_LINK}); err != nil {
+			return err
+		}
+		if err := r.answer(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Redirect routes inner prefixes to another gateway's inside address.
+func (r *Routes) Redirect(inner []netip.Prefix, to netip.Addr) error {
+	for _, p := range inner {
+		if p.Addr().Is4() != to.Is4() {
+			return fmt.Errorf("failed to redirect %s: %s is of the other family", p, to)
+		}
+		if err := r.replace(p, netlink.Route{LinkIndex: r.inside.Attrs().Index, Gw: to.AsSlice()}); err != nil {
+			return err
+		}
+		if err := r.stopAnswering(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Forget takes the routes of inner prefixes away.
+func (r *Routes) Forget(inner []netip.Prefix) error {
+	var errs []error
+	for _, p := range inner {
+		err := r.kernel.RouteDel(&netlink.Route{Dst: network(p), Protocol: Protocol})
+		if err != nil && !errors.Is(err, unix.ESRCH) {
+			errs = append(errs, fmt.Errorf("failed to remove the route of %s: %w", p, err))
+		}
+		errs = append(errs, r.stopAnswering(p))
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Routes) replace(p netip.Prefix, route netlink.Route) error {
+	route.Dst, route.Protocol = network(p), Protocol
+	if err := r.kernel.RouteReplace(&route); err != nil {
+		return fmt.Errorf("failed to route %s: %w", p, err)
+	}
+	return nil
+}
+
+// answer answers for a single inner address on the inside. A longer range is a
+// subnet of its own, and nobody asks for its addresses there.
+func (r *Routes) answer(p netip.Prefix) error {
+	if !r.cfg.Answer || !p.IsSingleIP() {
+		return nil
+	}
+	if err := r.kernel.NeighSet(r.proxy(p)); err != nil {
+		return fmt.Errorf("failed to answer for %s on %s: %w", p.Addr(), r.cfg.Inside, err)
+	}
+	return Announce(r.inside.Attrs(), p.Addr())
+}
+
+func (r *Routes) stopAnswering(p netip.Prefix) error {
+	if !r.cfg.Answer || !p.IsSingleIP() {
+		return nil
+	}
+	if err := r.kernel.NeighDel(r.proxy(p)); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("failed to stop answering for %s on %s: %w", p.Addr(), r.cfg.Inside, err)
+	}
+	return nil
+}
+
+func (r *Routes) proxy(p netip.Prefix) *netlink.Neigh {
+	return &netlink.Neigh{LinkIndex: r.inside.Attrs().Index, Family: family(p.Addr()), Flags: netlink.NTF_PROXY, IP: p.Addr().AsSlice()}
+}
+
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+func network(p netip.Prefix) *net.IPNet {
+	p = p.Masked()
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
