@@ -377,8 +377,10 @@ func (s *Session) activated() {
 // closed merges the windows that the source last had.
 func (s *Session) closed(from RouterID, data *CTD, c Control) {
 	t := s.tgt
-	if t == nil && s.from == from && s.outcome(c.Epoch) == OutcomeActive {
-		s.remember(c.Epoch, OutcomeClosed) // it ended here in a restart, before this came
+	if (t == nil || t.epoch != c.Epoch) && s.recorded(c.Epoch).state == OutcomeActive {
+		// It ended here in a restart, before this came. Without the record, "active"
+		// and "closed" of it would answer each other for ever.
+		s.remember(c.Epoch, OutcomeClosed)
 	}
 	if why := t.misses(from, c.Epoch); why != 0 || s.state != stateUnclosed {
 		s.drop(cmp.Or(why, DropOutOfTurn))
