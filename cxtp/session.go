@@ -104,6 +104,7 @@ type Session struct {
 // answered is the record of an epoch that was staged here.
 type answered struct {
 	epoch Epoch
+	from  RouterID
 	state OutcomeState
 	why   []ContextStatus // it was refused, for those who ask again
 }
@@ -363,7 +364,7 @@ func (s *Session) remember(e Epoch, o OutcomeState, why ...ContextStatus) {
 	if len(s.answer) == maxAnswered {
 		s.answer = slices.Delete(s.answer, 0, 1)
 	}
-	s.answer = append(s.answer, answered{e, o, why})
+	s.answer = append(s.answer, answered{e, s.from, o, why})
 }
 
 // outcome is what this router has to say of an epoch.

@@ -377,7 +377,7 @@ func (s *Session) activated() {
 // closed merges the windows that the source last had.
 func (s *Session) closed(from RouterID, data *CTD, c Control) {
 	t := s.tgt
-	if (t == nil || t.epoch != c.Epoch) && s.recorded(c.Epoch).state == OutcomeActive {
+	if before := s.recorded(c.Epoch); (t == nil || t.epoch != c.Epoch) && before.state == OutcomeActive && before.from == from {
 		// It ended here in a restart, before this came. Without the record, "active"
 		// and "closed" of it would answer each other for ever.
 		s.remember(c.Epoch, OutcomeClosed)
