@@ -97,6 +97,8 @@ type Feature interface {
 	Close(ctx context.Context, ref Ref) (Snapshot, error)
 
 	// Merge unites the windows that the source last had with the target's own.
+	// Without any it does without them: everything up to the highest number
+	// received counts as seen.
 	Merge(ctx context.Context, ref Ref, last []cxtp.CDB) error
 
 	// Release forgets the session at the source and wipes its keys.

@@ -319,15 +319,15 @@ func (f *Feature) Close(ctx context.Context, ref features.Ref) (features.Snapsho
 // Merge implements [features.Feature]. What the blocks say of outbound SAs is
 // ignored. An inbound SA that was staged may be missing: it has expired.
 func (f *Feature) Merge(ctx context.Context, ref features.Ref, blocks []cxtp.CDB) error {
+	all, err := DecodeDynamic(blocks)
+	if err != nil {
+		return err
+	}
+	last := inboundOnly(all)
+	if len(last) == 0 {
+		return f.doWithout(ctx, ref)
+	}
 	return f.do(ctx, ref, opMerge, func(r *record) error {
-		all, err := DecodeDynamic(blocks)
-		if err != nil {
-			return err
-		}
-		last := inboundOnly(all)
-		if len(last) == 0 {
-			return nil
-		}
 		base := r.base
 		if base == nil {
 			// A restart between Activate and Merge: the SAs tell it again.

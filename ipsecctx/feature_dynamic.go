@@ -1,13 +1,44 @@
 package ipsecctx
 
 import (
+	"context"
+	"fmt"
+	"math"
 	"slices"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/features"
 )
 
 func inboundOnly(dynamic []Dynamic) []Dynamic {
 	return slices.DeleteFunc(slices.Clone(dynamic), func(d Dynamic) bool { return d.Direction != Inbound })
+}
+
+// doWithout counts everything up to the right edge of the windows as seen.
+func (f *Feature) doWithout(ctx context.Context, ref features.Ref) error {
+	return f.do(ctx, ref, opDoWithout, func(r *record) error {
+		if r.holds != holdsActive || len(r.base) == 0 {
+			return nil // no SAs came, or not to this process, or they have been merged
+		}
+		s, dynamic, err := f.backend.Export(ctx, ref.Session)
+		if err != nil {
+			return fmt.Errorf("failed to read the windows: %w", err)
+		}
+		full, base := inboundOnly(dynamic), bareSAs(s)
+		for i := range full {
+			d := &full[i]
+			staged, err := find(base, d)
+			if err != nil {
+				return err
+			}
+			d.Window = slices.Repeat([]uint64{math.MaxUint64}, len(d.Window))
+			trim(d.Window, staged.sa.Window, d.Sequence)
+		}
+		if err := f.backend.Merge(ctx, ref.Session, full); err != nil {
+			return fmt.Errorf("failed to fill the windows: %w", err)
+		}
+		return nil
+	})
 }
 
 // find gives the SA that dynamic state names.

@@ -23,6 +23,7 @@ const (
 	opRedirect
 	opClose
 	opMerge
+	opDoWithout
 	opRelease
 	opDiscard
 	opLimit

@@ -367,3 +367,39 @@ func TestClaimsOfBlocks(t *testing.T) {
 		t.Errorf("claims of half a context: %v, want StatusMalformed", err)
 	}
 }
+
+// TestDoWithoutLastWindows: without windows to merge, what is behind the highest
+// number counts as seen, and windows that come later are merged all the same.
+func TestDoWithoutLastWindows(t *testing.T) {
+	ctx := t.Context()
+	b := newFake()
+	f := NewFeature(b, Options{})
+	if err := errors.Join(f.Stage(ctx, ref(1), exported(t)), f.Activate(ctx, ref(1), encodeDynamic(t, testDynamic()))); err != nil {
+		t.Fatal(err)
+	}
+	b.since()
+	for range 2 { // the second changes nothing
+		if err := f.Merge(ctx, ref(1), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if calls := b.since(); !slices.Equal(calls, []string{"export", "merge"}) {
+		t.Errorf("did without by %v", calls)
+	}
+	for _, d := range b.merged {
+		if d.Direction != Inbound || len(d.Window) == 0 {
+			t.Errorf("%s filled", d.ID())
+		}
+		for i := range min(d.Sequence, 64) {
+			if d.Window[0]&(1<<i) == 0 {
+				t.Errorf("%s: number %d can come again", d.ID(), d.Sequence-i)
+			}
+		}
+	}
+	if err := f.Merge(ctx, ref(1), encodeDynamic(t, testDynamic())); err != nil {
+		t.Fatal(err)
+	}
+	if calls := b.since(); !slices.Equal(calls, []string{"merge"}) {
+		t.Errorf("merged late by %v", calls)
+	}
+}

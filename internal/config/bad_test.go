@@ -29,7 +29,7 @@ func TestBad(t *testing.T) {
 		{"wrong type", `address = ["192.0.2.1"]`, `address = 5`,
 			`sg.toml:2:11: address: cannot decode TOML integer into struct field config.Config.Address of type []netip.Addr`},
 		{"bad mode", `[transport]`, "mode = \"fast\"\n[transport]",
-			`sg.toml:3:8: mode: "fast" is no mode: write "lossless"`},
+			`sg.toml:3:8: mode: "fast" is no mode: write "lossless" or "strict"`},
 		{"bad pull", "", `pull = "push"`,
 			`sg.toml:18:8: peer.pull: "push" is no pull policy: write "off", "stage" or "move"`},
 		{"bad duration", "", "[timers]\ngrace = \"100\"",

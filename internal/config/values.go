@@ -25,18 +25,17 @@ func (d Duration) String() string { return time.Duration(d).String() }
 // Mode is a [cxtp.MoveMode] written as a word.
 type Mode cxtp.MoveMode
 
-// UnmarshalText implements [encoding.TextUnmarshaler]. The machine and the wire
-// know the strict mode too; no gateway here can end its inbound SAs in the step
-// that counts and still thaw, so it is not offered.
+// UnmarshalText implements [encoding.TextUnmarshaler].
 func (m *Mode) UnmarshalText(text []byte) error {
 	switch string(text) {
 	case cxtp.ModeLossless.String():
 		*m = Mode(cxtp.ModeLossless)
 		return nil
 	case cxtp.ModeStrict.String():
-		return fmt.Errorf("mode %q is not offered by this version: write \"lossless\"", text)
+		*m = Mode(cxtp.ModeStrict)
+		return nil
 	}
-	return fmt.Errorf("%q is no mode: write \"lossless\"", text)
+	return fmt.Errorf("%q is no mode: write \"lossless\" or \"strict\"", text)
 }
 
 // Pull is a [cxtp.PullPolicy] written as a word.

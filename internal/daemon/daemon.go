@@ -157,6 +157,7 @@ func (d *daemon) openGateway(opts Options) error {
 		return fmt.Errorf("gateway.inside: %w", err)
 	}
 	c := soft.Config{Outside: outside, Inside: inside, NextHop: g.NextHop, QueuePackets: g.Queue,
+		Strict:      cxtp.MoveMode(d.cfg.Mode) == cxtp.ModeStrict,
 		Peers:       map[cxtp.RouterID]netip.AddrPort{},
 		NearCeiling: func(id cxtp.SessionID) { d.engine.input(cxtp.Near{Session: id}) }}
 	for _, p := range d.cfg.Peers {

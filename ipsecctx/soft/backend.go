@@ -157,6 +157,7 @@ func (g *Gateway) Freeze(_ context.Context, id cxtp.SessionID) (dynamic []ipsecc
 		switch s.phase {
 		case Active:
 			s.phase, s.frozen = Frozen, s.save(time.Now())
+			s.live = !g.strict
 		case Frozen, Redirected:
 		default:
 			return s.misplaced("Freeze")
@@ -211,7 +212,7 @@ func (g *Gateway) Thaw(_ context.Context, id cxtp.SessionID, floors ipsecctx.Cei
 		if s.phase != Frozen || s.closed {
 			return s.misplaced("Thaw")
 		}
-		s.phase, s.frozen = Active, nil
+		s.phase, s.frozen, s.live = Active, nil, true
 		for _, o := range s.senders {
 			o.last = max(o.last, floors[o.sa.ID()])
 		}

@@ -70,6 +70,10 @@ type Config struct {
 	// node. A gateway forwards, and so takes one from each packet's hop limit.
 	Host bool
 
+	// Strict has Freeze end the inbound SAs too (the strict mode of
+	// rfc/control-profile.md section 8.5).
+	Strict bool
+
 	// NearCeiling is told of a session with an outbound SA that has used half of
 	// what its ceiling allowed; nil means nobody is.
 	NearCeiling func(cxtp.SessionID)
@@ -99,6 +103,7 @@ type Gateway struct {
 	host            bool
 	policy          Policy
 	clearNextHop    netip.AddrPort
+	strict          bool
 	nearCeiling     func(cxtp.SessionID)
 
 	tables sync.RWMutex // guards spd, sad and past
@@ -130,7 +135,7 @@ func New(c Config) (*Gateway, error) {
 		outside: c.Outside, inside: c.Inside, nextHop: c.NextHop,
 		peers:        make(map[cxtp.RouterID]netip.AddrPort, len(c.Peers)),
 		queuePackets: c.QueuePackets, host: c.Host,
-		policy: c.DefaultPolicy, clearNextHop: c.ClearNextHop, nearCeiling: c.NearCeiling,
+		policy: c.DefaultPolicy, clearNextHop: c.ClearNextHop, strict: c.Strict, nearCeiling: c.NearCeiling,
 		spd: newSPD(), sad: make(map[uint32]*receiver),
 	}
 	if g.queuePackets == 0 {
