@@ -105,6 +105,17 @@ func TestBad(t *testing.T) {
 			`sg.toml: peer "sg2": max_sessions is -1: set it to 1 or more, or leave it out for its default`},
 		{"unmasked prefix", "", `inner = ["10.1.2.3/16"]`,
 			`sg.toml: peer "sg2": inner has 10.1.2.3/16 with bits beyond its length: write 10.1.0.0/16`},
+		{"kernel without a word on it", "[gateway]", "[gateway]\nkind = \"kernel\"",
+			"sg.toml: kernel.protect is missing: set it, for example protect = [\"10.9.0.0/16\"]\n" +
+				"sg.toml: kernel.outside is missing: set it, for example outside = \"eth0\"\n" +
+				"sg.toml: kernel.inside is missing: set it, for example inside = \"eth1\"\n" +
+				`sg.toml: peer "sg2": via is missing: set it, for example via = ["10.0.0.2"]`},
+		{"no kind of gateway", "[gateway]", "[gateway]\nkind = \"linux\"",
+			`sg.toml: gateway.kind is "linux": write "userspace" or "kernel"`},
+		{"SPIs backwards", "[gateway]", "[kernel]\nprotect = [\"10.0.0.0/8\"]\ninside = \"a\"\noutside = \"b\"\nspis = [4096, 256]\nmark = 3\nmark_mask = 1\n[gateway]\nannounce = [\"192.0.2.8:4500\"]\nkind = \"kernel\"",
+			"sg.toml: kernel.spis is [4096 256]: write the first and the last number, from 256 on\n" +
+				"sg.toml: kernel.mark has bits that kernel.mark_mask does not look at: set the mask to 0x3, for example\n" +
+				`sg.toml: peer "sg2": via is missing: set it, for example via = ["10.0.0.2"]`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

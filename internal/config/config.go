@@ -36,14 +36,15 @@ type Config struct {
 	Control  string       `toml:"control"`   // Unix socket for the operator's tool
 	Mode     Mode         `toml:"mode"`
 
-	Transport Transport `toml:"transport"`
-	Node      Node      `toml:"node"`
-	Gateway   Gateway   `toml:"gateway"`
-	Steering  Steering  `toml:"steering"`
-	Timers    Timers    `toml:"timers"`
-	Limits    Limits    `toml:"limits"`
-	Standby   Standby   `toml:"standby"`
-	Peers     []Peer    `toml:"peer"`
+	Transport Transport     `toml:"transport"`
+	Node      Node          `toml:"node"`
+	Gateway   Gateway       `toml:"gateway"`
+	Kernel    KernelGateway `toml:"kernel"`
+	Steering  Steering      `toml:"steering"`
+	Timers    Timers        `toml:"timers"`
+	Limits    Limits        `toml:"limits"`
+	Standby   Standby       `toml:"standby"`
+	Peers     []Peer        `toml:"peer"`
 }
 
 // Standby is where copies of this router's sessions are kept fresh.
@@ -69,10 +70,12 @@ type Node struct {
 	Listen netip.AddrPort `toml:"listen"`
 }
 
-// Gateway is the userspace ESP gateway.
+// Gateway is the ESP gateway. Of the kernel's, Kind and Announce say all that is
+// not in [KernelGateway].
 type Gateway struct {
-	Outside  netip.AddrPort   `toml:"outside"`  // ESP in UDP, towards the nodes
+	Kind     Kind             `toml:"kind"`
 	Announce []netip.AddrPort `toml:"announce"` // what nodes are told; at most one a family
+	Outside  netip.AddrPort   `toml:"outside"`  // ESP in UDP, towards the nodes
 	Inside   netip.AddrPort   `toml:"inside"`   // bare inner packets in UDP
 	NextHop  netip.AddrPort   `toml:"next_hop"` // where inner packets from nodes go
 	Queue    int              `toml:"queue"`    // packets that a frozen or staged session may queue
@@ -99,7 +102,8 @@ type Peer struct {
 	Address  []netip.Addr   `toml:"address"`  // what CXTP messages call it
 	Endpoint string         `toml:"endpoint"` // host:port of its transport; empty: it dials us
 	Identity string         `toml:"identity"` // DNS name in its certificate; default: Name
-	Inside   netip.AddrPort `toml:"inside"`   // of its gateway; redirected packets go there
+	Inside   netip.AddrPort `toml:"inside"`   // of its userspace gateway; redirected packets go there
+	Via      []netip.Addr   `toml:"via"`      // of its kernel gateway, on the protected side, for the same; one a family
 
 	Push         bool           `toml:"push"`
 	WithoutToken bool           `toml:"without_token"`
@@ -135,7 +139,8 @@ func Parse(name string, data []byte) (*Config, error) {
 		StateDir: "/var/lib/cxtpd",
 		Control:  "/run/cxtpd/control.sock",
 		Mode:     Mode(cxtp.ModeLossless),
-		Gateway:  Gateway{Queue: 1024},
+		Gateway:  Gateway{Kind: Userspace, Queue: 1024},
+		Kernel:   defaultKernel(),
 		Steering: Steering{Timeout: Duration(5 * time.Second)},
 		Timers:   defaultTimers(),
 		Standby:  Standby{Rate: 1000},

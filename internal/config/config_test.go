@@ -89,11 +89,15 @@ func TestDefaults(t *testing.T) {
 		},
 		Node: config.Node{Listen: netip.MustParseAddrPort("127.0.0.1:5092")},
 		Gateway: config.Gateway{
+			Kind:     config.Userspace,
 			Outside:  netip.MustParseAddrPort("203.0.113.1:4500"),
 			Announce: []netip.AddrPort{netip.MustParseAddrPort("203.0.113.1:4500")},
 			Inside:   netip.MustParseAddrPort("127.0.0.1:4600"),
 			NextHop:  netip.MustParseAddrPort("127.0.0.1:4601"),
 			Queue:    1024,
+		},
+		Kernel: config.KernelGateway{
+			Encapsulate: true, SPIs: []uint32{256, 0xffffffff}, ReqIDs: []uint32{0x40000000, 0x7fffffff}, Priority: 1000,
 		},
 		Steering: config.Steering{Timeout: config.Duration(5 * time.Second)},
 		Timers:   c.Timers, // compared below

@@ -73,6 +73,9 @@ func (c *Config) validate() error {
 	m.need(c.Transport.CA != "", "transport.ca", `"ca.pem"`)
 	m.need(c.Node.Listen.IsValid(), "node.listen", `"0.0.0.0:5092"`)
 	c.Gateway.validate(&m)
+	if c.Gateway.Kind == Kernel {
+		c.Kernel.validate(&m)
+	}
 	c.Steering.validate(&m)
 	c.Timers.validate(&m)
 	c.Limits.validate(&m)
@@ -87,10 +90,18 @@ func (c *Config) validate() error {
 }
 
 func (g *Gateway) validate(m *mistakes) {
-	m.need(g.Outside.IsValid(), "gateway.outside", `"0.0.0.0:4500"`)
-	m.need(g.Inside.IsValid(), "gateway.inside", `"127.0.0.1:4600"`)
-	m.destination("gateway.next_hop", g.NextHop, `"127.0.0.1:4601"`)
-	if g.Outside.IsValid() && len(g.Announce) == 0 {
+	if g.Kind != Userspace && g.Kind != Kernel {
+		m.add("gateway.kind", "is %q: write \"userspace\" or \"kernel\"", g.Kind)
+		return
+	}
+	if g.Kind == Userspace {
+		m.need(g.Outside.IsValid(), "gateway.outside", `"0.0.0.0:4500"`)
+		m.need(g.Inside.IsValid(), "gateway.inside", `"127.0.0.1:4600"`)
+		m.destination("gateway.next_hop", g.NextHop, `"127.0.0.1:4601"`)
+	} else {
+		m.need(len(g.Announce) > 0, "gateway.announce", `["203.0.113.1:4500"]`)
+	}
+	if g.Kind == Userspace && g.Outside.IsValid() && len(g.Announce) == 0 {
 		m.add("gateway.announce", "is missing, and gateway.outside is the wildcard %s: set it to what nodes can reach, for example announce = [\"203.0.113.1:4500\"]", g.Outside)
 	}
 	m.reachable("gateway.announce", g.Announce...)
@@ -182,13 +193,17 @@ func (c *Config) validatePeers(m *mistakes) {
 			}
 			addresses[a] = p.Name
 		}
-		p.validate(key, m)
+		p.validate(key, c.Gateway.Kind, m)
 	}
 }
 
-func (p *Peer) validate(key string, m *mistakes) {
+func (p *Peer) validate(key string, kind Kind, m *mistakes) {
 	m.addresses(key+"address", p.Address, `["192.0.2.2"]`)
-	m.destination(key+"inside", p.Inside, `"127.0.0.1:4700"`)
+	if kind == Userspace {
+		m.destination(key+"inside", p.Inside, `"127.0.0.1:4700"`)
+	} else if kind == Kernel {
+		m.addresses(key+"via", p.Via, `["10.0.0.2"]`)
+	}
 	if p.Endpoint != "" && !validEndpoint(p.Endpoint) {
 		m.add(key+"endpoint", "is %q: write host:port, for example \"198.51.100.2:5091\"", p.Endpoint)
 	}
