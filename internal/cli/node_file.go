@@ -173,7 +173,7 @@ func (f *nodeFile) check() error {
 func readPrivate(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no file %s; cxtp mn --help shows what is in it", path)
+		return nil, fmt.Errorf("there is no file %s; the command's --help shows what is in it", path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("failed to read %s: %w", path, err)

@@ -123,9 +123,12 @@ type NewToken struct {
 	Key    string `json:"key"`
 }
 
-// NewSA is one ESP tunnel-mode SA in UDP, seen from the gateway.
+// NewSA is one SA, seen from the gateway. With ports it is ESP in UDP; without
+// (port 0 at both ends), ESP or AH alone.
 type NewSA struct {
 	Outbound     bool           `json:"outbound"`
+	Protocol     uint8          `json:"protocol,omitempty"`  // 50 (ESP, the default) or 51 (AH)
+	Transport    bool           `json:"transport,omitempty"` // transport mode; the default is tunnel mode
 	SPI          uint32         `json:"spi"`
 	Gateway      netip.AddrPort `json:"gateway"` // outer address and port of this gateway
 	Node         netip.AddrPort `json:"node"`    // outer address and port of the node

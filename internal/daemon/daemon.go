@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	mathrand "math/rand/v2"
 	"net/netip"
 	"os"
@@ -33,7 +34,6 @@ import (
 	"github.com/cxtp/cxtp/internal/hook"
 	"github.com/cxtp/cxtp/internal/journal"
 	"github.com/cxtp/cxtp/ipsecctx"
-	"github.com/cxtp/cxtp/ipsecctx/soft"
 	"github.com/cxtp/cxtp/transport"
 	"golang.org/x/sync/errgroup"
 )
@@ -70,7 +70,7 @@ type daemon struct {
 	journal   *journal.Journal
 	endpoint  *transport.Endpoint
 	nodes     *transport.NodeConn
-	gateway   *soft.Gateway
+	gateway   gateway
 	engine    *engine
 	malformed uint64          // messages that did not parse; the engine's
 	sequences *cxtp.Sequences // of our own requests; the engine's
@@ -102,9 +102,10 @@ func (d *daemon) run(ctx context.Context, opts Options) error {
 		return err
 	}
 	defer d.journal.Close()
-	if err := d.openGateway(opts); err != nil {
+	if err := d.openGateway(ctx, opts); err != nil {
 		return err
 	}
+	defer d.gateway.Stop()
 	if err := d.startEngine(ctx, cancel, opts, records); err != nil {
 		return err
 	}
@@ -142,37 +143,6 @@ func (d *daemon) openJournal(opts Options) ([]cxtp.Record, error) {
 	}
 	d.journal = j
 	return records, nil
-}
-
-// openGateway opens the userspace gateway.
-func (d *daemon) openGateway(opts Options) error {
-	g := &d.cfg.Gateway
-	outside, err := soft.ListenUDP(g.Outside)
-	if err != nil {
-		return fmt.Errorf("gateway.outside: %w", err)
-	}
-	inside, err := soft.ListenUDP(g.Inside)
-	if err != nil {
-		outside.Close()
-		return fmt.Errorf("gateway.inside: %w", err)
-	}
-	c := soft.Config{Outside: outside, Inside: inside, NextHop: g.NextHop, QueuePackets: g.Queue,
-		Strict:      cxtp.MoveMode(d.cfg.Mode) == cxtp.ModeStrict,
-		Peers:       map[cxtp.RouterID]netip.AddrPort{},
-		NearCeiling: func(id cxtp.SessionID) { d.engine.input(cxtp.Near{Session: id}) }}
-	for _, p := range d.cfg.Peers {
-		if p.Inside.IsValid() {
-			c.Peers[cxtp.RouterID(p.Name)] = p.Inside
-		}
-	}
-	if opts.Bypass.IsValid() {
-		c.DefaultPolicy, c.ClearNextHop = soft.Bypass, opts.Bypass
-	}
-	d.gateway, err = soft.New(c)
-	if err != nil {
-		return errors.Join(fmt.Errorf("failed to start the gateway: %w", err), outside.Close(), inside.Close())
-	}
-	return nil
 }
 
 // announced is the address that nodes are told, by family.
@@ -310,8 +280,11 @@ func (d *daemon) peerEvent(e transport.Event) {
 	}
 }
 
-// steer runs the operator's hook.
+// steer routes on this machine, and then runs the operator's hook for the others.
 func (d *daemon) steer(ctx context.Context, s cxtp.Steer) error {
+	if err := d.gateway.Steer(s); err != nil {
+		return err
+	}
 	return hook.Run(ctx, d.cfg.Steering.Hook, time.Duration(d.cfg.Steering.Timeout),
 		hook.Environment(s, cxtp.RouterID(d.cfg.Name), d.cfg.Gateway.Inside))
 }
@@ -334,8 +307,6 @@ func (d *daemon) status() control.Status {
 		st.Peers = append(st.Peers, control.PeerStatus{Peer: cxtp.RouterID(p.Name), Endpoint: d.cfg.Peers[i].Endpoint,
 			Up: p.Remote.IsValid(), Sent: p.MessagesSent, Received: p.MessagesReceived, Error: p.LastError})
 	}
-	gs := d.gateway.Stats()
-	st.Counters["esp_sent"], st.Counters["esp_received"] = gs.Out.Sent, gs.In.Received
-	st.Counters["policy_drops"], st.Counters["unknown_spi"] = gs.Stray.PolicyDrops, gs.Stray.UnknownSPI
+	maps.Copy(st.Counters, d.gateway.Counters())
 	return st
 }

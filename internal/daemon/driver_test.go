@@ -98,7 +98,8 @@ func Parallel(n, atOnce int, f func(i int) error) error {
 // them numbered *total, without telling the machine.
 func (v *Driver) Install(n int, total *int) error {
 	for range n {
-		if err := v.d.gateway.Install(sampleSession(v.adopted)); err != nil {
+		id, static, dynamic := sampleSession(v.adopted)
+		if err := v.d.gateway.Install(context.Background(), id, static, dynamic); err != nil {
 			return err
 		}
 		v.adopted++

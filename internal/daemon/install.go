@@ -73,6 +73,12 @@ func manualSA(n *control.NewSA, inner []netip.Prefix) (ipsecctx.SA, error) {
 	if n.Outbound {
 		sa.Direction, sa.Window = ipsecctx.Outbound, 0
 	}
+	if n.Protocol != 0 {
+		sa.Protocol = ipsecctx.Protocol(n.Protocol)
+	}
+	if n.Transport {
+		sa.Mode = ipsecctx.Transport
+	}
 	var err error
 	if sa.Encryption.Key, err = hexKey("key", n.Key); err != nil {
 		return sa, err

@@ -121,7 +121,7 @@ func (s *server) add(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusBadRequest, control.Result{Error: err.Error()})
 		return
 	}
-	if err := s.d.gateway.Install(n.Session, static, dynamic); err != nil {
+	if err := s.d.gateway.Install(r.Context(), n.Session, static, dynamic); err != nil {
 		reply(w, http.StatusConflict, control.Result{Error: err.Error()})
 		return
 	}

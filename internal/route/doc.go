@@ -7,8 +7,8 @@
 //     addresses ([Routes]). At the gateway that has the session it leads to the
 //     outside, where the kernel's policies protect what takes it. At the one that had
 //     it, it leads to the new gateway's inside until everybody else has noticed.
-//     Routes carry a protocol number of their own, so that a routing daemon can be
-//     told to announce them; on a plain LAN the gateway answers for the addresses
+//     Routes carry protocol numbers of their own, so that a routing daemon can be
+//     told which to announce; on a plain LAN the gateway answers for the addresses
 //     itself, and says at once that it does.
 //   - Uplink, from the node to the gateway: where gateways share an outer address,
 //     it moves with [Address], and the neighbours are told.
@@ -16,6 +16,9 @@
 // Both are idempotent: a daemon that was restarted does everything once more.
 package route
 
-// Protocol is the number that routes of this package carry (rtnetlink's
-// rtm_protocol), in the range that is nobody's: "ip route show proto 206" lists them.
-const Protocol = 206
+// The numbers that routes of this package carry (rtnetlink's rtm_protocol), in the
+// range that is nobody's: "ip route show proto 206" lists the first.
+const (
+	ProtocolHere    = 206 // to a node that is here: to be announced to others
+	ProtocolPassing = 207 // of a session that is coming or going: nobody else's business
+)

@@ -60,13 +60,26 @@ func (r *Routes) Close() { r.kernel.Close() }
 // InsideIndex is the interface number of the protected side.
 func (r *Routes) InsideIndex() int { return r.inside.Attrs().Index }
 
-// Attract routes inner prefixes to the outside, where policies protect them, in
-// place of any other way that they had here.
-func (r *Routes) Attract(inner []netip.Prefix) error {
+// Prepare routes inner prefixes to the outside, where policies protect them or
+// hold them back, and tells nobody.
+func (r *Routes) Prepare(inner []netip.Prefix) error { return r.outward(inner, ProtocolPassing) }
+
+func (r *Routes) outward(inner []netip.Prefix, protocol netlink.RouteProtocol) error {
 	for _, p := range inner {
-		if err := r.replace(p, netlink.Route{LinkIndex: r.outside.Attrs().Index, Scope: netlink.SCOPE_LINK}); err != nil {
+		err := r.replace(p, netlink.Route{LinkIndex: r.outside.Attrs().Index, Scope: netlink.SCOPE_LINK, Protocol: protocol})
+		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// Attract is Prepare for a session that is here from now on: others may know.
+func (r *Routes) Attract(inner []netip.Prefix) error {
+	if err := r.outward(inner, ProtocolHere); err != nil {
+		return err
+	}
+	for _, p := range inner {
 		if err := r.answer(p); err != nil {
 			return err
 		}
@@ -80,7 +93,7 @@ func (r *Routes) Redirect(inner []netip.Prefix, to netip.Addr) error {
 		if p.Addr().Is4() != to.Is4() {
 			return fmt.Errorf("failed to redirect %s: %s is of the other family", p, to)
 		}
-		if err := r.replace(p, netlink.Route{LinkIndex: r.inside.Attrs().Index, Gw: to.AsSlice()}); err != nil {
+		if err := r.replace(p, netlink.Route{LinkIndex: r.inside.Attrs().Index, Gw: to.AsSlice(), Protocol: ProtocolPassing}); err != nil {
 			return err
 		}
 		if err := r.stopAnswering(p); err != nil {
@@ -94,9 +107,11 @@ func (r *Routes) Redirect(inner []netip.Prefix, to netip.Addr) error {
 func (r *Routes) Forget(inner []netip.Prefix) error {
 	var errs []error
 	for _, p := range inner {
-		err := r.kernel.RouteDel(&netlink.Route{Dst: network(p), Protocol: Protocol})
-		if err != nil && !errors.Is(err, unix.ESRCH) {
-			errs = append(errs, fmt.Errorf("failed to remove the route of %s: %w", p, err))
+		for _, protocol := range []netlink.RouteProtocol{ProtocolHere, ProtocolPassing} {
+			err := r.kernel.RouteDel(&netlink.Route{Dst: network(p), Protocol: protocol})
+			if err != nil && !errors.Is(err, unix.ESRCH) {
+				errs = append(errs, fmt.Errorf("failed to remove the route of %s: %w", p, err))
+			}
 		}
 		errs = append(errs, r.stopAnswering(p))
 	}
@@ -104,7 +119,7 @@ func (r *Routes) Forget(inner []netip.Prefix) error {
 }
 
 func (r *Routes) replace(p netip.Prefix, route netlink.Route) error {
-	route.Dst, route.Protocol = network(p), Protocol
+	route.Dst = network(p)
 	if err := r.kernel.RouteReplace(&route); err != nil {
 		return fmt.Errorf("failed to route %s: %w", p, err)
 	}

@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/internal/control"
+)
+
+// gatewayOf is a daemon with sessions, some of which refuse to move, the first
+// time or always.
+type gatewayOf struct {
+	mu       sync.Mutex
+	sessions map[cxtp.SessionID]string // state
+	refuse   map[cxtp.SessionID]int    // how often yet
+	under    int                       // moves under way
+	most     int
+	wave     int           // so many wait for each other first
+	together chan struct{} // closed when they are there
+	started  func()
+}
+
+func (g *gatewayOf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if r.URL.Path == control.PathSessions {
+		views := []cxtp.View{}
+		for id, state := range g.sessions {
+			views = append(views, cxtp.View{Session: id, State: state})
+		}
+		json.NewEncoder(w).Encode(views)
+		return
+	}
+	var h control.Handover
+	json.NewDecoder(r.Body).Decode(&h)
+	g.under++
+	g.most = max(g.most, g.under)
+	if g.started != nil {
+		g.started()
+	}
+	if g.under == g.wave {
+		close(g.together)
+		g.wave = 0
+	}
+	g.mu.Unlock()
+	<-g.together
+	g.mu.Lock()
+	g.under--
+	p := control.Progress{Session: h.Session, Event: cxtp.EventClosed, Peer: h.To, Final: true}
+	if g.refuse[h.Session] > 0 {
+		g.refuse[h.Session]--
+		p.Event, p.Detail = cxtp.EventFailed, "not today"
+	} else {
+		delete(g.sessions, h.Session)
+	}
+	json.NewEncoder(w).Encode(p)
+}
+
+func newGatewayOf(n, wave int) *gatewayOf {
+	g := &gatewayOf{wave: wave, together: make(chan struct{}), sessions: map[cxtp.SessionID]string{{0xff}: "held"}, refuse: map[cxtp.SessionID]int{}}
+	for i := range n {
+		g.sessions[cxtp.SessionID{1, byte(i)}] = "active"
+	}
+	return g
+}
+
+// TestDrain: everything that is owned here goes, in bounded parallel; what fails
+// once is tried again, what fails always stays and is told of.
+func TestDrain(t *testing.T) {
+	g := newGatewayOf(100, 8)
+	g.refuse[cxtp.SessionID{1, 7}] = 1
+	got := run(t, g.ServeHTTP, "drain", "--to", "sg2", "--outstanding", "8")
+	if got.code != exitDone || !strings.HasPrefix(got.out, "moved 100 sessions to sg2 in ") || !strings.Contains(got.err, "of 100 moved") {
+		t.Errorf("%+v", got)
+	}
+	if g.most != 8 || len(g.sessions) != 1 {
+		t.Errorf("%d at once, %d left", g.most, len(g.sessions))
+	}
+
+	g = newGatewayOf(20, 1)
+	for i := range 3 {
+		g.refuse[cxtp.SessionID{1, byte(i)}] = 1000
+	}
+	got = run(t, g.ServeHTTP, "drain", "--to", "sg2", "--json")
+	var doc drained
+	if err := json.Unmarshal([]byte(got.out), &doc); err != nil || got.code != exitFailed || doc.Moved != 17 || len(doc.Failed) != 3 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	got = run(t, g.ServeHTTP, "drain", "--to", "sg2")
+	if got.code != exitFailed || !strings.Contains(got.out, "3, for example 010") || !strings.Contains(got.out, "not today") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestDrainInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	g := newGatewayOf(100, 1)
+	g.started = cancel
+	got := runUntil(ctx, t, g.ServeHTTP, "drain", "--to", "sg2", "--outstanding", "2")
+	if got.code != exitFailed || !strings.Contains(got.err, "interrupted") || len(g.sessions) < 90 {
+		t.Errorf("%d left: %+v", len(g.sessions), got)
+	}
+}
+
+// TestInstall: a file that others may read is refused, a mistake is named, and
+// the id of the session is printed.
+func TestInstall(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "node.json")
+	var came control.NewSession
+	daemon := func(w http.ResponseWriter, r *http.Request) {
+		json.NewDecoder(r.Body).Decode(&came)
+		json.NewEncoder(w).Encode(control.Result{Session: came.Session})
+	}
+	write := func(text string, mode os.FileMode) {
+		os.Remove(path)
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`{"identity": "node.example"}`, 0o644)
+	if got := run(t, daemon, "install", path); got.code != exitFailed || !strings.Contains(got.err, "chmod 600") {
+		t.Errorf("%+v", got)
+	}
+	write(`{"identity": "node.example", "colour": 1}`, 0o600)
+	if got := run(t, daemon, "install", path); got.code != exitFailed || !strings.Contains(got.err, `unknown field "colour"`) {
+		t.Errorf("%+v", got)
+	}
+	write(`{"identity": "node.example"}`, 0o600)
+	got := run(t, daemon, "install", path)
+	if got.code != exitDone || got.out != fmt.Sprintln(came.Session) || came.Session.IsZero() || came.Identity != "node.example" {
+		t.Errorf("%+v, installed %+v", got, came)
+	}
+}

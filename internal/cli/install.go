@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/cxtp/cxtp/internal/control"
+)
+
+func installCommand() *urfave.Command {
+	return &urfave.Command{
+		Name:      "install",
+		Usage:     "begin a session with manual keys at this gateway",
+		UsageText: "cxtp install FILE",
+		Description: "For nodes without IKE, and for tests. FILE is JSON that only its owner may read:\n\n" +
+			"   {\"previous\": \"192.0.2.10\", \"identity\": \"node.example\", \"inner\": [\"10.9.0.1/32\"],\n" +
+			"    \"sas\": [{\"outbound\": true, \"spi\": 4097, \"gateway\": \"198.51.100.1:4500\",\n" +
+			"             \"node\": \"192.0.2.10:4500\", \"encryption\": 20, \"key_bits\": 128,\n" +
+			"             \"key\": \"hexadecimal\", \"salt\": \"hexadecimal\"}, ...]}\n\n" +
+			"encryption and integrity are IANA's numbers of IKEv2 transforms. Ports of 0 are ESP\n" +
+			"without UDP. An inbound SA has \"window\" (packets), both may have \"esn\",\n" +
+			"\"sequence\" (the last number used), \"transport\", \"protocol\" (51 is AH) and\n" +
+			"\"local\" (the prefixes behind the gateway). \"agent\" is where the node's agent\n" +
+			"listens; it then needs \"update_key\" and \"tokens\" ({\"number\": 1, \"key\": ...}).\n" +
+			"Without \"session\" the id is drawn. It is printed.",
+		Action: install,
+	}
+}
+
+func install(c *urfave.Context) error {
+	if c.NArg() != 1 {
+		return usagef("install takes one file; cxtp install --help shows what is in it")
+	}
+	path := c.Args().First()
+	text, err := readPrivate(path)
+	if err != nil {
+		return err
+	}
+	defer clear(text)
+	var session control.NewSession
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&session); err != nil {
+		return fmt.Errorf("failed to read %s: %w", path, err)
+	}
+	if session.Session.IsZero() {
+		rand.Read(session.Session[:])
+	}
+	client := dial(c)
+	defer client.Close()
+	if err := client.AddSession(c.Context, session); err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c, control.Result{Session: session.Session})
+	}
+	_, err = fmt.Fprintln(c.App.Writer, session.Session)
+	return err
+}

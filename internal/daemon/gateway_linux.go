@@ -1,0 +1,172 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"sync"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/internal/config"
+	"github.com/cxtp/cxtp/internal/route"
+	"github.com/cxtp/cxtp/ipsecctx"
+	"github.com/cxtp/cxtp/ipsecctx/xfrm"
+	"github.com/cxtp/cxtp/ipsecctx/xfrm/uapi"
+)
+
+// kernel is the gateway that the machine's kernel is, with the routes to the
+// nodes behind it.
+type kernel struct {
+	*xfrm.Gateway
+	routes *route.Routes
+	via    map[cxtp.RouterID][]netip.Addr // of the other gateways, on the inside
+
+	mu    sync.Mutex
+	inner map[cxtp.SessionID][]netip.Prefix // of the sessions that have routes here
+}
+
+func openKernel(ctx context.Context, cfg *config.Config, log *slog.Logger, near func(cxtp.SessionID)) (gateway, error) {
+	k := &cfg.Kernel
+	routes, err := route.New(route.Config{Outside: k.Outside, Inside: k.Inside, Answer: k.Answer})
+	if err != nil {
+		return nil, fmt.Errorf("[kernel]: %w", err)
+	}
+	g := &kernel{routes: routes, via: map[cxtp.RouterID][]netip.Addr{}, inner: map[cxtp.SessionID][]netip.Prefix{}}
+	for _, p := range cfg.Peers {
+		g.via[cxtp.RouterID(p.Name)] = p.Via
+	}
+	mark := uapi.Mark{Value: k.Mark, Mask: k.MarkMask}
+	g.Gateway, err = xfrm.New(ctx, xfrm.Config{
+		Dir: filepath.Join(cfg.StateDir, "sessions"), Protect: k.Protect, Strict: strict(cfg),
+		Place:      func(*ipsecctx.Session) xfrm.Placement { return xfrm.Placement{Mark: mark, IfID: k.IfID} },
+		FirstReqID: k.ReqIDs[0], LastReqID: k.ReqIDs[1], Priority: k.Priority,
+		FirstSPI: k.SPIs[0], LastSPI: k.SPIs[1], OthersEncapsulate: !k.Encapsulate,
+		Redirect: g.pass, NearCeiling: near, Log: log,
+	})
+	if err != nil {
+		routes.Close()
+		return nil, err
+	}
+	return g, nil
+}
+
+// Install routes to the node right away: it is here.
+func (g *kernel) Install(ctx context.Context, id cxtp.SessionID, s *ipsecctx.Session, dynamic []ipsecctx.Dynamic) error {
+	if err := g.Gateway.Install(ctx, id, s, dynamic); err != nil {
+		return err
+	}
+	return g.route(id, s.Inner, g.routes.Attract)
+}
+
+// Stage prepares the routes: what comes for the node waits from then on, and the
+// source may send it here before it stops.
+func (g *kernel) Stage(ctx context.Context, id cxtp.SessionID, s *ipsecctx.Session) error {
+	if err := g.Gateway.Stage(ctx, id, s); err != nil {
+		return err
+	}
+	return g.route(id, s.Inner, g.routes.Prepare)
+}
+
+// Steer routes to the node for everybody.
+func (g *kernel) Steer(s cxtp.Steer) error { return g.route(s.Session, s.Inner, g.routes.Attract) }
+
+// pass sends what comes for the node on to another gateway.
+func (g *kernel) pass(_ context.Context, id cxtp.SessionID, inner []netip.Prefix, to cxtp.RouterID) error {
+	return g.route(id, inner, func(inner []netip.Prefix) error {
+		for _, p := range inner {
+			via, ok := g.viaFor(to, p)
+			if !ok {
+				return fmt.Errorf("no address of %q on the protected side for %s: add one to its via", to, p)
+			}
+			if err := g.routes.Redirect([]netip.Prefix{p}, via); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (g *kernel) viaFor(to cxtp.RouterID, p netip.Prefix) (netip.Addr, bool) {
+	for _, a := range g.via[to] {
+		if a.Is4() == p.Addr().Is4() {
+			return a, true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// Thaw takes the route back.
+func (g *kernel) Thaw(ctx context.Context, id cxtp.SessionID, floors ipsecctx.Ceilings) error {
+	if err := g.Gateway.Thaw(ctx, id, floors); err != nil {
+		return err
+	}
+	return g.route(id, g.routed(id), g.routes.Attract)
+}
+
+func (g *kernel) Release(ctx context.Context, id cxtp.SessionID) error {
+	return errors.Join(g.Gateway.Release(ctx, id), g.forget(id))
+}
+
+func (g *kernel) Discard(ctx context.Context, id cxtp.SessionID) error {
+	return errors.Join(g.Gateway.Discard(ctx, id), g.forget(id))
+}
+
+// Held also finds the routes again.
+func (g *kernel) Held(ctx context.Context) ([]cxtp.Held, error) {
+	held, err := g.Gateway.Held(ctx)
+	for _, h := range held {
+		g.inner[h.Session] = h.Claims.Inner
+	}
+	return held, err
+}
+
+func (g *kernel) route(id cxtp.SessionID, inner []netip.Prefix, lay func([]netip.Prefix) error) error {
+	g.mu.Lock()
+	g.inner[id] = inner
+	g.mu.Unlock()
+	return lay(inner)
+}
+
+func (g *kernel) routed(id cxtp.SessionID) []netip.Prefix {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.inner[id]
+}
+
+func (g *kernel) forget(id cxtp.SessionID) error {
+	g.mu.Lock()
+	inner := g.inner[id]
+	delete(g.inner, id)
+	g.mu.Unlock()
+	return g.routes.Forget(inner)
+}
+
+// Stop closes the sockets; SAs, policies and routes stay.
+func (g *kernel) Stop() error {
+	g.routes.Close()
+	return g.Gateway.Stop()
+}
+
+// Counters reads every SA once.
+func (g *kernel) Counters() map[string]uint64 {
+	counters := map[string]uint64{}
+	sessions, err := g.Stats(context.Background())
+	if err != nil {
+		return counters
+	}
+	for _, s := range sessions {
+		for _, sa := range s.SAs {
+			if sa.Direction == ipsecctx.Outbound {
+				counters["esp_sent"] += sa.Used.Packets
+				continue
+			}
+			counters["esp_received"] += sa.Used.Packets
+			counters["esp_replayed"] += sa.Replayed + sa.Late
+			counters["esp_auth_failed"] += sa.AuthFailed
+		}
+	}
+	return counters
+}

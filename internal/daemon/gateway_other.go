@@ -1,0 +1,17 @@
+//go:build !linux
+
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/internal/config"
+)
+
+func openKernel(context.Context, *config.Config, *slog.Logger, func(cxtp.SessionID)) (gateway, error) {
+	return nil, fmt.Errorf("gateway.kind is \"kernel\", which is for Linux, and this is %s: use \"userspace\"", runtime.GOOS)
+}
