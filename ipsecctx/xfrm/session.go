@@ -1,0 +1,215 @@
+package xfrm
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/cxtp/secret"
+	"github.com/cxtp/cxtp/ipsecctx"
+	"github.com/cxtp/cxtp/ipsecctx/xfrm/uapi"
+)
+
+// Phase is where a session stands in a move.
+type Phase uint8
+
+const (
+	Staged Phase = iota
+	Active
+	Frozen
+	Redirected
+	gone // forgotten
+)
+
+func (p Phase) String() string {
+	return [...]string{"staged", "active", "frozen", "redirected", "gone"}[p]
+}
+
+// session is one node's part of the SAD and the SPD: what the kernel does not
+// know of it. Its keys are in the kernel alone.
+type session struct {
+	id       cxtp.SessionID
+	static   *ipsecctx.Session // without keys
+	sas      []saAt            // in the order of static.SAs
+	policies []uapi.Policy     // doors open, inbound first
+	at       Placement
+	claims   cxtp.Claims
+
+	mu     sync.Mutex
+	phase  Phase
+	closed bool                // inbound has ended
+	frozen []ipsecctx.Dynamic  // what Freeze answered
+	last   []ipsecctx.Dynamic  // what Close answered
+	parked map[int]*uapi.State // frozen SAs that the kernel did not take back, by place in sas
+	lent   *ipsecctx.Session   // what Export answered last
+}
+
+// saAt is what is known here of one SA beside static.SAs.
+type saAt struct {
+	id         uapi.StateID
+	reqid      uint32
+	generation int       // in its group; 0 = the newest
+	ceiling    *ceiling  // nil = none but its own
+	heard      time.Time // when it carried a packet last, before it was here; zero = not known
+}
+
+// ceiling is the last sequence number that an outbound SA may use.
+type ceiling struct{ last uint64 }
+
+// newSession lays out a session whose static part it copies, without the keys.
+// reqids has one for each group where the session begins here, nil, or one for
+// each SA where it was here before.
+func (g *Gateway) newSession(id cxtp.SessionID, static *ipsecctx.Session, reqids []uint32, at Placement) (*session, error) {
+	s := &session{id: id, static: keyless(static), at: at, parked: map[int]*uapi.State{}}
+	s.claims = s.static.Claims()
+	s.sas = make([]saAt, len(s.static.SAs))
+	groups, err := groupsOf(s.static)
+	if err != nil {
+		return nil, err
+	}
+	var taken []uint32
+	for _, group := range groups {
+		reqid := uint32(0)
+		if reqids == nil {
+			if reqid, err = g.groupID(); err != nil {
+				break
+			}
+			taken = append(taken, reqid)
+		}
+		for i := range s.static.SAs {
+			age := slices.Index(group.pairs, s.static.SAs[i].Pair)
+			if age < 0 {
+				continue
+			}
+			if reqids != nil {
+				reqid = reqids[i]
+			}
+			s.sas[i].reqid, s.sas[i].generation = reqid, age
+		}
+		policies, failed := policiesOf(s.static, group, reqid, g.cfg.Priority, at)
+		if err = failed; err != nil {
+			break
+		}
+		s.policies = append(s.policies, policies...)
+	}
+	if err != nil {
+		g.freeGroupIDs(taken)
+		return nil, err
+	}
+	slices.SortStableFunc(s.policies, func(a, b uapi.Policy) int { return rank(a.Dir) - rank(b.Dir) })
+	for i := range s.static.SAs {
+		s.sas[i].id = stateID(&s.static.SAs[i], at)
+		s.static.SAs[i].Encryption.IV = ivMode(s.static.SAs[i].Encryption.ID)
+	}
+	return s, nil
+}
+
+// stateID is the kernel's name for an SA.
+func stateID(sa *ipsecctx.SA, at Placement) uapi.StateID {
+	id := uapi.StateID{Dst: sa.Remote, SPI: sa.SPI, Proto: uapi.Proto(sa.Protocol), Mark: at.Mark}
+	if sa.Direction == ipsecctx.Inbound {
+		id.Dst = sa.Local
+	}
+	return id
+}
+
+// keyless is a copy without keys.
+func keyless(s *ipsecctx.Session) *ipsecctx.Session {
+	c := s.Clone()
+	c.Wipe()
+	for i := range c.SAs {
+		sa := &c.SAs[i]
+		sa.Encryption.Key, sa.Encryption.Salt, sa.Integrity.Key = secret.Key{}, secret.Key{}, secret.Key{}
+	}
+	return c
+}
+
+// takeBack wipes what Export lent: whoever asked has encoded it by now.
+func (s *session) takeBack() {
+	if s.lent != nil {
+		s.lent.Wipe()
+		s.lent = nil
+	}
+}
+
+// of lists the places of the SAs of a direction.
+func (s *session) of(d ipsecctx.Direction) []int {
+	var places []int
+	for i := range s.static.SAs {
+		if s.static.SAs[i].Direction == d {
+			places = append(places, i)
+		}
+	}
+	return places
+}
+
+func (s *session) all() []int { return append(s.of(ipsecctx.Inbound), s.of(ipsecctx.Outbound)...) }
+
+// reqids lists the reqid of each SA.
+func (s *session) reqids() []uint32 {
+	var all []uint32
+	for i := range s.sas {
+		all = append(all, s.sas[i].reqid)
+	}
+	return all
+}
+
+// turn are the requests that put the doors of policies of some directions as
+// given.
+func (s *session) turn(d door, dirs ...uapi.Dir) []uapi.Request {
+	var requests []uapi.Request
+	for _, p := range s.policies {
+		if slices.Contains(dirs, p.Dir) {
+			p = behind(p, d)
+			requests = append(requests, uapi.Request{Op: uapi.OpUpdatePolicy, Policy: &p, PolicyID: p.ID()})
+		}
+	}
+	return requests
+}
+
+// misplaced is the error of an operation that the phase does not allow.
+func (s *session) misplaced(operation string) error {
+	return &PhaseError{Session: s.id, Operation: operation, Phase: s.phase, Closed: s.closed}
+}
+
+// check refuses dynamic state that is not that of the session's SAs. With
+// complete set there has to be some for each of them.
+func (s *session) check(dynamic []ipsecctx.Dynamic, complete bool) error {
+	seen := make(map[ipsecctx.ID]bool, len(dynamic))
+	for i := range dynamic {
+		d := &dynamic[i]
+		at := slices.IndexFunc(s.static.SAs, func(sa ipsecctx.SA) bool { return sa.ID() == d.ID() })
+		switch {
+		case at < 0:
+			return refuseFor(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "state of the %s, which session %v does not have", d.ID(), s.id)
+		case seen[d.ID()]:
+			return refuseFor(cxtp.FPTIPsecDynamic, cxtp.StatusMalformed, "state of the %s twice", d.ID())
+		}
+		if err := d.Validate(&s.static.SAs[at]); err != nil {
+			return err
+		}
+		seen[d.ID()] = true
+	}
+	if complete && len(seen) < len(s.static.SAs) {
+		return refuseFor(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "state of %d SAs where session %v has %d", len(seen), s.id, len(s.static.SAs))
+	}
+	return nil
+}
+
+// find returns the state of the SA, or that of one that has carried nothing yet.
+func find(dynamic []ipsecctx.Dynamic, sa *ipsecctx.SA) ipsecctx.Dynamic {
+	for i := range dynamic {
+		if dynamic[i].ID() == sa.ID() {
+			return dynamic[i]
+		}
+	}
+	d := ipsecctx.Dynamic{Direction: sa.Direction, Protocol: sa.Protocol, SPI: sa.SPI}
+	if sa.Direction == ipsecctx.Inbound {
+		d.Window = make([]uint64, words(sa))
+	}
+	return d
+}
+
+func (s *session) String() string { return fmt.Sprintf("session %v", s.id) }

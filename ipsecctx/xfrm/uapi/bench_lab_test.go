@@ -1,0 +1,120 @@
+//go:build linux && lab
+
+package uapi
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// importSize is how many SAs an import benchmark adds.
+const importSize = 10000
+
+// BenchmarkImport compares 10,000 SAs given to Batch with the same messages,
+// encoded before the clock runs, sent as they are: the least that any program
+// could do. The guest's clock says nothing of a real machine; the ratio does.
+func BenchmarkImport(b *testing.B) {
+	b.Run("raw", func(b *testing.B) { importAll(b, rawImport) })
+	b.Run("Batch", func(b *testing.B) {
+		importAll(b, func(b *testing.B, c *Conn) func() {
+			requests := adds(1000, importSize)
+			return func() {
+				results, err := c.Batch(within(b), requests)
+				if err != nil {
+					b.Fatal(err)
+				}
+				for i := range results {
+					if results[i].Err != nil {
+						b.Fatal(results[i].Err)
+					}
+				}
+			}
+		})
+	})
+}
+
+// importAll times what prepare returns, each time in a new namespace's empty SAD.
+func importAll(b *testing.B, prepare func(*testing.B, *Conn) func()) {
+	b.StopTimer()
+	for b.Loop() {
+		c := namespace(b)
+		run := prepare(b, c)
+		b.StartTimer()
+		run()
+		b.StopTimer()
+		if info, err := c.SADInfo(within(b)); info.States != importSize || err != nil {
+			b.Fatalf("%+v, %v", info, err)
+		}
+	}
+	b.ReportMetric(float64(importSize)*float64(b.N)/b.Elapsed().Seconds(), "SA/s")
+}
+
+// rawImport encodes the messages, a hundred a send with an acknowledgement for
+// the last, and returns what sends them.
+func rawImport(b *testing.B, c *Conn) func() {
+	const aSend = 100
+	var sends [][]byte
+	requests := adds(1000, importSize)
+	for len(requests) > 0 {
+		var w writer
+		for i := range aSend {
+			start := w.begin(uint16(OpAddState), flagRequest, uint32(i), c.requests.port)
+			w.request(&requests[i], kernel{})
+			if err := w.end(start); err != nil {
+				b.Fatal(err)
+			}
+			if i == aSend-1 {
+				w.addFlags(start, flagAck)
+			}
+		}
+		sends, requests = append(sends, w.b), requests[aSend:]
+	}
+	buf := make([]byte, bufferSize)
+	return func() {
+		c.requests.raw.Control(func(fd uintptr) {
+			for _, s := range sends {
+				if err := unix.Sendto(int(fd), s, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := unix.Read(int(fd), buf); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkStates reads 10,000 SAs.
+func BenchmarkStates(b *testing.B) {
+	c := namespace(b)
+	add(b, c, 1000, importSize)
+	for b.Loop() {
+		n := 0
+		for s, err := range c.States(within(b), Filter{}) {
+			if err != nil {
+				b.Fatal(err)
+			}
+			s.Wipe()
+			n++
+		}
+		if n != importSize {
+			b.Fatal(n)
+		}
+	}
+}
+
+// BenchmarkDelete deletes SAs one by one, each with its final state.
+func BenchmarkDelete(b *testing.B) {
+	c := namespace(b)
+	for b.Loop() {
+		b.StopTimer()
+		add(b, c, 1000, 1000)
+		b.StartTimer()
+		for spi := range uint32(1000) {
+			if _, err := c.DeleteState(within(b), tunnel(1000+spi).ID()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}

@@ -1,0 +1,300 @@
+//go:build linux
+
+package traffic
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/icmp"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+	"golang.org/x/sys/unix"
+
+	"github.com/cxtp/cxtp/lab/topology"
+)
+
+// Intervals between packets where [Options] has none.
+const (
+	DefaultEchoEvery = 10 * time.Millisecond
+	DefaultUDPEvery  = 5 * time.Millisecond
+)
+
+// End is where a flow begins or ends.
+type End struct {
+	Node *topology.Node
+	Addr netip.Addr // need not be the node's yet
+}
+
+// Options say what is sent, and where.
+type Options struct {
+	Near End // the mobile node, with its inner address
+
+	// Far is whom it talks to: the host, or, where a session in transport mode
+	// ends at the gateways themselves, each of them with the address they share.
+	// Datagrams come from the first until [Traffic.SendFrom] says otherwise.
+	Far []End
+
+	EchoEvery, UDPEvery time.Duration // 0 = the defaults
+	Size                int           // octets of payload; 0 = as few as are needed
+}
+
+// Traffic is under way from Start to Stop.
+type Traffic struct {
+	options        Options
+	echo, up, down *Counter
+	pinger         *icmp.PacketConn
+	near           *net.UDPConn
+	far            []*net.UDPConn
+	sender         atomic.Int32 // which of far
+
+	stopSending      chan struct{}
+	senders, readers sync.WaitGroup
+	arrived          chan struct{} // something did, for who waits
+}
+
+// Report is what became of it all.
+type Report struct {
+	Echo Direction // from the node to the far end and back
+	Up   Direction // datagrams from the node
+	Down Direction // datagrams to the node
+}
+
+// Lost is how many packets were, in all directions.
+func (r Report) Lost() int { return r.Echo.Lost + r.Up.Lost + r.Down.Lost }
+
+// Duplicated is how many copies arrived, in all directions.
+func (r Report) Duplicated() int { return r.Echo.Duplicated + r.Up.Duplicated + r.Down.Duplicated }
+
+// Blackout is the longest of all directions.
+func (r Report) Blackout() time.Duration {
+	return max(r.Echo.Blackout, r.Up.Blackout, r.Down.Blackout)
+}
+
+// String sums up each direction.
+func (r Report) String() string { return fmt.Sprintf("echo %v; up %v; down %v", r.Echo, r.Up, r.Down) }
+
+const (
+	headerSize = 8    // octets of payload: the packet's number
+	port       = 5005 // of the datagrams, at both ends
+	echoID     = 0x4067
+)
+
+// Start begins to send.
+func Start(o Options) (*Traffic, error) {
+	if o.EchoEvery == 0 {
+		o.EchoEvery = DefaultEchoEvery
+	}
+	if o.UDPEvery == 0 {
+		o.UDPEvery = DefaultUDPEvery
+	}
+	o.Size = max(o.Size, headerSize)
+	t := &Traffic{
+		options: o, echo: NewCounter(o.EchoEvery), up: NewCounter(o.UDPEvery), down: NewCounter(o.UDPEvery),
+		stopSending: make(chan struct{}), arrived: make(chan struct{}, 1),
+	}
+	if err := t.open(); err != nil {
+		t.close()
+		return nil, fmt.Errorf("failed to open the sockets of the traffic: %w", err)
+	}
+	t.readers.Go(t.readEchoes)
+	t.readers.Go(func() { t.readDatagrams(t.near, t.down) })
+	for _, conn := range t.far {
+		t.readers.Go(func() { t.readDatagrams(conn, t.up) })
+	}
+	t.senders.Go(func() { t.send(o.EchoEvery, t.echo, t.sendEcho) })
+	t.senders.Go(func() {
+		t.send(o.UDPEvery, t.up, func(payload []byte) error { return datagram(t.near, payload, o.Far[0].Addr) })
+	})
+	t.senders.Go(func() {
+		t.send(o.UDPEvery, t.down, func(payload []byte) error {
+			return datagram(t.far[t.sender.Load()], payload, o.Near.Addr)
+		})
+	})
+	return t, nil
+}
+
+func (t *Traffic) open() (err error) {
+	near := t.options.Near
+	if t.near, err = listen(near); err != nil {
+		return err
+	}
+	for _, end := range t.options.Far {
+		conn, err := listen(end)
+		if err != nil {
+			return err
+		}
+		t.far = append(t.far, conn)
+	}
+	network := "ip4:icmp"
+	if near.Addr.Is6() {
+		network = "ip6:ipv6-icmp"
+	}
+	return near.Node.Do(func() (err error) {
+		t.pinger, err = icmp.ListenPacket(network, near.Addr.String())
+		return err
+	})
+}
+
+// listen opens a socket for datagrams, whether or not its address is there.
+func listen(end End) (conn *net.UDPConn, err error) {
+	network := "udp4"
+	if end.Addr.Is6() {
+		network = "udp6"
+	}
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var set error
+		err := raw.Control(func(fd uintptr) {
+			if network == "udp4" {
+				set = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_FREEBIND, 1)
+			} else {
+				set = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1)
+			}
+		})
+		return errors.Join(err, set)
+	}}
+	err = end.Node.Do(func() error {
+		packets, err := config.ListenPacket(context.Background(), network, netip.AddrPortFrom(end.Addr, port).String())
+		if err == nil {
+			conn = packets.(*net.UDPConn)
+		}
+		return err
+	})
+	return conn, err
+}
+
+func (t *Traffic) close() {
+	if t.pinger != nil {
+		t.pinger.Close()
+	}
+	if t.near != nil {
+		t.near.Close()
+	}
+	for _, conn := range t.far {
+		conn.Close()
+	}
+}
+
+// SendFrom makes another of the far ends send the datagrams to the node.
+func (t *Traffic) SendFrom(far int) { t.sender.Store(int32(far)) }
+
+// Stop sends nothing more, waits for what is under way until all has arrived
+// or the time is over, and reports.
+func (t *Traffic) Stop(settle time.Duration) Report {
+	close(t.stopSending)
+	t.senders.Wait()
+	late := time.NewTimer(settle)
+	defer late.Stop()
+	for over := false; !over && !(t.echo.Complete() && t.up.Complete() && t.down.Complete()); {
+		select {
+		case <-t.arrived:
+		case <-late.C:
+			over = true
+		}
+	}
+	t.close()
+	t.readers.Wait()
+	return Report{Echo: t.echo.Direction(), Up: t.up.Direction(), Down: t.down.Direction()}
+}
+
+// send sends a packet whenever one is due. What a busy machine held up is sent
+// at once, so that the rate holds, but for what nobody could take in one go.
+func (t *Traffic) send(every time.Duration, c *Counter, out func(payload []byte) error) {
+	const burst = 8 // packets
+	payload := make([]byte, t.options.Size)
+	due := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-t.stopSending:
+			return
+		case <-timer.C:
+		}
+		if oldest := time.Now().Add(-burst * every); due.Before(oldest) {
+			due = oldest
+		}
+		for !due.After(time.Now()) {
+			binary.BigEndian.PutUint64(payload, c.Sent(time.Now()))
+			if out(payload) != nil {
+				c.Refused()
+			}
+			due = due.Add(every)
+		}
+		timer.Reset(time.Until(due))
+	}
+}
+
+func datagram(conn *net.UDPConn, payload []byte, to netip.Addr) error {
+	_, err := conn.WriteToUDPAddrPort(payload, netip.AddrPortFrom(to, port))
+	return err
+}
+
+func (t *Traffic) sendEcho(payload []byte) error {
+	kind := icmp.Type(ipv4.ICMPTypeEcho)
+	if t.options.Near.Addr.Is6() {
+		kind = ipv6.ICMPTypeEchoRequest
+	}
+	number := binary.BigEndian.Uint64(payload)
+	message := icmp.Message{Type: kind, Body: &icmp.Echo{ID: echoID, Seq: int(uint16(number)), Data: payload}}
+	packet, err := message.Marshal(nil) // the kernel fills in ICMPv6's checksum
+	if err != nil {
+		return err
+	}
+	_, err = t.pinger.WriteTo(packet, &net.IPAddr{IP: t.options.Far[0].Addr.AsSlice()})
+	return err
+}
+
+func (t *Traffic) readEchoes() {
+	protocol := unix.IPPROTO_ICMP
+	if t.options.Near.Addr.Is6() {
+		protocol = unix.IPPROTO_ICMPV6
+	}
+	buf := make([]byte, 1<<16)
+	for {
+		n, _, err := t.pinger.ReadFrom(buf)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue // an error of a packet sent before, told now
+		}
+		now := time.Now()
+		message, err := icmp.ParseMessage(protocol, buf[:n])
+		if err != nil || message.Type != ipv4.ICMPTypeEchoReply && message.Type != ipv6.ICMPTypeEchoReply {
+			continue
+		}
+		if echo, ok := message.Body.(*icmp.Echo); ok && echo.ID == echoID && len(echo.Data) >= headerSize {
+			t.received(t.echo, echo.Data, now)
+		}
+	}
+}
+
+func (t *Traffic) readDatagrams(conn *net.UDPConn, c *Counter) {
+	buf := make([]byte, 1<<16)
+	for {
+		n, _, err := conn.ReadFromUDPAddrPort(buf)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err == nil && n >= headerSize {
+			t.received(c, buf[:n], time.Now())
+		}
+	}
+}
+
+func (t *Traffic) received(c *Counter, payload []byte, now time.Time) {
+	c.Received(binary.BigEndian.Uint64(payload), now)
+	select {
+	case t.arrived <- struct{}{}:
+	default:
+	}
+}
