@@ -68,7 +68,7 @@ type Do struct {
 	Mode     MoveMode
 	Blocks   []CDB           // Stage, Renew, Activate, Merge
 	Manifest []ManifestEntry // Stage, Renew, Limit: the ceilings; Thaw: the floors
-	Peer     RouterID        // Redirect: where to
+	Peer     RouterID        // Freeze, Redirect: where to
 	Deadline time.Time       // Stage
 	Types    []FPT           // Export: what was asked for; nil = everything
 }

@@ -126,6 +126,6 @@ func (s *Session) resume() {
 		// Granted: whether the freeze, the final or more was reached does not
 		// matter, each of them can be done again.
 		s.src.started = s.now
-		s.do(stateFreezing, Do{Verb: VerbFreeze, Epoch: s.src.epoch})
+		s.do(stateFreezing, Do{Verb: VerbFreeze, Epoch: s.src.epoch, Peer: s.src.to})
 	}
 }

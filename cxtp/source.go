@@ -141,7 +141,7 @@ func (s *Session) sourceDone(d Done) {
 		s.yielded(d)
 	case stateGranting:
 		s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventGranted, Peer: m.to})
-		s.do(stateFreezing, Do{Verb: VerbFreeze, Epoch: m.epoch})
+		s.do(stateFreezing, Do{Verb: VerbFreeze, Epoch: m.epoch, Peer: m.to})
 	case stateFreezing:
 		s.frozen(d)
 	case stateFencing:

@@ -14,6 +14,7 @@ import (
 type Ref struct {
 	Session cxtp.SessionID
 	Epoch   cxtp.Epoch
+	Peer    cxtp.RouterID // of a Freeze: where the session is to go; "" = nowhere yet
 }
 
 // Snapshot is what a feature holds of a session, encoded.
@@ -74,7 +75,9 @@ type Feature interface {
 	TakeOver(ctx context.Context, ref Ref) error
 
 	// Freeze stops the outbound SAs, keeps what arrives for them in a bounded
-	// queue, and reads the exact dynamic state in the same step.
+	// queue, and reads the exact dynamic state in the same step. A gateway that
+	// cannot pass its queue on sends what arrives to the peer from before that on:
+	// there the session is staged, and has a queue too.
 	Freeze(ctx context.Context, ref Ref) (Snapshot, error)
 
 	// Activate gives the staged SAs their dynamic state and starts them,

@@ -69,3 +69,11 @@ type Backend interface {
 	// Held lists what the gateway holds when the daemon starts.
 	Held(ctx context.Context) ([]cxtp.Held, error)
 }
+
+// Diverter is a Backend that cannot pass on what waits while a session is frozen:
+// Divert, before Freeze, has what arrives for the node go to the gateway that
+// the session is moved to, where it waits. What cannot be diverted waits here and
+// is lost if the session moves. Thaw takes it back.
+type Diverter interface {
+	Divert(ctx context.Context, id cxtp.SessionID, to cxtp.RouterID)
+}

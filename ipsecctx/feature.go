@@ -232,6 +232,9 @@ func checkManifest(s *Session, manifest []cxtp.ManifestEntry) error {
 // Freeze implements [features.Feature].
 func (f *Feature) Freeze(ctx context.Context, ref features.Ref) (features.Snapshot, error) {
 	return f.once(ctx, ref, opFreeze, func(r *record) (features.Snapshot, error) {
+		if d, ok := f.backend.(Diverter); ok && ref.Peer != "" {
+			d.Divert(ctx, ref.Session, ref.Peer)
+		}
 		dynamic, err := f.backend.Freeze(ctx, ref.Session)
 		if err != nil {
 			return features.Snapshot{}, fmt.Errorf("failed to freeze: %w", err)

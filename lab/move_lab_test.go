@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"os"
@@ -54,32 +55,62 @@ func (r *rig) moveUplink(from, to *link) {
 // outcome is what a move did to the traffic.
 type outcome struct {
 	traffic.Report
-	replayed int // old packets shown to the new gateway
+	replayed int    // old packets shown to the new gateway
+	missing  string // what should not have been lost; "" = nothing
+	t        *testing.T
+}
+
+// stall is the longest time for which a sender stood still.
+func (o outcome) stall() time.Duration { return max(o.Echo.Stall, o.Up.Stall, o.Down.Stall) }
+
+// undisturbed tries again when packets were lost while the machine stood still
+// for longer than a gateway's queue lasts: that says nothing. A law that is
+// broken is broken at the first time.
+func undisturbed(try func() outcome) outcome {
+	const tries, disturbed = 3, 100 * time.Millisecond
+	for n := 1; ; n++ {
+		o := try()
+		switch {
+		case o.missing == "" || o.t.Failed():
+		case o.stall() > disturbed && n < tries:
+			o.t.Logf("once more, the machine stood still for %v: %s", o.stall(), o.missing)
+			continue
+		default:
+			o.t.Errorf("lost: %s", o.missing)
+		}
+		return o
+	}
 }
 
 // trial lets traffic flow, moves the connection in the middle of it, and shows
 // the new gateway what the old one accepted. It fails the test when a law was
-// broken or, unless the move is strict, a packet lost.
+// broken.
 func (r *rig) trial(l, to *link, strict bool, move func(*traffic.Traffic)) outcome {
 	r.t.Helper()
 	w := r.watch()
 	flows := r.traffic(l)
-	time.Sleep(flowing)
+	r.must(flows.Await(r.ctx, some))
 	move(flows)
 	old := witness.Select(w.Frames(), func(f witness.Frame, p witness.Packet) bool {
 		return f.Out && f.From == r.MN.Name && p.SPI == l.spiUp && p.Dst == l.gate
 	})
-	time.Sleep(flowing)
+	r.must(flows.Await(r.ctx, some))
 	r.must(witness.Replay(r.Topology, old, r.SG2, to.gate))
-	time.Sleep(flowing)
-	result := outcome{flows.Stop(settle), len(old)}
+	r.must(flows.Await(r.ctx, some))
+	result := outcome{Report: flows.Stop(settle), replayed: len(old), t: r.t}
 	if result.Duplicated() > 0 {
 		r.t.Errorf("the new gateway accepted what the old one had: %v", result.Report)
 	}
-	if result.Lost() > 0 && !strict {
-		r.t.Errorf("lost: %v; %s", result.Report, r.refusals())
+	lost := result.Lost()
+	if l.transport {
+		// What the source itself answers to after the freeze waits there in vain:
+		// it is a part of what runs on the source, and that does not move.
+		lost -= result.Echo.Lost
 	}
-	if len(old) < 10 {
+	if lost > 0 && !strict {
+		result.missing = fmt.Sprintf("%v; %s", result.Report, r.refusals())
+	}
+	if len(old) < 2*some {
 		r.t.Errorf("only %d packets could be replayed", len(old))
 	}
 	_, seen := r.judge(w, l)
@@ -121,7 +152,7 @@ func (r results) add(t *testing.T, c matrix.Case, o outcome) {
 		verdict = "FAILED"
 	}
 	r.Add(c, verdict, o.Lost(), o.Echo.Sent+o.Up.Sent+o.Down.Sent, o.Blackout().Round(time.Millisecond),
-		max(o.Echo.Stall, o.Up.Stall, o.Down.Stall).Round(time.Millisecond), o.replayed)
+		o.stall().Round(time.Millisecond), o.replayed)
 }
 
 func delayOf(t *testing.T, c matrix.Case) time.Duration {
@@ -148,13 +179,15 @@ func TestMoveByHand(t *testing.T) {
 	table := newResults(t, axes)
 	for _, c := range matrix.Cases(axes, possible) {
 		t.Run(c.String(), func(t *testing.T) {
-			r, l := newRig(t), linkOf(c)
-			r.connectNode(l)
-			r.connectGate(r.sg1, l)
-			to, strict := l.handedOver(), c.Get(axisMove) == "strict"
-			table.add(t, c, r.trial(l, to, strict, func(flows *traffic.Traffic) {
-				h := &byHand{rig: r, from: l, to: to, flows: flows, strict: strict, delay: delayOf(t, c)}
-				h.run()
+			table.add(t, c, undisturbed(func() outcome {
+				r, l := newRig(t), linkOf(c)
+				r.connectNode(l)
+				r.connectGate(r.sg1, l)
+				to, strict := l.handedOver(), c.Get(axisMove) == "strict"
+				return r.trial(l, to, strict, func(flows *traffic.Traffic) {
+					h := &byHand{rig: r, from: l, to: to, flows: flows, strict: strict, delay: delayOf(t, c)}
+					h.run()
+				})
 			}))
 		})
 	}
@@ -162,20 +195,37 @@ func TestMoveByHand(t *testing.T) {
 
 // A move between two gateways of the product, over the matrix.
 func TestMove(t *testing.T) {
-	table := newResults(t, moves)
-	for _, c := range matrix.Cases(moves, possible) {
+	kernel := func(r *rig, n *topology.Node, l *link, strict bool) backend { return r.kernelGateway(n, l, strict) }
+	testMoves(t, moves, kernel, kernel)
+}
+
+// backend is a gateway of the product.
+type backend interface {
+	ipsecctx.Backend
+	Install(context.Context, cxtp.SessionID, *ipsecctx.Session, []ipsecctx.Dynamic) error
+}
+
+// maker makes the gateway of a node, for a connection.
+type maker func(r *rig, n *topology.Node, l *link, strict bool) backend
+
+// testMoves moves connections of every kind from a source to a target.
+func testMoves(t *testing.T, axes []matrix.Axis, source, target maker) {
+	table := newResults(t, axes)
+	for _, c := range matrix.Cases(axes, possible) {
 		t.Run(c.String(), func(t *testing.T) {
-			r, l := newRig(t), linkOf(c)
-			to, strict := l.handedOver(), c.Get(axisMove) == "strict"
-			m := &byGateways{rig: r, from: l, to: to, delay: delayOf(t, c),
-				source: r.gateway(r.SG1, l, strict), target: r.gateway(r.SG2, l, strict)}
-			if l.virtual {
-				r.must(r.MoveVirtual(r.SG1))
-				r.must(r.StageVirtual(r.SG2))
-			}
-			r.must(m.source.Install(r.ctx, session, l.session(), nil))
-			r.connectNode(l)
-			table.add(t, c, r.trial(l, to, strict, m.run))
+			table.add(t, c, undisturbed(func() outcome {
+				r, l := newRig(t), linkOf(c)
+				to, strict := l.handedOver(), c.Get(axisMove) == "strict"
+				if l.virtual {
+					r.must(r.MoveVirtual(r.SG1))
+					r.must(r.StageVirtual(r.SG2))
+				}
+				m := &byGateways{rig: r, from: l, to: to, delay: delayOf(t, c),
+					source: source(r, r.SG1, l, strict), target: target(r, r.SG2, to, strict)}
+				r.must(m.source.Install(r.ctx, session, l.session(), nil))
+				r.connectNode(l)
+				return r.trial(l, to, strict, m.run)
+			}))
 		})
 	}
 }
@@ -183,8 +233,8 @@ func TestMove(t *testing.T) {
 // session is the id of the one that moves.
 var session = cxtp.SessionID{1}
 
-// gateway makes the product's gateway in a node.
-func (r *rig) gateway(n *topology.Node, l *link, strict bool) *xfrm.Gateway {
+// kernelGateway makes the gateway that a node's kernel is.
+func (r *rig) kernelGateway(n *topology.Node, l *link, strict bool) *xfrm.Gateway {
 	r.t.Helper()
 	var g *xfrm.Gateway
 	r.must(n.Do(func() (err error) {
@@ -235,7 +285,7 @@ func (l *link) session() *ipsecctx.Session {
 type byGateways struct {
 	*rig
 	from, to       *link
-	source, target *xfrm.Gateway
+	source, target backend
 	delay          time.Duration // of each message between the gateways
 }
 

@@ -174,8 +174,9 @@ func (r *rig) must(err error) {
 	}
 }
 
-// traffic starts the flows of a connection, and returns when the first packets
-// have found their way: neighbours are looked up before anything is counted.
+// traffic starts the flows of a connection when packets find their way:
+// neighbours are looked up, and links known to be up, before anything is
+// counted.
 func (r *rig) traffic(l *link) *traffic.Traffic {
 	r.t.Helper()
 	o := traffic.Options{
@@ -184,10 +185,18 @@ func (r *rig) traffic(l *link) *traffic.Traffic {
 	if l.transport {
 		o.Far = []traffic.End{{Node: r.SG1, Addr: l.far}, {Node: r.SG2, Addr: l.far}}
 	}
-	warm, err := traffic.Start(o)
-	r.must(err)
-	if report := warm.Stop(settle); report.Lost() > 0 {
-		r.t.Fatalf("the connection does not carry traffic: %v; refused packets: %s", report, r.refusals())
+	const attempts = 5
+	for attempt := 1; ; attempt++ {
+		flows, err := traffic.Start(o)
+		r.must(err)
+		r.must(flows.Await(r.ctx, 1))
+		report := flows.Stop(settle)
+		if report.Lost() == 0 {
+			break
+		}
+		if attempt == attempts {
+			r.t.Fatalf("the connection does not carry traffic: %v; refused packets: %s", report, r.refusals())
+		}
 	}
 	flows, err := traffic.Start(o)
 	r.must(err)

@@ -99,6 +99,9 @@ func (l *link) state(src, dst netip.Addr, spi uint32) *uapi.State {
 	if l.esn {
 		s.Flags |= uapi.FlagESN
 	}
+	if l.suite.proto == uapi.AH && !l.outer6 {
+		s.Flags |= uapi.FlagAlign4 // else the kernel pads AH as for IPv6, against RFC 4302
+	}
 	if l.encap {
 		s.Encap = &uapi.Encap{Type: uapi.ESPInUDP, SrcPort: encapPort, DstPort: encapPort}
 	}

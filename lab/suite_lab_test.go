@@ -45,6 +45,8 @@ var suites = []suite{
 		cipherID: ipsecctx.EncrNullAuthAESGMAC, bits: 128},
 	{name: "cbc-sha256", proto: uapi.ESP, crypt: "cbc(aes)", auth: "hmac(sha256)", cipherKey: 16, authKey: 32, icv: 128,
 		cipherID: ipsecctx.EncrAESCBC, bits: 128, integrityID: ipsecctx.AuthHMACSHA2_256_128},
+	{name: "cbc256-sha256", proto: uapi.ESP, crypt: "cbc(aes)", auth: "hmac(sha256)", cipherKey: 32, authKey: 32, icv: 128,
+		cipherID: ipsecctx.EncrAESCBC, bits: 256, integrityID: ipsecctx.AuthHMACSHA2_256_128},
 	{name: "cbc256-sha512", proto: uapi.ESP, crypt: "cbc(aes)", auth: "hmac(sha512)", cipherKey: 32, authKey: 64, icv: 256,
 		cipherID: ipsecctx.EncrAESCBC, bits: 256, integrityID: ipsecctx.AuthHMACSHA2_512_256},
 	{name: "cbc-xcbc", proto: uapi.ESP, crypt: "cbc(aes)", auth: "xcbc(aes)", cipherKey: 16, authKey: 16, icv: 96,

@@ -4,15 +4,15 @@ package lab
 
 import (
 	"testing"
-	"time"
 
 	"github.com/cxtp/cxtp/ipsecctx/xfrm/uapi"
 	"github.com/cxtp/cxtp/lab/matrix"
 	"github.com/cxtp/cxtp/lab/witness"
 )
 
-// flowing is how long a test lets traffic flow between two things that happen.
-const flowing = 150 * time.Millisecond
+// some is how many packets each flow sends between two things that a test does:
+// 150 ms of echoes.
+const some = 15
 
 // connections are all that a node and a gateway can have, apart from moves.
 var connections = []matrix.Axis{
@@ -34,12 +34,12 @@ func TestConnection(t *testing.T) {
 			r.connectGate(r.sg1, l)
 			w := r.watch()
 			flows := r.traffic(l)
-			time.Sleep(flowing)
+			r.must(flows.Await(r.ctx, some))
 			if report := flows.Stop(settle); report.Lost()+report.Duplicated() > 0 {
 				t.Errorf("%v; %s", report, r.refusals())
 			}
 			_, seen := r.judge(w, l)
-			if len(seen.SAs) != 2 || seen.SAs[0].Packets < 20 || seen.SAs[1].Packets < 20 {
+			if len(seen.SAs) != 2 || seen.SAs[0].Packets < 2*some || seen.SAs[1].Packets < 2*some {
 				t.Errorf("the witness saw %+v", seen.SAs)
 			}
 		})
@@ -58,7 +58,7 @@ func TestWitnessSeesBrokenLaws(t *testing.T) {
 		w := r.watch()
 		r.sg1.must(r.sg1.kernel.DeletePolicy(r.ctx, l.policy(uapi.DirOut, false).ID()))
 		r.sg1.must(r.sg1.kernel.DeletePolicy(r.ctx, l.block(uapi.DirOut, false).ID()))
-		time.Sleep(flowing)
+		r.must(flows.Await(r.ctx, some))
 		flows.Stop(0)
 		frames, err := w.Stop()
 		r.must(err)
@@ -72,13 +72,13 @@ func TestWitnessSeesBrokenLaws(t *testing.T) {
 		r.connectGate(r.sg1, l)
 		flows := r.traffic(l)
 		w := r.watch()
-		time.Sleep(flowing)
+		r.must(flows.Await(r.ctx, some))
 		// The gateway forgets where it was.
 		final, err := r.sg1.kernel.DeleteState(r.ctx, l.down().ID())
 		r.must(err)
 		final.Replay.OSeq -= 5
 		r.sg1.addStates(final)
-		time.Sleep(flowing)
+		r.must(flows.Await(r.ctx, some))
 		flows.Stop(0)
 		frames, err := w.Stop()
 		r.must(err)

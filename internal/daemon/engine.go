@@ -221,7 +221,7 @@ func (e *engine) finish(id cxtp.SessionID, op cxtp.OpID, s features.Snapshot, er
 
 // do carries out one operation of the features.
 func (e *engine) do(d cxtp.Do) {
-	ref := features.Ref{Session: d.Session, Epoch: d.Epoch}
+	ref := features.Ref{Session: d.Session, Epoch: d.Epoch, Peer: d.Peer}
 	var s features.Snapshot
 	var err error
 	switch d.Verb {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/internal/config"
@@ -22,6 +23,7 @@ import (
 type kernel struct {
 	*xfrm.Gateway
 	routes *route.Routes
+	log    *slog.Logger
 	via    map[cxtp.RouterID][]netip.Addr // of the other gateways, on the inside
 
 	mu    sync.Mutex
@@ -34,13 +36,13 @@ func openKernel(ctx context.Context, cfg *config.Config, log *slog.Logger, near 
 	if err != nil {
 		return nil, fmt.Errorf("[kernel]: %w", err)
 	}
-	g := &kernel{routes: routes, via: map[cxtp.RouterID][]netip.Addr{}, inner: map[cxtp.SessionID][]netip.Prefix{}}
+	g := &kernel{routes: routes, log: log, via: map[cxtp.RouterID][]netip.Addr{}, inner: map[cxtp.SessionID][]netip.Prefix{}}
 	for _, p := range cfg.Peers {
 		g.via[cxtp.RouterID(p.Name)] = p.Via
 	}
 	mark := uapi.Mark{Value: k.Mark, Mask: k.MarkMask}
 	g.Gateway, err = xfrm.New(ctx, xfrm.Config{
-		Dir: filepath.Join(cfg.StateDir, "sessions"), Protect: k.Protect, Strict: strict(cfg),
+		Dir: filepath.Join(cfg.StateDir, "sessions"), Protect: k.Protect, Inside: routes.InsideIndex(), Strict: strict(cfg),
 		Place:      func(*ipsecctx.Session) xfrm.Placement { return xfrm.Placement{Mark: mark, IfID: k.IfID} },
 		FirstReqID: k.ReqIDs[0], LastReqID: k.ReqIDs[1], Priority: k.Priority,
 		FirstSPI: k.SPIs[0], LastSPI: k.SPIs[1], OthersEncapsulate: !k.Encapsulate,
@@ -169,4 +171,20 @@ func (g *kernel) Counters() map[string]uint64 {
 		}
 	}
 	return counters
+}
+
+// settle is how long packets that were routed before may still be on their way
+// through the kernel.
+const settle = 10 * time.Millisecond
+
+// Divert implements [ipsecctx.Diverter].
+func (g *kernel) Divert(ctx context.Context, id cxtp.SessionID, to cxtp.RouterID) {
+	if err := g.pass(ctx, id, g.routed(id), to); err != nil {
+		g.log.Warn("what comes for a session while it moves may be lost", "session", id.String(), "peer", string(to), "error", err)
+		return
+	}
+	select {
+	case <-time.After(settle):
+	case <-ctx.Done():
+	}
 }

@@ -82,7 +82,9 @@
 // without a counter. It tries them again by itself after 100 ms, 200 ms and so on,
 // and gives all of them up after about a minute. What waits at a source cannot be
 // sent another way: to lose nothing, let the downlink lead to the target before the
-// freeze, where it waits and is sent on activation.
+// freeze, where it waits and is sent on activation. By then the SA's local address
+// must be this machine's (on its loopback interface will do): the kernel drops the
+// whole queue when it finds no route from it.
 //
 // # What the kernel cannot do
 //

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -65,7 +66,7 @@ func eachCall(t *testing.T, name string, disturb func(b *bench, call int), then 
 		disturb(b, first+at)
 		err := steps[name].do(b)
 		if b.kernel.calls < first+at {
-			if at == 1 && name != "Redirect" {
+			if at == 1 && !strings.HasSuffix(name, "Redirect") {
 				t.Errorf("%s makes no kernel call", name)
 			}
 			return
@@ -90,6 +91,9 @@ func TestFaults(t *testing.T) {
 			j := b.kernel.judge
 			switch name {
 			case "Install", "Stage":
+				if err == nil && name == "Install" && b.kernel.opened() > 0 {
+					break // it had begun to send, and the call was made again
+				}
 				if err == nil {
 					t.Fatal("no error")
 				}

@@ -136,7 +136,7 @@ func (g *Gateway) takeOut(ctx context.Context, s *session, stop []int, before []
 	results, err := g.kernel.Batch(ctx, requests)
 	errs := []error{err}
 	for i := range s.sas {
-		var r uapi.Result
+		r := uapi.Result{Err: uapi.ErrOutcomeUnknown}
 		if i < len(results) {
 			r = results[i]
 		}

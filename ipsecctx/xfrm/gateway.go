@@ -39,6 +39,11 @@ type Config struct {
 	// blocked until the machine is restarted, or their policies are deleted.
 	Protect []netip.Prefix
 
+	// Inside is the interface number of the protected side; 0 = not said. What
+	// goes out there for the nodes is let through: another gateway has the
+	// session, and protects it.
+	Inside int
+
 	// Strict has Freeze end the inbound SAs too, in the step that reads their
 	// windows (the strict mode of rfc/control-profile.md section 8.5).
 	Strict bool
@@ -134,6 +139,10 @@ func newGateway(ctx context.Context, k kernel, boot string, cfg Config) (*Gatewa
 	for _, p := range cfg.Protect {
 		for _, block := range blockPolicies(p) {
 			requests = append(requests, uapi.Request{Op: uapi.OpUpdatePolicy, Policy: &block, PolicyID: block.ID()})
+		}
+		if cfg.Inside != 0 {
+			pass := passPolicy(p, cfg.Inside, cfg.Priority)
+			requests = append(requests, uapi.Request{Op: uapi.OpUpdatePolicy, Policy: &pass, PolicyID: pass.ID()})
 		}
 	}
 	if _, err := g.each(ctx, requests); err != nil {

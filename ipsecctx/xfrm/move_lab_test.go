@@ -27,6 +27,11 @@ func newNetwork(t *testing.T, strict bool) *network {
 	t.Cleanup(func() { must(t, lab.Close()) })
 	n := &network{Topology: lab, t: t}
 	inner := []netip.Prefix{full(topology.MNInner.V4), full(topology.MNInner.V6)}
+	for _, sg := range []*topology.Node{lab.SG1, lab.SG2} {
+		// Both have the shared address, and one answers for it.
+		must(t, sg.Sysctl("net.ipv4.conf.all.arp_ignore", "1"))
+		must(t, sg.AddAddress("lo", topology.Virtual))
+	}
 	n.sg1, n.sg2 = n.gateway(lab.SG1, strict, inner), n.gateway(lab.SG2, strict, inner)
 	n.node = n.gateway(lab.MN, false, []netip.Prefix{full(topology.Host.V4), full(topology.Host.V6)})
 	return n

@@ -48,6 +48,14 @@ func blockPolicies(p netip.Prefix) []uapi.Policy {
 	return all
 }
 
+// passPolicy lets through, before the sessions' policies, what goes out on the
+// inside for the addresses of a prefix.
+func passPolicy(p netip.Prefix, inside int, sessions uint32) uapi.Policy {
+	family := familyOf(p.Addr())
+	return uapi.Policy{Dir: uapi.DirOut, Action: uapi.Allow, Priority: sessions - 1, Limits: uapi.NoLimits(),
+		Selector: uapi.Selector{Family: family, Src: everything(family), Dst: p, IfIndex: int32(inside), User: blockUser}}
+}
+
 // group is SAs of a session that stand for each other: the generations of a
 // rekey, and pairs with the same selectors. A packet may go over any, and comes
 // in over any; they have one reqid.

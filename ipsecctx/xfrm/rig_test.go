@@ -24,9 +24,8 @@ var (
 	node = netip.MustParseAddr("198.51.100.9")
 
 	inner  = netip.MustParseAddr("10.4.0.7")
-	host   = netip.MustParseAddr("10.0.0.1")
 	inner6 = netip.MustParseAddr("2001:db8:4::7")
-	host6  = netip.MustParseAddr("2001:db8::1")
+	host   = netip.MustParseAddr("10.0.0.1")
 
 	nodes  = netip.MustParsePrefix("10.4.0.0/16")
 	nodes6 = netip.MustParsePrefix("2001:db8:4::/48")
@@ -199,4 +198,14 @@ func elsewhere(s *ipsecctx.Session) {
 		s.SAs[i].Selectors = s.SAs[i].Selectors[:1]
 		s.SAs[i].Selectors[0].Remote = []ipsecctx.Range{{From: a, To: a}}
 	}
+}
+
+// opened counts the sessions' outbound policies whose doors are open.
+func (k *fake) opened() (n int) {
+	for _, p := range k.policies {
+		if p.Dir == uapi.DirOut && len(p.Templates) > 0 && p.Templates[0].ReqID%doors == 0 {
+			n++
+		}
+	}
+	return n
 }

@@ -69,6 +69,13 @@ func (c *Counter) Received(number uint64, now time.Time) {
 	c.delay = max(c.delay, now.Sub(c.sent[number]))
 }
 
+// Count is how many packets were sent.
+func (c *Counter) Count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.sent)
+}
+
 // Complete reports whether every packet has arrived.
 func (c *Counter) Complete() bool {
 	c.mu.Lock()

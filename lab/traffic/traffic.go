@@ -186,6 +186,26 @@ func (t *Traffic) close() {
 // SendFrom makes another of the far ends send the datagrams to the node.
 func (t *Traffic) SendFrom(far int) { t.sender.Store(int32(far)) }
 
+// Await waits until each flow has sent so many packets more: on a machine that
+// stands still now and then, that says more than time would.
+func (t *Traffic) Await(ctx context.Context, packets int) error {
+	flows := []*Counter{t.echo, t.up, t.down}
+	var goals []int
+	for _, c := range flows {
+		goals = append(goals, c.Count()+packets)
+	}
+	for i, c := range flows {
+		for c.Count() < goals[i] {
+			select {
+			case <-time.After(c.every):
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	}
+	return nil
+}
+
 // Stop sends nothing more, waits for what is under way until all has arrived
 // or the time is over, and reports.
 func (t *Traffic) Stop(settle time.Duration) Report {

@@ -29,8 +29,8 @@ func (w *writer) aeventRequest(id StateID) {
 
 // decodeAEvent reads the payload of XFRM_MSG_NEWAE.
 func decodeAEvent(payload []byte) (*AEvent, error) {
-	r, err := read("sequence state event", payload, sizeAEventID)
-	if err != nil {
+	var r reader
+	if err := r.open("sequence state event", payload, sizeAEventID); err != nil {
 		return nil, err
 	}
 	e := &AEvent{

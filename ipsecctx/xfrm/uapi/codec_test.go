@@ -118,8 +118,8 @@ func TestStateRequest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		id := anyStateID(t)
 		decode := func(b []byte) (*StateID, error) {
-			r, err := read("request", b, sizeUserSAID)
-			if err != nil {
+			var r reader
+			if err := r.open("request", b, sizeUserSAID); err != nil {
 				return nil, err
 			}
 			got := r.stateID(r.b)
@@ -137,8 +137,8 @@ func TestPolicyRequest(t *testing.T) {
 			Type: anyOf[PolicyType](t, "type"), Mark: anyMark(t), IfID: anyOf[uint32](t, "interface id"), SecCtx: anySecCtx(t),
 		}
 		decode := func(b []byte) (*PolicyID, error) {
-			r, err := read("request", b, sizePolicyID)
-			if err != nil {
+			var r reader
+			if err := r.open("request", b, sizePolicyID); err != nil {
 				return nil, err
 			}
 			return &PolicyID{
@@ -159,8 +159,8 @@ func TestSPIRequest(t *testing.T) {
 			Seq: anyOf[uint32](t, "number"), Mark: anyMark(t), IfID: anyOf[uint32](t, "interface id"), Dir: anyOf[StateDir](t, "direction"),
 		}
 		decode := func(b []byte) (*SPIRequest, error) {
-			r, err := read("request", b, sizeUserSPI)
-			if err != nil {
+			var r reader
+			if err := r.open("request", b, sizeUserSPI); err != nil {
 				return nil, err
 			}
 			var s State
@@ -285,8 +285,8 @@ func TestDecodeWipes(t *testing.T) {
 		w.state(&State{Dst: netip.IPv6Loopback(), AEAD: &AEAD{Name: "a", Key: secret.New([]byte{1, 2, 3, 4})}})
 		w.attr(attrAlgCrypt, sizeAlgo)
 	})
-	r, err := read("SA", b, sizeUserSA)
-	if err != nil {
+	var r reader
+	if err := r.open("SA", b, sizeUserSA); err != nil {
 		t.Fatal(err)
 	}
 	var s State

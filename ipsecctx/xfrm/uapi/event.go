@@ -55,8 +55,8 @@ func stateChanged(op Op, s *State) Event   { return &StateChanged{op, s} }
 func policyChanged(op Op, p *Policy) Event { return &PolicyChanged{op, p} }
 
 func decodeExpire(payload []byte) (Event, error) {
-	r, err := read("expiry", payload, sizeExpire)
-	if err != nil {
+	var r reader
+	if err := r.open("expiry", payload, sizeExpire); err != nil {
 		return nil, err
 	}
 	s, err := r.state(r.b)
@@ -67,8 +67,8 @@ func decodeExpire(payload []byte) (Event, error) {
 }
 
 func decodePolicyExpire(payload []byte) (Event, error) {
-	r, err := read("policy's expiry", payload, sizePolicyExpire)
-	if err != nil {
+	var r reader
+	if err := r.open("policy's expiry", payload, sizePolicyExpire); err != nil {
 		return nil, err
 	}
 	p, err := r.policy(r.b)
@@ -79,16 +79,16 @@ func decodePolicyExpire(payload []byte) (Event, error) {
 }
 
 func decodeFlushStates(payload []byte) (Event, error) {
-	r, err := read("flush", payload, 1)
-	if err != nil {
+	var r reader
+	if err := r.open("flush", payload, 1); err != nil {
 		return nil, err
 	}
 	return &StatesFlushed{Proto(r.b[0])}, nil
 }
 
 func decodeFlushPolicies(payload []byte) (Event, error) {
-	r, err := read("policies' flush", payload, 0)
-	if err != nil {
+	var r reader
+	if err := r.open("policies' flush", payload, 0); err != nil {
 		return nil, err
 	}
 	e := &PoliciesFlushed{r.takePolicyType()}
@@ -96,8 +96,8 @@ func decodeFlushPolicies(payload []byte) (Event, error) {
 }
 
 func decodeAcquire(payload []byte) (Event, error) {
-	r, err := read("acquire", payload, sizeAcquire)
-	if err != nil {
+	var r reader
+	if err := r.open("acquire", payload, sizeAcquire); err != nil {
 		return nil, err
 	}
 	b := r.b
@@ -135,8 +135,8 @@ func (e *Acquire) outerFamily() Family {
 }
 
 func decodeMapping(payload []byte) (Event, error) {
-	r, err := read("mapping", payload, sizeMapping)
-	if err != nil {
+	var r reader
+	if err := r.open("mapping", payload, sizeMapping); err != nil {
 		return nil, err
 	}
 	b := r.b
@@ -152,8 +152,8 @@ func decodeMapping(payload []byte) (Event, error) {
 
 // decodeSADInfo reads the payload of XFRM_MSG_NEWSADINFO.
 func decodeSADInfo(payload []byte) (*SADInfo, error) {
-	r, err := read("SAD information", payload, sizeSADInfo)
-	if err != nil {
+	var r reader
+	if err := r.open("SAD information", payload, sizeSADInfo); err != nil {
 		return nil, err
 	}
 	info := &SADInfo{States: r.take32(attrSADCount)}

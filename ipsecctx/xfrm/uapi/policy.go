@@ -38,8 +38,8 @@ func (r *reader) policyHeader(b []byte) Policy {
 
 // decodePolicy reads the payload of XFRM_MSG_NEWPOLICY or XFRM_MSG_UPDPOLICY.
 func decodePolicy(payload []byte) (*Policy, error) {
-	r, err := read("policy", payload, sizeUserPolicy)
-	if err != nil {
+	var r reader
+	if err := r.open("policy", payload, sizeUserPolicy); err != nil {
 		return nil, err
 	}
 	return r.policy(r.b)
@@ -48,8 +48,8 @@ func decodePolicy(payload []byte) (*Policy, error) {
 // decodeDeletedPolicy reads the payload of an XFRM_MSG_DELPOLICY event: the
 // policy's name, and the policy itself as an attribute beside its other ones.
 func decodeDeletedPolicy(payload []byte) (*Policy, error) {
-	r, err := read("deleted policy", payload, sizePolicyID)
-	if err != nil {
+	var r reader
+	if err := r.open("deleted policy", payload, sizePolicyID); err != nil {
 		return nil, err
 	}
 	b := r.take(attrPolicy, sizeUserPolicy)

@@ -141,8 +141,8 @@ func decodeError(flags uint16, payload []byte) (syscall.Errno, string, error) {
 	if flags&flagCapped == 0 {
 		start = 4 + int(min(native.Uint32(payload[4:]), uint32(len(payload))))
 	}
-	r, err := read("answer", payload[min(align(start), len(payload)):], 0)
-	if err != nil {
+	var r reader
+	if err := r.open("answer", payload[min(align(start), len(payload)):], 0); err != nil {
 		return syscall.Errno(code), "", err
 	}
 	text := r.take(attrErrorText, 1)

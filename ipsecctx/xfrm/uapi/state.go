@@ -62,8 +62,8 @@ func (r *reader) stateHeader(b []byte, s *State) {
 
 // decodeState reads the payload of XFRM_MSG_NEWSA or XFRM_MSG_UPDSA.
 func decodeState(payload []byte) (*State, error) {
-	r, err := read("SA", payload, sizeUserSA)
-	if err != nil {
+	var r reader
+	if err := r.open("SA", payload, sizeUserSA); err != nil {
 		return nil, err
 	}
 	return r.state(r.b)
@@ -72,8 +72,8 @@ func decodeState(payload []byte) (*State, error) {
 // decodeDeletedState reads the payload of an XFRM_MSG_DELSA event: the SA's
 // name, and the SA itself as an attribute beside its other ones.
 func decodeDeletedState(payload []byte) (*State, error) {
-	r, err := read("deleted SA", payload, sizeUserSAID)
-	if err != nil {
+	var r reader
+	if err := r.open("deleted SA", payload, sizeUserSAID); err != nil {
 		return nil, err
 	}
 	b := r.take(attrState, sizeUserSA)

@@ -232,21 +232,22 @@ type reader struct {
 	other   []Attr // of types that the table has no room for
 }
 
-// read takes a payload with a structure of n octets apart. Of several attributes
+// open takes a payload with a structure of n octets apart. Of several attributes
 // of one type the last counts, as in the kernel.
-func read(what string, payload []byte, n int) (*reader, error) {
+func (r *reader) open(what string, payload []byte, n int) error {
 	if len(payload) < n {
-		return nil, &FormatError{What: what, Why: fmt.Sprintf("%d octets, %d are the least", len(payload), n)}
+		r.failf(what, "%d octets, %d are the least", len(payload), n)
+		return r.err
 	}
-	r := &reader{b: payload[:n]}
+	r.b = payload[:n]
 	for b := payload[min(align(n), len(payload)):]; len(b) > 0 && r.err == nil; {
-		b = r.readAttr(b)
+		b = r.openAttr(b)
 	}
-	return r, r.err
+	return r.err
 }
 
-// readAttr takes one attribute off b.
-func (r *reader) readAttr(b []byte) []byte {
+// openAttr takes one attribute off b.
+func (r *reader) openAttr(b []byte) []byte {
 	if len(b) < sizeAttrHeader {
 		r.failf("attributes", "%d octets left over", len(b))
 		return nil

@@ -1,0 +1,92 @@
+//go:build linux && lab
+
+package lab
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/ipsecctx"
+	"github.com/cxtp/cxtp/ipsecctx/soft"
+	"github.com/cxtp/cxtp/lab/matrix"
+	"github.com/cxtp/cxtp/lab/topology"
+)
+
+// softSuites are those that the gateway in user space has.
+var softSuites = matrix.Axis{Name: axisSuite, Values: []string{"gcm", "gcm256", "chacha", "cbc-sha256", "cbc256-sha256"}}
+
+// softConnections are all that it can have: ESP in UDP, in tunnel mode.
+var softConnections = []matrix.Axis{
+	softSuites,
+	{Name: axisESN, Values: []string{"esn", "32bit"}},
+	{Name: axisMode, Values: []string{"tunnel"}},
+	{Name: axisFamily, Values: []string{"4in4", "6in6", "4in6", "6in4"}},
+	{Name: axisEncap, Values: []string{"udp"}},
+	{Name: axisUplink, Values: []string{"direct"}},
+}
+
+// softGateway runs a gateway in user space in a node, between a UDP socket and
+// a tunnel.
+func (r *rig) softGateway(n *topology.Node, l *link) backend {
+	r.t.Helper()
+	tunnel, err := n.Tunnel("soft", topology.MNInner.V4, topology.MNInner.V6)
+	r.must(err)
+	var outside soft.Wire
+	r.must(n.Do(func() (err error) {
+		outside, err = soft.ListenUDP(netip.AddrPortFrom(l.gate, encapPort))
+		return err
+	}))
+	g, err := soft.New(soft.Config{Outside: outside, Inside: tunnel, NextHop: tunnel.NextHop()})
+	r.must(err)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- g.Run(ctx) }()
+	r.t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			r.t.Error(err)
+		}
+	})
+	return softBackend{g}
+}
+
+// softBackend is a gateway in user space with the methods of the others.
+type softBackend struct{ *soft.Gateway }
+
+func (g softBackend) Install(_ context.Context, id cxtp.SessionID, s *ipsecctx.Session, d []ipsecctx.Dynamic) error {
+	return g.Gateway.Install(id, s, d)
+}
+
+// The gateway in user space and a kernel understand each other, in both
+// directions.
+func TestSoftWithKernel(t *testing.T) {
+	for _, c := range matrix.Cases(softConnections, possible) {
+		t.Run(c.String(), func(t *testing.T) {
+			r, l := newRig(t), linkOf(c)
+			g := r.softGateway(r.SG1, l)
+			r.must(g.Install(r.ctx, session, l.session(), nil))
+			r.connectNode(l)
+			w := r.watch()
+			flows := r.traffic(l)
+			r.must(flows.Await(r.ctx, some))
+			if report := flows.Stop(settle); report.Lost()+report.Duplicated() > 0 {
+				t.Errorf("%v; %s", report, r.refusals())
+			}
+			r.judge(w, l)
+		})
+	}
+}
+
+// A session moves from the gateway in user space to the kernel's, and the other
+// way round.
+func TestMoveBetweenKinds(t *testing.T) {
+	axes := append(softConnections[:len(softConnections):len(softConnections)],
+		matrix.Axis{Name: axisMove, Values: []string{"lossless"}},
+		matrix.Axis{Name: axisDelay, Values: []string{"0ms", "40ms"}})
+	kernel := func(r *rig, n *topology.Node, l *link, strict bool) backend { return r.kernelGateway(n, l, strict) }
+	user := func(r *rig, n *topology.Node, l *link, _ bool) backend { return r.softGateway(n, l) }
+	t.Run("to the kernel", func(t *testing.T) { testMoves(t, axes, user, kernel) })
+	t.Run("to user space", func(t *testing.T) { testMoves(t, axes, kernel, user) })
+}
