@@ -18,6 +18,7 @@ import (
 	"github.com/cxtp/cxtp/internal/agent"
 	"github.com/cxtp/cxtp/internal/harden"
 	"github.com/cxtp/cxtp/internal/hook"
+	"github.com/cxtp/cxtp/ipsecctx/xfrm"
 )
 
 // updateTimeout is how long the program that follows the gateway may run.
@@ -53,6 +54,7 @@ const nodeHelp = `Runs until it is interrupted. The file, which only its owner m
    # [[token]]
    # number = 1
    # key    = "hexadecimal"
+   kernel_reqid = 7                   # of the node's policies and SAs in the Linux kernel
    on_update  = ["/usr/local/sbin/follow"]
    types      = [0x0001]             # context types to ask for; without it, all
    retry      = "2s"                  # CT_REQUEST_RETRY: a request is repeated; doubles
@@ -60,7 +62,10 @@ const nodeHelp = `Runs until it is interrupted. The file, which only its owner m
    [routers]                          # address in messages = UDP endpoint for nodes
    "198.51.100.1" = "198.51.100.1:5091"
 
-on_update is run for each new gateway, with CXTP_ACTION ("follow"), CXTP_SESSION,
+With kernel_reqid the kernel's outbound SAs of that reqid follow each new gateway,
+without loss (ip xfrm policy shows the reqid). It needs CAP_NET_ADMIN.
+
+on_update is run for each new gateway, after that, with CXTP_ACTION ("follow"), CXTP_SESSION,
 CXTP_NUMBER and CXTP_GATEWAY (address:port) in its environment. Only when it ends
 with status 0 is the update acknowledged, otherwise the router repeats it, so it
 may be run again for the same one.
@@ -75,6 +80,7 @@ you keep the keys, and never go back to an older copy of it.`
 type node struct {
 	events events
 	agent  *agent.Agent
+	kernel *xfrm.Node // nil = the SAs are somebody else's
 }
 
 func runNode(c *urfave.Context) error {
@@ -135,6 +141,11 @@ func newNode(c *urfave.Context) (*node, error) {
 		return nil, err
 	}
 	n := &node{events: events{out: c.App.Writer, json: c.Bool("json")}}
+	if file.ReqID != 0 {
+		if n.kernel, err = xfrm.NewNode(file.ReqID); err != nil {
+			return nil, fmt.Errorf("kernel_reqid: %w", err)
+		}
+	}
 	cfg := agent.Config{
 		Listen:  file.Listen,
 		Routers: file.Routers,
@@ -194,21 +205,35 @@ func (n *node) request(ctx context.Context, m wish) error {
 	return nil
 }
 
-// follow runs the program that points the node's SAs at another gateway.
+// follow points the node's SAs at another gateway: the kernel's, and by the
+// node's own program any others.
 func (n *node) follow(ctx context.Context, file *nodeFile, gateway netip.AddrPort, number uint64) error {
+	var err error
+	if n.kernel != nil {
+		_, err = n.kernel.Follow(ctx, gateway)
+	}
+	if err == nil {
+		err = n.runHook(ctx, file, gateway, number)
+	}
+	e := event{Event: "following", Address: gateway, Number: number}
+	if err != nil {
+		e.Event, e.What = "not following", err.Error()
+	}
+	n.events.write(e)
+	return err
+}
+
+func (n *node) runHook(ctx context.Context, file *nodeFile, gateway netip.AddrPort, number uint64) error {
 	err := hook.Run(ctx, file.OnUpdate, updateTimeout, map[string]string{
 		"CXTP_ACTION":  "follow",
 		"CXTP_SESSION": file.Session.String(),
 		"CXTP_NUMBER":  strconv.FormatUint(number, 10),
 		"CXTP_GATEWAY": gateway.String(),
 	})
-	e := event{Event: "following", Address: gateway, Number: number}
 	if err != nil {
-		err = hookError(err)
-		e.Event, e.What = "not following", err.Error()
+		return hookError(err)
 	}
-	n.events.write(e)
-	return err
+	return nil
 }
 
 // hookError tells of on_update, where package hook tells of steering.

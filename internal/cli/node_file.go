@@ -30,6 +30,7 @@ type nodeFile struct {
 	UpdateKey hexKey                        `toml:"update_key"`
 	Tokens    []fileToken                   `toml:"token"`
 	TokenFile string                        `toml:"token_file"`
+	ReqID     uint32                        `toml:"kernel_reqid"`
 	OnUpdate  []string                      `toml:"on_update"`
 	Routers   map[netip.Addr]netip.AddrPort `toml:"routers"`
 	Types     []cxtp.FPT                    `toml:"types"`

@@ -4,8 +4,11 @@ package uapi
 
 import (
 	"context"
+	"math"
 	"net/netip"
+	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,41 +28,47 @@ func sessions() []Request {
 
 // BenchmarkImport compares 10,000 SAs given to Batch with the same messages,
 // encoded before the clock runs, sent as they are: the least that any program
-// could do. The guest's clock says nothing of a real machine; the ratio does.
+// could do. The guest's clock says nothing of a real machine, and a guest shares
+// its own with others; so both take turns, and the best of each counts.
 func BenchmarkImport(b *testing.B) {
-	b.Run("raw", func(b *testing.B) { importAll(b, rawImport) })
-	b.Run("Batch", func(b *testing.B) {
-		importAll(b, func(b *testing.B, c *Conn) func() {
-			requests := sessions()
-			return func() {
-				results, err := c.Batch(context.Background(), requests)
-				if err != nil {
-					b.Fatal(err)
-				}
-				for i := range results {
-					if results[i].Err != nil {
-						b.Fatal(results[i].Err)
-					}
-				}
-			}
-		})
-	})
+	raw, batch := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
+	for b.Loop() {
+		raw = min(raw, importAll(b, rawImport))
+		batch = min(batch, importAll(b, batchImport))
+	}
+	b.ReportMetric(importSize/raw.Seconds(), "rawSA/s")
+	b.ReportMetric(importSize/batch.Seconds(), "SA/s")
+	b.ReportMetric(raw.Seconds()/batch.Seconds(), "ofRaw")
 }
 
-// importAll times what prepare returns, each time in a new namespace's empty SAD.
-func importAll(b *testing.B, prepare func(*testing.B, *Conn) func()) {
-	for b.Loop() {
-		b.StopTimer()
-		c := namespace(b)
-		run := prepare(b, c)
-		b.StartTimer()
-		run()
-		if info, err := c.SADInfo(within(b)); info.States != importSize || err != nil {
-			b.Fatalf("%+v, %v", info, err)
-		}
-		c.Close()
+// importAll times what prepare returns, in a new namespace's empty SAD.
+func importAll(b *testing.B, prepare func(*testing.B, *Conn) func()) time.Duration {
+	c := namespace(b)
+	defer c.Close()
+	run := prepare(b, c)
+	runtime.GC()
+	start := time.Now()
+	run()
+	took := time.Since(start)
+	if info, err := c.SADInfo(context.Background()); info.States != importSize || err != nil {
+		b.Fatalf("%+v, %v", info, err)
 	}
-	b.ReportMetric(float64(importSize)*float64(b.N)/b.Elapsed().Seconds(), "SA/s")
+	return took
+}
+
+func batchImport(b *testing.B, c *Conn) func() {
+	requests := sessions()
+	return func() {
+		results, err := c.Batch(context.Background(), requests)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for i := range results {
+			if results[i].Err != nil {
+				b.Fatal(results[i].Err)
+			}
+		}
+	}
 }
 
 // rawImport encodes the messages, a hundred a send with an acknowledgement for

@@ -40,7 +40,7 @@ type kernel struct {
 // fit returns the SA as this kernel takes it: the same SA, without what has no
 // effect in its direction. Older kernels ignore a direction; they are not sent
 // one, and want a window instead of none.
-func (k kernel) fit(s *State) *State {
+func (k kernel) fit(s *State) State {
 	fitted := *s
 	fitted.SecCtx = fitSecCtx(s.SecCtx)
 	if !k.directions {
@@ -51,7 +51,7 @@ func (k kernel) fit(s *State) *State {
 		fitted.Replay.Seq, fitted.Replay.Window, fitted.Replay.Bitmap = 0, 0, nil
 		fitted.Flags &^= FlagDecapDSCP | FlagICMP | FlagWildRecv
 		fitted.Thresholds.MTimer = 0
-		return &fitted
+		return fitted
 	case StateDirIn:
 		fitted.Replay.OSeq = 0
 		fitted.Flags &^= FlagNoPMTUDisc
@@ -60,23 +60,23 @@ func (k kernel) fit(s *State) *State {
 	if fitted.Flags&FlagESN != 0 && fitted.Replay.Window == 0 {
 		fitted.Replay.Window = wordBits
 	}
-	return &fitted
+	return fitted
 }
 
 // fitSPI is fit for a reservation. The SA that fills it must have its direction.
-func (k kernel) fitSPI(q *SPIRequest) *SPIRequest {
+func (k kernel) fitSPI(q *SPIRequest) SPIRequest {
 	fitted := *q
 	if !k.directions {
 		fitted.Dir = StateDirNone
 	}
-	return &fitted
+	return fitted
 }
 
 // fitPolicy is fit for a policy.
-func (k kernel) fitPolicy(p *Policy) *Policy {
+func (k kernel) fitPolicy(p *Policy) Policy {
 	fitted := *p
 	fitted.SecCtx = fitSecCtx(p.SecCtx)
-	return &fitted
+	return fitted
 }
 
 // fitSecCtx takes off the zero octet that the kernel adds.

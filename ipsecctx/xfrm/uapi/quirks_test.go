@@ -51,14 +51,14 @@ func TestFit(t *testing.T) {
 	} {
 		test.in.Dst, test.want.Dst = addr, addr
 		before := test.in
-		if got := test.kernel.fit(&test.in); !reflect.DeepEqual(*got, test.want) {
-			t.Errorf("%s: %+v\nwant %+v", name, *got, test.want)
+		if got := test.kernel.fit(&test.in); !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%s: %+v\nwant %+v", name, got, test.want)
 		}
 		if !reflect.DeepEqual(test.in, before) {
 			t.Errorf("%s: the state given was changed", name)
 		}
 	}
-	if q := old.fitSPI(&SPIRequest{Min: 1, Dir: StateDirIn}); *q != (SPIRequest{Min: 1}) {
+	if q := old.fitSPI(&SPIRequest{Min: 1, Dir: StateDirIn}); q != (SPIRequest{Min: 1}) {
 		t.Errorf("%+v", q)
 	}
 	if q := young.fitSPI(&SPIRequest{Min: 1, Dir: StateDirIn}); q.Dir != StateDirIn {

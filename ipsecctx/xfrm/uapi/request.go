@@ -40,18 +40,21 @@ func (r *Request) flags() uint16 {
 func (w *writer) request(r *Request, k kernel) {
 	switch {
 	case r.Op.writesState() && r.State != nil:
-		w.state(k.fit(r.State))
+		fitted := k.fit(r.State)
+		w.state(&fitted)
 	case r.Op == OpDeleteState || r.Op == OpGetState:
 		w.stateRequest(&r.ID)
 		w.attrDir(r.dir)
 	case r.Op == OpAllocSPI && r.SPI != nil:
-		w.spiRequest(k.fitSPI(r.SPI))
+		fitted := k.fitSPI(r.SPI)
+		w.spiRequest(&fitted)
 	case r.Op == OpSetReplay && r.Replay != nil:
 		w.aevent(r.Replay)
 	case r.Op == OpGetReplay:
 		w.aeventRequest(r.ID)
 	case (r.Op == OpAddPolicy || r.Op == OpUpdatePolicy) && r.Policy != nil:
-		w.policy(k.fitPolicy(r.Policy))
+		fitted := k.fitPolicy(r.Policy)
+		w.policy(&fitted)
 	case r.Op == OpDeletePolicy || r.Op == OpGetPolicy:
 		w.policyID(&r.PolicyID)
 	case r.Op == opSADInfo:

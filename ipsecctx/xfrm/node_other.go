@@ -1,0 +1,24 @@
+//go:build !linux
+
+package xfrm
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"runtime"
+)
+
+// Node is a mobile node's SAs in its own kernel, on Linux.
+type Node struct{}
+
+// NewNode says that this is not Linux.
+func NewNode(uint32) (*Node, error) {
+	return nil, fmt.Errorf("a node's SAs can be followed in the Linux kernel only, and this is %s: use on_update", runtime.GOOS)
+}
+
+// Close does nothing.
+func (*Node) Close() error { return nil }
+
+// Follow does nothing.
+func (*Node) Follow(context.Context, netip.AddrPort) (int, error) { return 0, nil }
