@@ -103,6 +103,16 @@ func (b CDB) unpadded() int {
 // Append adds the encoded block to dst. The error says that the block is
 // larger than [MaxBlock].
 func (b CDB) Append(dst []byte) ([]byte, error) {
+	dst, err := b.appendHead(dst)
+	if err != nil {
+		return dst, err
+	}
+	dst = append(dst, b.Data...)
+	return append(dst, make([]byte, b.padding())...), nil
+}
+
+// appendHead adds what stands before the data.
+func (b CDB) appendHead(dst []byte) ([]byte, error) {
 	size := b.Size()
 	if size > MaxBlock {
 		return dst, fmt.Errorf("context data block of type %#04x has %d octets: at most %d fit", uint16(b.FPT), size, MaxBlock)
@@ -113,14 +123,13 @@ func (b CDB) Append(dst []byte) ([]byte, error) {
 	}
 	dst = append(dst, byte(size/8))
 	if b.HasPresence {
-		dst = append(dst, 0x80)
-		dst = binary.BigEndian.AppendUint32(dst, b.Presence)
-	} else {
-		dst = append(dst, 0)
+		return binary.BigEndian.AppendUint32(append(dst, 0x80), b.Presence), nil
 	}
-	dst = append(dst, b.Data...)
-	return append(dst, make([]byte, size-b.unpadded())...), nil
+	return append(dst, 0), nil
 }
+
+// padding is how many zero octets follow the data.
+func (b CDB) padding() int { return b.Size() - b.unpadded() }
 
 // appendBlocks adds the encoded blocks to dst.
 func appendBlocks(dst []byte, blocks []CDB) ([]byte, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -67,22 +68,26 @@ func (m MoveMode) check() error {
 // without the control block. A final names the base that it applies to by it.
 type Digest [sha256.Size]byte
 
+// zeros are a block's padding.
+var zeros [7]byte
+
 // DigestOf is the digest of these blocks, of which those of type [FPTControl]
 // do not count. It fails when a block is too large to be encoded.
 func DigestOf(blocks []CDB) (Digest, error) {
 	h := sha256.New()
-	var encoded []byte
+	var head []byte
 	for _, b := range blocks {
 		if b.FPT == FPTControl {
 			continue
 		}
 		var err error
-		if encoded, err = b.Append(encoded[:0]); err != nil {
+		if head, err = b.appendHead(head[:0]); err != nil {
 			return Digest{}, err
 		}
-		h.Write(encoded)
+		h.Write(head)
+		h.Write(b.Data)
+		h.Write(zeros[:b.padding()])
 	}
-	clear(encoded[:cap(encoded)]) // the blocks may be keys
 	var d Digest
 	h.Sum(d[:0])
 	return d, nil
@@ -252,6 +257,9 @@ func (c *Control) read(r *wireReader, b CDB) {
 func (c *Control) readManifest(r *wireReader, entries int) {
 	if need, left := entries*manifestEntrySize, len(r.in)-r.at; need > left {
 		r.fail("Manifest entries", controlFixedSize-2, nil, "%d entries have %d octets, %d are left", entries, need, left)
+	}
+	if r.err == nil {
+		c.Manifest = slices.Grow(c.Manifest, entries)
 	}
 	for r.nextOf("SA", entries) {
 		c.Manifest = append(c.Manifest, ManifestEntry{

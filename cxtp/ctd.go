@@ -1,6 +1,7 @@
 package cxtp
 
 import (
+	"encoding/binary"
 	"errors"
 	"net/netip"
 
@@ -68,6 +69,20 @@ func (m *CTD) Decode(b []byte) error {
 	r := wireReader{in: b}
 	m.read(&r)
 	return r.result()
+}
+
+// About is what the control block, where there is one, says that the message is
+// about. It looks no further: only [ParseControl] tells whether the block is
+// well formed.
+func (m *CTD) About() (phase Phase, session SessionID, epoch Epoch, ok bool) {
+	if len(m.Blocks) == 0 || m.Blocks[0].FPT != FPTControl {
+		return 0, SessionID{}, 0, false
+	}
+	d := m.Blocks[0].Data
+	if len(d) < controlFixedSize || d[0] != controlFormat {
+		return 0, SessionID{}, 0, false
+	}
+	return Phase(d[1]), SessionID(d[4:20]), Epoch(binary.BigEndian.Uint64(d[20:])), true
 }
 
 func (m *CTD) read(r *wireReader) {

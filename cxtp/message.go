@@ -78,34 +78,49 @@ func Decode(b []byte) (Message, error) {
 	return m, nil
 }
 
-// readMessage reads a message of any type.
+// readMessage reads a message of any type. (It calls each type's method by name:
+// through the interface, every reader would go to the heap.)
 func (r *wireReader) readMessage() Message {
-	var m Message
 	switch r.peekType() {
 	case TypeCTAR:
-		m = new(CTAR)
+		m := new(CTAR)
+		m.read(r)
+		return m
 	case TypeCTAA:
-		m = new(CTAA)
+		m := new(CTAA)
+		m.read(r)
+		return m
 	case TypeCTD, TypePCTD:
-		m = new(CTD)
+		m := new(CTD)
+		m.read(r)
+		return m
 	case TypeCTDR:
-		m = new(CTDR)
+		m := new(CTDR)
+		m.read(r)
+		return m
 	case TypeCTC:
-		m = new(CTC)
+		m := new(CTC)
+		m.read(r)
+		return m
 	case TypeCTReq:
-		m = new(CTReq)
+		m := new(CTReq)
+		m.read(r)
+		return m
 	case TypeOutcome:
-		m = new(Outcome)
+		m := new(Outcome)
+		m.read(r)
+		return m
 	case TypeUpdate:
-		m = new(Update)
+		m := new(Update)
+		m.read(r)
+		return m
 	case TypeUpdateAck:
-		m = new(UpdateAck)
-	default:
-		r.header("RFC 4067 section 2.2", "") // finds out what is wrong with it
-		return nil
+		m := new(UpdateAck)
+		m.read(r)
+		return m
 	}
-	m.read(r)
-	return m
+	r.header("RFC 4067 section 2.2", "") // finds out what is wrong with it
+	return nil
 }
 
 func (r *wireReader) peekType() Type {

@@ -43,7 +43,7 @@ func (k RecordKind) MarshalText() ([]byte, error) { return []byte(k.String()), n
 // an error: a journal that cannot be understood must not be acted on.
 func (k *RecordKind) UnmarshalText(text []byte) (err error) {
 	*k, err = fromName[RecordKind](text, "record kind")
-	if err == nil && (*k == 0 || int(*k) >= len(recordNames)) {
+	if err == nil && !k.Known() {
 		err = fmt.Errorf("%q is no record kind that this version knows", text)
 	}
 	return err

@@ -30,6 +30,9 @@ const (
 var recordNames = [...]string{"none", "owned", "allocated", "granted", "thawed", "moved", "ended",
 	"may-activate", "refused", "active", "closed", "lost"}
 
+// Known reports whether this version knows the kind.
+func (k RecordKind) Known() bool { return k != 0 && int(k) < len(recordNames) }
+
 func (k RecordKind) String() string {
 	if int(k) < len(recordNames) {
 		return recordNames[k]

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/cxtp/cxtp/cxtp/secret"
@@ -275,10 +276,15 @@ func (r *wireReader) statuses(list []ContextStatus) []ContextStatus {
 	return list
 }
 
+// usualBlocks is what a session of one pair of SAs needs: a control block and
+// four others.
+const usualBlocks = 5
+
 // blocks reads to the end of the message.
 func (r *wireReader) blocks(list []CDB, requests bool) []CDB {
 	section := r.section
 	r.section = "RFC 4067 section 2.4"
+	list = slices.Grow(list, usualBlocks)
 	for r.next("CDB") {
 		if b := r.block(requests); r.err == nil {
 			list = append(list, b)

@@ -41,8 +41,8 @@ func (s *Set) parts(ref Ref) []Feature {
 // others say, and leaves out optional ones that fail.
 func (s *Set) gather(ref Ref, op func(Feature) (Snapshot, error)) (Snapshot, error) {
 	var all Snapshot
-	var errs []error
-	missing := &Partial{}
+	var failed error
+	var missing Partial
 	for _, f := range s.parts(ref) {
 		one, err := op(f)
 		if err != nil && optional(f) {
@@ -50,14 +50,22 @@ func (s *Set) gather(ref Ref, op func(Feature) (Snapshot, error)) (Snapshot, err
 			missing.failed(f, err)
 			continue
 		}
-		errs = append(errs, err)
-		all.Blocks = append(all.Blocks, one.Blocks...)
-		all.Manifest = append(all.Manifest, one.Manifest...)
+		failed = errors.Join(failed, err)
+		all.Blocks = join(all.Blocks, one.Blocks)
+		all.Manifest = join(all.Manifest, one.Manifest)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return all, err
+	if failed != nil {
+		return all, failed
 	}
 	return all, missing.orNil()
+}
+
+// join appends b to a; to nothing it need not be copied.
+func join[T any](a, b []T) []T {
+	if len(a) == 0 {
+		return b
+	}
+	return append(a, b...)
 }
 
 // each is gather for operations that read nothing.
@@ -83,11 +91,12 @@ func (p *Partial) failed(f Feature, err error) {
 }
 
 // orNil is the error of an operation with these contexts missing.
-func (p *Partial) orNil() error {
+func (p Partial) orNil() error {
 	if len(p.Statuses) == 0 {
 		return nil
 	}
-	return p
+	some := p // on the heap only now
+	return &some
 }
 
 // lacking adds what is missing for another reason to an operation's error; one

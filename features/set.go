@@ -52,26 +52,40 @@ func (s *Set) FPTs() []cxtp.FPT {
 	return all
 }
 
-// share splits blocks among the features; a type that nobody names is an error.
-func (s *Set) share(blocks []cxtp.CDB) (map[Feature][]cxtp.CDB, error) {
-	shares := map[Feature][]cxtp.CDB{}
+// known checks that every block's type is one that a feature names.
+func (s *Set) known(blocks []cxtp.CDB) error {
 	for _, b := range blocks {
-		f := s.byFPT[b.FPT]
-		if f == nil {
-			return nil, &Error{FPT: b.FPT, Status: cxtp.StatusUnknownFPT, Err: errors.New("no feature here reads this context type")}
+		if s.byFPT[b.FPT] == nil {
+			return &Error{FPT: b.FPT, Status: cxtp.StatusUnknownFPT, Err: errors.New("no feature here reads this context type")}
 		}
-		shares[f] = append(shares[f], b)
 	}
-	return shares, nil
+	return nil
+}
+
+// share is what of a list belongs to a feature: the list itself, if all of it
+// does.
+func share[T any](s *Set, f Feature, list []T, fpt func(T) cxtp.FPT) []T {
+	foreign := func(x T) bool { return s.byFPT[fpt(x)] != f }
+	if !slices.ContainsFunc(list, foreign) {
+		return slices.Clip(list)
+	}
+	return slices.DeleteFunc(slices.Clone(list), foreign)
+}
+
+func (s *Set) blocksOf(f Feature, all []cxtp.CDB) []cxtp.CDB {
+	return share(s, f, all, func(b cxtp.CDB) cxtp.FPT { return b.FPT })
+}
+
+func (s *Set) manifestOf(f Feature, all []cxtp.ManifestEntry) []cxtp.ManifestEntry {
+	return share(s, f, all, func(m cxtp.ManifestEntry) cxtp.FPT { return m.FPT })
 }
 
 // eachShare runs an operation on every feature that takes part, with its blocks.
 func (s *Set) eachShare(ref Ref, blocks []cxtp.CDB, op func(Feature, []cxtp.CDB) error) error {
-	shares, err := s.share(blocks)
-	if err != nil {
+	if err := s.known(blocks); err != nil {
 		return err
 	}
-	return s.each(ref, func(f Feature) error { return op(f, shares[f]) })
+	return s.each(ref, func(f Feature) error { return op(f, s.blocksOf(f, blocks)) })
 }
 
 // Export reads every feature that has a type among those asked for.
@@ -106,14 +120,13 @@ func (s *Set) asked(types []cxtp.FPT) (asked map[Feature]bool, unknown *Partial)
 
 // Stage stages with every feature, or with none; one that is [Optional] may fail.
 func (s *Set) Stage(ctx context.Context, ref Ref, st Staging) error {
-	shares, err := s.share(st.Blocks)
-	if err != nil {
+	if err := s.known(st.Blocks); err != nil {
 		return err
 	}
 	s.forget(ref)
 	missing := &Partial{}
 	for i, f := range s.features {
-		part := Staging{Blocks: shares[f], Manifest: s.manifestOf(f, st.Manifest), Deadline: st.Deadline}
+		part := Staging{Blocks: s.blocksOf(f, st.Blocks), Manifest: s.manifestOf(f, st.Manifest), Deadline: st.Deadline}
 		err := f.Stage(ctx, ref, part)
 		switch {
 		case err == nil:
@@ -150,10 +163,6 @@ func (s *Set) Renew(ctx context.Context, ref Ref, st Staging) error {
 // TakeOver makes every feature start what it has staged.
 func (s *Set) TakeOver(ctx context.Context, ref Ref) error {
 	return s.each(ref, func(f Feature) error { return f.TakeOver(ctx, ref) })
-}
-
-func (s *Set) manifestOf(f Feature, all []cxtp.ManifestEntry) []cxtp.ManifestEntry {
-	return slices.DeleteFunc(slices.Clone(all), func(m cxtp.ManifestEntry) bool { return s.byFPT[m.FPT] != f })
 }
 
 // Freeze freezes every feature.
@@ -233,8 +242,7 @@ func (s *Set) Held(ctx context.Context) ([]cxtp.Held, error) {
 func (s *Set) Claims(blocks []cxtp.CDB) (cxtp.Claims, error) {
 	var all cxtp.Claims
 	for _, f := range s.features {
-		mine := slices.DeleteFunc(slices.Clone(blocks), func(b cxtp.CDB) bool { return s.byFPT[b.FPT] != f })
-		c, err := f.Claims(mine)
+		c, err := f.Claims(s.blocksOf(f, blocks))
 		switch {
 		case err == nil:
 		case optional(f):

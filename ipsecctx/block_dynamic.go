@@ -3,6 +3,7 @@ package ipsecctx
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/cxtp/cxtp/cxtp"
 )
@@ -67,6 +68,7 @@ func (d *Dynamic) read(r *reader) {
 	if r.has(dynWindow) {
 		n := int(r.next8())
 		octets := r.take(8 * n)
+		d.Window = slices.Grow(d.Window, len(octets)/8)
 		for ; len(octets) > 0; octets = octets[8:] {
 			d.Window = append(d.Window, binary.BigEndian.Uint64(octets))
 		}

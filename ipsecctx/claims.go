@@ -89,10 +89,13 @@ func appendPrefixes(dst []netip.Prefix, r Range) []netip.Prefix {
 
 // last is the highest address of a masked prefix.
 func last(p netip.Prefix) netip.Addr {
-	octets := p.Addr().AsSlice()
-	for i := p.Bits(); i < 8*len(octets); i++ {
+	octets := p.Addr().As16()
+	for i := 128 - p.Addr().BitLen() + p.Bits(); i < 128; i++ {
 		octets[i/8] |= 0x80 >> (i % 8)
 	}
-	a, _ := netip.AddrFromSlice(octets)
+	a := netip.AddrFrom16(octets)
+	if p.Addr().Is4() {
+		a = a.Unmap()
+	}
 	return a
 }

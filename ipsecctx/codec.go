@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/cxtp/secret"
 	"github.com/cxtp/cxtp/features"
 )
 
@@ -103,17 +104,28 @@ func encode(n int, add func([]cxtp.CDB, []byte) ([]cxtp.CDB, []byte, error)) ([]
 	if err != nil {
 		return nil, err
 	}
+	lent := make([][]byte, 0, 8) // on the stack, of a usual session
+	for _, b := range blocks {
+		lent = append(lent, b.Data)
+	}
+	own(blocks)
+	for _, data := range lent {
+		clear(data)
+	}
+	return blocks, nil
+}
+
+// own copies the data of blocks to memory of their own, no more than it takes.
+func own(blocks []cxtp.CDB) {
 	octets := 0
 	for _, b := range blocks {
 		octets += len(b.Data)
 	}
-	own := make([]byte, 0, octets)
+	all := make([]byte, 0, octets)
 	for i, b := range blocks {
-		own = append(own, b.Data...)
-		blocks[i].Data = own[len(own)-len(b.Data) : len(own) : len(own)]
-		clear(b.Data)
+		all = append(all, b.Data...)
+		blocks[i].Data = all[len(all)-len(b.Data) : len(all) : len(all)]
 	}
-	return blocks, nil
 }
 
 // Decode reads the static contexts among blocks, in whatever order, into s; the
@@ -168,6 +180,42 @@ func DecodeSession(blocks []cxtp.CDB) (*Session, error) {
 	return s, nil
 }
 
+// decoders are sessions to decode into, for those who have no use for one after
+// looking at it. They refer to no block while they are in the pool.
+var decoders = sync.Pool{New: func() any { return new(Session) }}
+
+// withDecoded calls use with what [DecodeSession] reads, checked. The session is
+// lent until use returns.
+func withDecoded(blocks []cxtp.CDB, use func(*Session) error) error {
+	s := decoders.Get().(*Session)
+	defer func() {
+		s.letGo()
+		decoders.Put(s)
+	}()
+	if err := s.Decode(blocks); err != nil {
+		return err
+	}
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	return use(s)
+}
+
+// letGo drops what aliases the blocks that s was decoded from. The memory that
+// is s's own stays, for the next.
+func (s *Session) letGo() {
+	s.LocalID, s.RemoteID, s.EAPIdentity = Name{}, Name{}, nil
+	for i := range s.SAs {
+		sa := &s.SAs[i]
+		for _, k := range sa.secrets() {
+			*k = secret.Key{}
+		}
+		for j := range sa.Selectors {
+			sa.Selectors[j].Name, sa.Selectors[j].Sensitivity = Name{}, nil
+		}
+	}
+}
+
 // AppendDecodedDynamic appends the dynamic contexts among blocks to dst; the
 // blocks of other context types are left alone. The memory behind dst's length
 // is used again. Chained IVs alias the blocks. Errors are as with
@@ -191,7 +239,7 @@ func AppendDecodedDynamic(dst []Dynamic, blocks []cxtp.CDB) ([]Dynamic, error) {
 
 // DecodeDynamic is [AppendDecodedDynamic] into a new slice.
 func DecodeDynamic(blocks []cxtp.CDB) ([]Dynamic, error) {
-	return AppendDecodedDynamic(nil, blocks)
+	return AppendDecodedDynamic(make([]Dynamic, 0, len(blocks)), blocks)
 }
 
 func malformed(fpt cxtp.FPT, format string, args ...any) error {

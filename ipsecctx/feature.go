@@ -71,21 +71,19 @@ func (f *Feature) once(ctx context.Context, ref features.Ref, op operation, run 
 	if err := r.admit(op, ref.Epoch); err != nil {
 		return features.Snapshot{}, err
 	}
-	if first := r.answered(op); first != nil {
-		return copySnapshot(first.snapshot), first.err
+	if r.answered(op) {
+		return r.answer(op)
 	}
 	snapshot, err := run(r)
 	if settled(err) {
-		r.answers = append(r.answers, answer{op, copySnapshot(snapshot), err})
+		r.settle(op, snapshot, err)
 	}
 	return snapshot, err
 }
 
 func copySnapshot(s features.Snapshot) features.Snapshot {
 	s.Blocks, s.Manifest = slices.Clone(s.Blocks), slices.Clone(s.Manifest)
-	for i := range s.Blocks {
-		s.Blocks[i].Data = slices.Clone(s.Blocks[i].Data)
-	}
+	own(s.Blocks)
 	return s
 }
 
@@ -123,30 +121,34 @@ func (f *Feature) Stage(ctx context.Context, ref features.Ref, st features.Stagi
 		if r.holds == holdsFrozen {
 			return refusal(cxtp.FPTIPsecSession, cxtp.StatusBusy, "the session is frozen here, on its way to another gateway")
 		}
-		s, err := f.stage(ctx, ref.Session, st)
-		if err != nil || len(s.SAs) == 0 {
+		base, err := f.stage(ctx, ref.Session, st)
+		if err != nil || len(base) == 0 {
 			err = errors.Join(err, f.dropStaged(ctx, r))
 		}
 		if err != nil {
 			return err
 		}
-		r.stage(ref.Epoch, s, st.Manifest)
+		r.stage(ref.Epoch, base, st.Manifest)
 		return nil
 	})
 }
 
-func (f *Feature) stage(ctx context.Context, id cxtp.SessionID, st features.Staging) (*Session, error) {
+// stage checks and stages, and returns what to check dynamic state against.
+func (f *Feature) stage(ctx context.Context, id cxtp.SessionID, st features.Staging) (base []stagedSA, err error) {
 	if len(st.Blocks) == 0 && len(st.Manifest) == 0 {
-		return new(Session), nil
+		return nil, nil
 	}
-	s, err := f.check(st)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.backend.Stage(ctx, id, s); err != nil {
-		return nil, fmt.Errorf("failed to stage: %w", err)
-	}
-	return s, nil
+	err = withDecoded(st.Blocks, func(s *Session) error {
+		if err := f.check(s, st.Manifest); err != nil {
+			return err
+		}
+		if err := f.backend.Stage(ctx, id, s); err != nil {
+			return fmt.Errorf("failed to stage: %w", err)
+		}
+		base = bareSAs(s)
+		return nil
+	})
+	return base, err
 }
 
 // dropStaged discards what an earlier epoch staged and a later one has not
@@ -162,27 +164,21 @@ func (f *Feature) dropStaged(ctx context.Context, r *record) error {
 	return nil
 }
 
-// check decodes what is to be staged and looks for a reason to refuse it.
-func (f *Feature) check(st features.Staging) (*Session, error) {
-	s, err := DecodeSession(st.Blocks)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.Validate(); err != nil {
-		return nil, err
-	}
-	if err := checkManifest(s, st.Manifest); err != nil {
-		return nil, err
+// check looks for a reason to refuse what is to be staged, and makes it this
+// gateway's.
+func (f *Feature) check(s *Session, manifest []cxtp.ManifestEntry) error {
+	if err := checkManifest(s, manifest); err != nil {
+		return err
 	}
 	for i := range s.SAs {
 		if err := f.localise(&s.SAs[i]); err != nil {
-			return nil, err
+			return err
 		}
 		if err := f.backend.Supports(&s.SAs[i]); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // localise puts this gateway's endpoint in the place of the other's.
@@ -214,7 +210,7 @@ func checkManifest(s *Session, manifest []cxtp.ManifestEntry) error {
 	if len(manifest) == 0 {
 		return nil
 	}
-	listed := make(map[ID]bool, len(manifest))
+	listed := map[ID]bool{}
 	for _, m := range manifest {
 		listed[manifestID(m)] = true
 	}
@@ -392,12 +388,10 @@ func (f *Feature) Claims(blocks []cxtp.CDB) (cxtp.Claims, error) {
 	if len(blocks) == 0 {
 		return cxtp.Claims{}, nil
 	}
-	s, err := DecodeSession(blocks)
-	if err != nil {
-		return cxtp.Claims{}, err
-	}
-	if err := s.Validate(); err != nil {
-		return cxtp.Claims{}, err
-	}
-	return s.Claims(), nil
+	var claims cxtp.Claims
+	err := withDecoded(blocks, func(s *Session) error {
+		claims = s.Claims()
+		return nil
+	})
+	return claims, err
 }

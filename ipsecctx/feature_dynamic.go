@@ -32,7 +32,7 @@ func (f *Feature) doWithout(ctx context.Context, ref features.Ref) error {
 				return err
 			}
 			d.Window = slices.Repeat([]uint64{math.MaxUint64}, len(d.Window))
-			trim(d.Window, staged.sa.Window, d.Sequence)
+			trim(d.Window, staged.window, d.Sequence)
 		}
 		if err := f.backend.Merge(ctx, ref.Session, full); err != nil {
 			return fmt.Errorf("failed to fill the windows: %w", err)
@@ -44,7 +44,7 @@ func (f *Feature) doWithout(ctx context.Context, ref features.Ref) error {
 // find gives the SA that dynamic state names.
 func find(base []stagedSA, d *Dynamic) (*stagedSA, error) {
 	for i := range base {
-		if base[i].sa.ID() == d.ID() {
+		if base[i].id == d.ID() {
 			return &base[i], nil
 		}
 	}
@@ -53,7 +53,7 @@ func find(base []stagedSA, d *Dynamic) (*stagedSA, error) {
 
 // distinct checks that each SA is named once at most.
 func distinct(dynamic []Dynamic) error {
-	named := make(map[ID]bool, len(dynamic))
+	named := map[ID]bool{}
 	for i := range dynamic {
 		id := dynamic[i].ID()
 		if named[id] {
@@ -75,7 +75,7 @@ func checkFinal(base []stagedSA, dynamic []Dynamic) error {
 		if err != nil {
 			return err
 		}
-		if err := d.Validate(&b.sa); err != nil {
+		if err := d.validate(b.counting); err != nil {
 			return err
 		}
 		if b.bounded && d.Sequence > b.ceiling {
@@ -98,7 +98,7 @@ func checkLast(base []stagedSA, last []Dynamic) error {
 		if err != nil {
 			return err
 		}
-		if err := last[i].Validate(&b.sa); err != nil {
+		if err := last[i].validate(b.counting); err != nil {
 			return err
 		}
 	}

@@ -44,7 +44,15 @@ const (
 	holdsNothing // released or discarded in the present epoch
 )
 
-// answer is the first result of an operation, for those who ask again.
+// operations is a set of them.
+type operations uint32
+
+func (s operations) has(op operation) bool { return s&(1<<op) != 0 }
+
+func (s *operations) add(op operation) { *s |= 1 << op }
+
+// answer is the first result of an operation, for those who ask again: a refusal,
+// or something read.
 type answer struct {
 	op       operation
 	snapshot features.Snapshot
@@ -55,10 +63,11 @@ type answer struct {
 // use it.
 type record struct {
 	id   cxtp.SessionID
-	turn chan struct{} // holds one token while nobody has the turn
-	refs int           // callers that have it or wait for it; under records.mu
+	refs int           // callers that have its turn or wait for it; under records.mu
+	turn chan struct{} // passes the turn on, once somebody has waited for it
 
 	epoch   cxtp.Epoch // the highest seen
+	done    operations // succeeded in it, with no more to answer than that
 	answers []answer
 	holds   holding
 	staged  cxtp.Epoch // the epoch that base was staged for
@@ -68,23 +77,25 @@ type record struct {
 
 // stagedSA is what dynamic state is checked against. It has no keys.
 type stagedSA struct {
-	sa      SA     // its name and what decides about counters; nothing else
+	counting
 	ceiling uint64 // the number that an outbound SA does not pass
 	bounded bool   // whether a manifest gave a ceiling
 }
 
 // stage remembers what was staged, for the final to be checked against.
-func (r *record) stage(epoch cxtp.Epoch, s *Session, manifest []cxtp.ManifestEntry) {
-	r.holds, r.staged, r.base, r.sample = holdsStaged, epoch, bareSAs(s), nil
+func (r *record) stage(epoch cxtp.Epoch, base []stagedSA, manifest []cxtp.ManifestEntry) {
+	r.holds, r.staged, r.base, r.sample = holdsStaged, epoch, base, nil
 	bound(r.base, manifest)
 }
 
 // bound notes the ceilings that a manifest gives.
 func bound(base []stagedSA, manifest []cxtp.ManifestEntry) {
-	ceilings := ceilingsOf(manifest)
 	for i := range base {
-		if c, ok := ceilings[base[i].sa.ID()]; ok {
-			base[i].ceiling, base[i].bounded = c, true
+		b := &base[i]
+		for _, m := range manifest {
+			if manifestID(m) == b.id && b.id.Direction == Outbound {
+				b.ceiling, b.bounded = m.Ceiling, true
+			}
 		}
 	}
 }
@@ -95,25 +106,17 @@ func (r *record) ceilings() Ceilings {
 	c := Ceilings{}
 	for _, b := range r.base {
 		if b.bounded {
-			c[b.sa.ID()] = b.ceiling
+			c[b.id] = b.ceiling
 		}
 	}
 	return c
 }
 
-// bareSAs copies of the SAs what [Dynamic.Validate] looks at.
+// bareSAs copies of the SAs what dynamic state is checked against.
 func bareSAs(s *Session) []stagedSA {
 	base := make([]stagedSA, len(s.SAs))
 	for i := range s.SAs {
-		sa := &s.SAs[i]
-		base[i].sa = SA{
-			Direction:  sa.Direction,
-			Protocol:   sa.Protocol,
-			SPI:        sa.SPI,
-			ESN:        sa.ESN,
-			Window:     sa.Window,
-			Encryption: Cipher{ID: sa.Encryption.ID, IV: sa.Encryption.IV},
-		}
+		base[i].counting = s.SAs[i].counting()
 	}
 	return base
 }
@@ -132,40 +135,60 @@ func (r *record) admit(op operation, epoch cxtp.Epoch) error {
 			r.holds = holdsUnknown
 		}
 	case r.holds == holdsNothing:
-		if r.answered(op) == nil {
+		if !r.answered(op) {
 			return refusal(cxtp.FPTIPsecSession, cxtp.StatusStale, "epoch %d has ended", epoch)
 		}
 	}
 	return nil
 }
 
-// answered is the answer to an operation of this epoch, or nil.
-func (r *record) answered(op operation) *answer {
-	for i := range r.answers {
-		if r.answers[i].op == op {
-			return &r.answers[i]
+// answered reports whether an operation of this epoch has its answer.
+func (r *record) answered(op operation) bool {
+	return r.done.has(op) || slices.ContainsFunc(r.answers, func(a answer) bool { return a.op == op })
+}
+
+// answer gives that answer again.
+func (r *record) answer(op operation) (features.Snapshot, error) {
+	for _, a := range r.answers {
+		if a.op == op {
+			return copySnapshot(a.snapshot), a.err
 		}
 	}
-	return nil
+	return features.Snapshot{}, nil
+}
+
+// settle keeps the answer to an operation.
+func (r *record) settle(op operation, s features.Snapshot, err error) {
+	if err == nil && len(s.Blocks) == 0 && len(s.Manifest) == 0 {
+		r.done.add(op)
+		return
+	}
+	r.answers = append(r.answers, answer{op, copySnapshot(s), err})
 }
 
 // forget wipes the contexts among the answers and drops the answers.
 func (r *record) forget() {
-	for len(r.answers) > 0 {
-		r.forgetOne(r.answers[0].op)
+	for i := range r.answers {
+		r.answers[i].wipe()
 	}
+	r.done, r.answers = 0, nil
 }
 
+// forgetOne is forget for an operation that has something in its answer.
 func (r *record) forgetOne(op operation) {
 	r.answers = slices.DeleteFunc(r.answers, func(a answer) bool {
 		if a.op != op {
 			return false
 		}
-		for _, b := range a.snapshot.Blocks {
-			clear(b.Data)
-		}
+		a.wipe()
 		return true
 	})
+}
+
+func (a *answer) wipe() {
+	for _, b := range a.snapshot.Blocks {
+		clear(b.Data)
+	}
 }
 
 // end forgets the session, which is no longer here: nothing else may happen in
@@ -188,44 +211,54 @@ type records struct {
 
 // enter waits for the session's turn.
 func (rs *records) enter(ctx context.Context, id cxtp.SessionID) (*record, error) {
-	r := rs.hold(id)
+	r, turn := rs.hold(id)
+	if turn == nil {
+		return r, nil
+	}
 	select {
-	case <-r.turn:
+	case <-turn:
 		return r, nil
 	case <-ctx.Done():
-		rs.drop(r)
+		rs.drop(r, false)
 		return nil, ctx.Err()
 	}
 }
 
 // leave gives the turn back.
-func (rs *records) leave(r *record) {
-	r.turn <- struct{}{}
-	rs.drop(r)
-}
+func (rs *records) leave(r *record) { rs.drop(r, true) }
 
-// hold finds or makes the session's record, and keeps it from being evicted.
-func (rs *records) hold(id cxtp.SessionID) *record {
+// hold finds or makes the session's record, and keeps it from being evicted. The
+// caller has the turn, unless there is a channel to wait for it on.
+func (rs *records) hold(id cxtp.SessionID) (r *record, turn <-chan struct{}) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	r := rs.byID[id]
+	r = rs.byID[id]
 	if r == nil {
-		r = &record{id: id, turn: make(chan struct{}, 1)}
-		r.turn <- struct{}{}
+		r = &record{id: id}
 		rs.byID[id] = r
 		rs.order = append(rs.order, r)
 	}
 	r.refs++
-	return r
+	if r.refs > 1 && r.turn == nil {
+		r.turn = make(chan struct{}, 1)
+	}
+	return r, r.turn
 }
 
-// drop undoes hold. It looks at two old records at most, so that a gateway full
-// of staged sessions does not search all of them each time: two for one that
-// hold may have added is enough to get back to the limit.
-func (rs *records) drop(r *record) {
+// drop undoes hold, and passes on the turn of a caller that had it. It looks at
+// two old records at most, so that a gateway full of staged sessions does not
+// search all of them each time: two for one that hold may have added is enough
+// to get back to the limit.
+func (rs *records) drop(r *record, turn bool) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	r.refs--
+	switch {
+	case r.refs == 0:
+		r.turn = nil
+	case turn:
+		r.turn <- struct{}{} // has room: there is one turn
+	}
 	for range 2 {
 		if len(rs.order) <= rs.limit {
 			return

@@ -234,5 +234,8 @@ func TestTurns(t *testing.T) {
 		if want := []string{"thaw", "freeze", "thaw"}; !slices.Equal(b.since(), want) {
 			t.Errorf("order is not %v", want)
 		}
+		if err := f.Thaw(t.Context(), ref(2), nil); err != nil {
+			t.Errorf("when nobody has the turn any more: %v", err)
+		}
 	})
 }

@@ -96,7 +96,7 @@ func (f *Feature) TakeOver(ctx context.Context, ref features.Ref) error {
 			switch {
 			case err != nil:
 				return err
-			case b.sa.Direction == Inbound:
+			case b.id.Direction == Inbound:
 			case !b.bounded:
 				return refusal(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "%s: staged without a ceiling to start above", above[i].ID())
 			default:

@@ -197,7 +197,7 @@ func drawDynamic(t *rapid.T, sa *SA) Dynamic {
 		trim(d.Window, sa.Window, d.Sequence)
 	}
 	if sa.Direction == Outbound && sa.Encryption.IV == IVChained {
-		d.ChainIV = drawKey(t, ivLength(sa))
+		d.ChainIV = drawKey(t, sa.counting().ivLength())
 	}
 	return d
 }

@@ -58,7 +58,7 @@ func (m Mode) String() string {
 // outbound SA is the last sequence number that it used according to dynamic, 0
 // where dynamic does not name it; an inbound one has none.
 func Manifest(s *Session, dynamic []Dynamic) []cxtp.ManifestEntry {
-	last := make(map[ID]uint64, len(dynamic))
+	last := map[ID]uint64{}
 	for i := range dynamic {
 		last[dynamic[i].ID()] = dynamic[i].Sequence
 	}

@@ -146,9 +146,25 @@ func checkTreatment(sa *SA) *fault {
 // Validate checks dynamic state against the SA that it belongs to. The error is
 // a [features.Error]: StatusNoBase when the state names another SA, else
 // StatusMalformed.
-func (d *Dynamic) Validate(sa *SA) error {
-	if d.ID() != sa.ID() {
-		return refusal(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "state of the %s does not belong to the %s", d.ID(), sa.ID())
+func (d *Dynamic) Validate(sa *SA) error { return d.validate(sa.counting()) }
+
+// counting is what of an SA decides about its dynamic state: its name, and what
+// it counts by.
+type counting struct {
+	id     ID
+	esn    bool
+	window uint32
+	cipher uint16
+	iv     IVMode
+}
+
+func (sa *SA) counting() counting {
+	return counting{sa.ID(), sa.ESN, sa.Window, sa.Encryption.ID, sa.Encryption.IV}
+}
+
+func (d *Dynamic) validate(sa counting) error {
+	if d.ID() != sa.id {
+		return refusal(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "state of the %s does not belong to the %s", d.ID(), sa.id)
 	}
 	if f := d.check(sa); f != nil {
 		return &features.Error{FPT: cxtp.FPTIPsecDynamic, Status: f.status, Err: fmt.Errorf("%s: %s", d.ID(), f.reason)}
@@ -156,30 +172,30 @@ func (d *Dynamic) Validate(sa *SA) error {
 	return nil
 }
 
-func (d *Dynamic) check(sa *SA) *fault {
+func (d *Dynamic) check(sa counting) *fault {
 	words := 0
-	if sa.Direction == Inbound {
-		words = windowWords(sa.Window)
+	if sa.id.Direction == Inbound {
+		words = windowWords(sa.window)
 	}
 	switch {
-	case !sa.ESN && d.Sequence > 0xffffffff:
+	case !sa.esn && d.Sequence > 0xffffffff:
 		return wrong("sequence number %d has more than 32 bits, and the SA has no ESN", d.Sequence)
 	case len(d.Window) != words:
-		return wrong("anti-replay bitmap of %d words: a window of %d packets has %d", len(d.Window), sa.Window, words)
-	case beyond(d.Window, sa.Window, d.Sequence):
+		return wrong("anti-replay bitmap of %d words: a window of %d packets has %d", len(d.Window), sa.window, words)
+	case beyond(d.Window, sa.window, d.Sequence):
 		return wrong("anti-replay bitmap has a packet beyond the window, or one with a number below 1")
 	case d.Used.Time < 0 || d.Idle < 0:
 		return wrong("age of %v, idle for %v", d.Used.Time, d.Idle)
-	case !d.ChainIV.IsZero() && sa.Encryption.IV != IVChained:
+	case !d.ChainIV.IsZero() && sa.iv != IVChained:
 		return wrong("a chained IV, but the SA does not chain its IVs")
-	case !d.ChainIV.IsZero() && d.ChainIV.Len() != ivLength(sa):
-		return wrong("chained IV of %d octets: the transform has %d", d.ChainIV.Len(), ivLength(sa))
+	case !d.ChainIV.IsZero() && d.ChainIV.Len() != sa.ivLength():
+		return wrong("chained IV of %d octets: the transform has %d", d.ChainIV.Len(), sa.ivLength())
 	}
 	return nil
 }
 
-func ivLength(sa *SA) int {
-	if t, ok := CipherByID(sa.Encryption.ID); ok {
+func (sa counting) ivLength() int {
+	if t, ok := CipherByID(sa.cipher); ok {
 		return t.IV
 	}
 	return 0

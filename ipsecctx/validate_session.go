@@ -13,8 +13,8 @@ func (s *Session) Validate() error {
 	if err := s.checkShared(); err != nil {
 		return malformed(cxtp.FPTIPsecSession, "%w", err)
 	}
-	ids := make(map[ID]bool, len(s.SAs))
-	pairs := make(map[pairKey]*SA, len(s.SAs))
+	ids := map[ID]bool{}
+	pairs := map[pairKey]*SA{}
 	for i := range s.SAs {
 		sa := &s.SAs[i]
 		if err := sa.Validate(); err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -137,7 +136,7 @@ func newResults(t *testing.T, axes []matrix.Axis) results {
 			t.Error(err)
 		}
 		fmt.Print(table.String())
-		name := filepath.Join(os.Getenv("LAB_RESULTS"), t.Name()+".txt")
+		name := left(t, ".txt")
 		if err := os.WriteFile(name, []byte(table.String()), 0o600); err != nil {
 			t.Error(err)
 		}

@@ -229,13 +229,17 @@ func (r *rig) watch() *witness.Witness {
 		if !r.t.Failed() {
 			return
 		}
-		name := strings.ReplaceAll(r.t.Name(), "/", "_") + ".pcap"
-		file, err := os.Create(filepath.Join(os.Getenv("LAB_RESULTS"), name))
+		file, err := os.Create(left(r.t, ".pcap"))
 		r.must(err)
 		defer file.Close()
 		r.must(witness.WritePcap(file, w.Frames()))
 	})
 	return w
+}
+
+// left is the path of a result that a test leaves.
+func left(t *testing.T, kind string) string {
+	return filepath.Join(os.Getenv("LAB_RESULTS"), strings.ReplaceAll(t.Name(), "/", "_")+kind)
 }
 
 // rules are what the witness looks for in a connection.

@@ -86,4 +86,20 @@ func TestWitnessSeesBrokenLaws(t *testing.T) {
 			t.Errorf("%d numbers reused, want 5: %v", len(report.Reused), report)
 		}
 	})
+	t.Run("replay accepted", func(t *testing.T) {
+		r, l := newRig(t), linkOf(c)
+		r.connectNode(l)
+		r.connectGate(r.sg1, l)
+		flows := r.traffic(l)
+		w := r.watch()
+		r.must(flows.Await(r.ctx, some))
+		old := witness.Select(w.Frames(), func(f witness.Frame, _ witness.Packet) bool { return f.Out && f.From == r.MN.Name })
+		// The gateway forgets what it has seen.
+		r.sg1.delete(l.up().ID())
+		r.sg1.addStates(l.up())
+		r.must(witness.Replay(r.Topology, old, r.SG1, l.gate))
+		if report := flows.Stop(settle); report.Up.Duplicated < some {
+			t.Errorf("%d old packets shown again, %d accepted", len(old), report.Up.Duplicated)
+		}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -86,7 +87,7 @@ func (e *Endpoint) newSession(ctx context.Context, p *peer, f *flow, conn *dtls.
 
 func (e *Endpoint) associate(ctx context.Context, f *flow, conn *dtls.Conn) (*sctp.Association, error) {
 	options := []sctp.AssociationOption{
-		sctp.WithNetConn(conn),
+		sctp.WithNetConn(yielding{conn}),
 		sctp.WithLoggerFactory(silent),
 		sctp.WithBlockWrite(false),
 		sctp.WithEnableZeroChecksum(true), // DTLS authenticates every octet
@@ -108,6 +109,18 @@ func (e *Endpoint) associate(ctx context.Context, f *flow, conn *dtls.Conn) (*sc
 		server = append(server, o)
 	}
 	return sctp.ServerWithOptions(server...)
+}
+
+// yielding is what SCTP writes its packets to. After each, whoever else is ready
+// to run may do so before SCTP looks for more: under load, that is what has
+// messages to send, and those share the next packet and its acknowledgement. When
+// nothing is ready, nothing waits.
+type yielding struct{ *dtls.Conn }
+
+func (c yielding) Write(packet []byte) (int, error) {
+	n, err := c.Conn.Write(packet)
+	runtime.Gosched()
+	return n, err
 }
 
 // read hands messages to the handler until the association ends.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
@@ -30,26 +31,37 @@ type engine struct {
 	trace   *trace
 
 	mu      sync.Mutex
-	queue   []func()
+	queue   []work
 	running bool
 
 	// Owned by whoever runs the queue.
-	spent   []func() // the queue's next storage
+	spent   []work // the queue's next storage
 	buffer  []byte
 	timer   *time.Timer
 	armed   time.Time // what the timer is set to; zero = nothing
-	tickets cxtp.Ticket
 	watch   map[cxtp.Ticket]func(cxtp.Report)
 	stopped bool // results that still come are of no use
 
-	ctx    context.Context
-	pool   *pool
-	chains chains
+	tickets atomic.Uint64
+	ctx     context.Context
+	pool    *pool
+	chains  chains
+}
+
+// work is one thing to do with the machine: step it, or call a function.
+type work struct {
+	in cxtp.Input
+	f  func()
 }
 
 // run runs f on the machine, now if it is idle.
-func (e *engine) run(f func()) {
-	if e.enqueue(f) {
+func (e *engine) run(f func()) { e.begin(work{f: f}) }
+
+// input gives the machine something that happened, now if it is idle.
+func (e *engine) input(in cxtp.Input) { e.begin(work{in: in}) }
+
+func (e *engine) begin(w work) {
+	if e.enqueue(w) {
 		e.turn()
 		if e.more() {
 			e.pool.run(e.loop)
@@ -57,18 +69,18 @@ func (e *engine) run(f func()) {
 	}
 }
 
-// post runs f on the machine, but not on this goroutine.
-func (e *engine) post(f func()) {
-	if e.enqueue(f) {
+// post is input, but not on this goroutine.
+func (e *engine) post(in cxtp.Input) {
+	if e.enqueue(work{in: in}) {
 		e.pool.run(e.loop)
 	}
 }
 
 // enqueue appends to the queue and reports whether the caller has to see to it.
-func (e *engine) enqueue(f func()) bool {
+func (e *engine) enqueue(w work) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.queue = append(e.queue, f)
+	e.queue = append(e.queue, w)
 	idle := !e.running
 	e.running = true
 	return idle
@@ -94,8 +106,12 @@ func (e *engine) turn() {
 	queued := e.queue
 	e.queue = e.spent[:0]
 	e.mu.Unlock()
-	for _, f := range queued {
-		f()
+	for _, w := range queued {
+		if w.f != nil {
+			w.f()
+		} else {
+			e.step(w.in)
+		}
 	}
 	e.arm()
 	clear(queued)
@@ -109,16 +125,11 @@ func (e *engine) call(f func()) {
 	<-done
 }
 
-// input gives the machine something that happened.
-func (e *engine) input(in cxtp.Input) { e.run(func() { e.step(in) }) }
-
 // ask is input for an operator's request: every report with its ticket goes to
 // watcher, until unwatch.
 func (e *engine) ask(watcher func(cxtp.Report), request func(cxtp.Ticket) cxtp.Input) (unwatch func()) {
-	var ticket cxtp.Ticket
-	e.call(func() {
-		e.tickets++
-		ticket = e.tickets
+	ticket := cxtp.Ticket(e.tickets.Add(1))
+	e.run(func() {
 		e.watch[ticket] = watcher
 		e.step(request(ticket))
 	})
@@ -146,9 +157,9 @@ func (e *engine) tick() {
 // carryOut begins the actions in order. Results come back as inputs, which wait
 // in the queue: what is sent here is encoded before the machine steps again.
 func (e *engine) carryOut(now time.Time, actions []cxtp.Action) {
-	for _, a := range actions {
-		e.trace.action(now, a)
-		switch a := a.(type) {
+	for _, action := range actions {
+		e.trace.action(now, action)
+		switch a := action.(type) {
 		case cxtp.Send:
 			e.sendMessage(a.Message, func(b []byte) error { return e.send(a.To, b, a.Expires) })
 		case cxtp.SendNode:
@@ -156,7 +167,7 @@ func (e *engine) carryOut(now time.Time, actions []cxtp.Action) {
 		case cxtp.Persist:
 			e.record(a)
 		case cxtp.Do:
-			e.chains.add(e.pool, a.Session, func() { e.do(a) })
+			e.chains.add(e.pool, a.Session, func() { e.do(action.(cxtp.Do)) }) // captures two words, not all of it
 		case cxtp.Steer:
 			// Not in the session's chain: a slow hook holds up no operation.
 			e.pool.run(func() { e.finish(a.Session, a.Op, features.Snapshot{}, e.steer(e.ctx, a)) })
@@ -194,8 +205,9 @@ func (e *engine) sendMessage(m cxtp.Message, send func([]byte) error) {
 	clear(b)
 	e.buffer = b[:0]
 	if err != nil {
-		what, session, _ := describe(m)
-		e.log.Warn("failed to send", "message", what, "session", session.String(), "error", err)
+		var s step
+		s.describe(m)
+		e.log.Warn("failed to send", "message", s.event(0).What, "session", s.Session.String(), "error", err)
 	}
 }
 
@@ -206,7 +218,7 @@ func (e *engine) record(p cxtp.Persist) {
 			e.fatal(err)
 			return
 		}
-		e.post(func() { e.step(cxtp.Done{Session: session, Op: op}) }) // the journal has more to write
+		e.post(cxtp.Done{Session: session, Op: op}) // the journal has more to write
 	})
 }
 
@@ -300,7 +312,7 @@ func newEngine(ctx context.Context, log *slog.Logger, router *cxtp.Router, featu
 	e := &engine{
 		log: log, router: router, feature: feature, trace: newTrace(traceEvents),
 		watch: map[cxtp.Ticket]func(cxtp.Report){}, ctx: ctx,
-		pool: newPool(), chains: chains{pending: map[cxtp.SessionID][]func(){}},
+		pool: &pool{}, chains: chains{pending: map[cxtp.SessionID][]func(){}},
 	}
 	e.timer = time.AfterFunc(time.Hour, func() { e.run(e.tick) })
 	e.timer.Stop()

@@ -16,28 +16,20 @@ type pool struct {
 	workers sync.WaitGroup
 
 	mu    sync.Mutex
-	more  sync.Cond // something is ready, or the end has come
-	ready []func()  // for those that are idle, at most one each
-	idle  int
+	idle  []chan func() // one for each that waits, the last to begin at the end
 	ended bool
-}
-
-func newPool() *pool {
-	p := &pool{}
-	p.more.L = &p.mu
-	return p
 }
 
 // run starts f on a goroutine that has nothing to do, or on a new one. After the
 // end, it runs f itself.
 func (p *pool) run(f func()) {
 	p.mu.Lock()
-	ended := p.ended
+	ended, last := p.ended, len(p.idle)-1
 	switch {
 	case ended:
-	case p.idle > len(p.ready):
-		p.ready = append(p.ready, f)
-		p.more.Signal()
+	case last >= 0: // its stack is the one that is still in the caches
+		p.idle[last] <- f
+		p.idle = p.idle[:last]
 	default:
 		p.workers.Go(func() { p.work(f) })
 	}
@@ -47,40 +39,38 @@ func (p *pool) run(f func()) {
 	}
 }
 
+// work runs f and then what it is given, until there is no need for it.
 func (p *pool) work(f func()) {
+	given := make(chan func(), 1)
 	for f != nil {
 		f()
-		f = p.next()
+		if !p.wait(given) {
+			return
+		}
+		f = <-given
 	}
 }
 
-// next waits for something to do; nil means that there is no need to.
-func (p *pool) next() func() {
+// wait puts a goroutine among the idle, if there is a use for it.
+func (p *pool) wait(given chan func()) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.idle == maxIdle {
-		return nil
+	if p.ended || len(p.idle) == maxIdle {
+		return false
 	}
-	p.idle++
-	for len(p.ready) == 0 && !p.ended {
-		p.more.Wait()
-	}
-	p.idle--
-	if len(p.ready) == 0 {
-		return nil
-	}
-	last := len(p.ready) - 1
-	f := p.ready[last]
-	p.ready = p.ready[:last]
-	return f
+	p.idle = append(p.idle, given)
+	return true
 }
 
 // end waits for what runs.
 func (p *pool) end() {
 	p.mu.Lock()
 	p.ended = true
+	for _, given := range p.idle {
+		close(given)
+	}
+	p.idle = nil
 	p.mu.Unlock()
-	p.more.Broadcast()
 	p.workers.Wait()
 }
 
@@ -88,32 +78,38 @@ func (p *pool) end() {
 // side.
 type chains struct {
 	mu      sync.Mutex
-	pending map[cxtp.SessionID][]func()
+	pending map[cxtp.SessionID][]func() // what waits for the one that runs
 }
 
-// add appends f to the session's chain.
+// add runs f once what was added before it for the session has ended.
 func (c *chains) add(p *pool, id cxtp.SessionID, f func()) {
 	c.mu.Lock()
 	waiting, busy := c.pending[id]
-	c.pending[id] = append(waiting, f)
+	if busy {
+		waiting = append(waiting, f)
+	}
+	c.pending[id] = waiting
 	c.mu.Unlock()
 	if !busy {
-		p.run(func() { c.drain(id) })
+		p.run(func() { c.drain(id, f) })
 	}
 }
 
-func (c *chains) drain(id cxtp.SessionID) {
-	for {
-		c.mu.Lock()
-		waiting := c.pending[id]
-		if len(waiting) == 0 {
-			delete(c.pending, id)
-			c.mu.Unlock()
-			return
-		}
-		f := waiting[0]
-		c.pending[id] = waiting[1:]
-		c.mu.Unlock()
+// drain runs f and what has been added since.
+func (c *chains) drain(id cxtp.SessionID, f func()) {
+	for f != nil {
 		f()
+		f = c.next(id)
 	}
+}
+
+func (c *chains) next(id cxtp.SessionID) (f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if waiting := c.pending[id]; len(waiting) > 0 {
+		f, c.pending[id] = waiting[0], waiting[1:]
+	} else {
+		delete(c.pending, id)
+	}
+	return f
 }

@@ -15,21 +15,48 @@ import (
 type trace struct {
 	observe func(control.TraceEvent) // [Options.Trace]; may be nil
 
-	mu     sync.Mutex
-	last   uint64
-	events []control.TraceEvent // a ring: event number n is at n % len
+	mu    sync.Mutex
+	last  uint64
+	steps []step // a ring: step number n is at n % len
 }
 
-func newTrace(size int) *trace { return &trace{events: make([]control.TraceEvent, size)} }
+// step is an event that is put into words when somebody asks for it: in a mass
+// move, nearly all are overwritten unread. The event lacks its number; particular
+// is the second half of What, and operation is What where that is empty, else
+// Detail.
+type step struct {
+	control.TraceEvent
+	particular string
+	operation  cxtp.OpID
+}
 
-func (t *trace) add(e control.TraceEvent) {
+// event puts a step into words.
+func (s step) event(number uint64) control.TraceEvent {
+	e := s.TraceEvent
+	e.Number = number
+	if s.particular != "" {
+		e.What += " " + s.particular
+	}
+	if s.operation != 0 {
+		words := &e.Detail
+		if e.What == "" {
+			words = &e.What
+		}
+		*words = "operation " + strconv.FormatUint(uint64(s.operation), 10)
+	}
+	return e
+}
+
+func newTrace(size int) *trace { return &trace{steps: make([]step, size)} }
+
+func (t *trace) add(s step) {
 	t.mu.Lock()
 	t.last++
-	e.Number = t.last
-	t.events[t.last%uint64(len(t.events))] = e
+	number := t.last
+	t.steps[number%uint64(len(t.steps))] = s
 	t.mu.Unlock()
 	if t.observe != nil {
-		t.observe(e)
+		t.observe(s.event(number))
 	}
 }
 
@@ -37,107 +64,101 @@ func (t *trace) add(e control.TraceEvent) {
 func (t *trace) after(n uint64) []control.TraceEvent {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	size := uint64(len(t.events))
+	size := uint64(len(t.steps))
 	if t.last > size {
 		n = max(n, t.last-size)
 	}
 	events := []control.TraceEvent{}
 	for n++; n <= t.last; n++ {
-		events = append(events, t.events[n%size])
+		events = append(events, t.steps[n%size].event(n))
 	}
 	return events
 }
 
 func (t *trace) input(now time.Time, in cxtp.Input) {
-	e := control.TraceEvent{Time: now}
+	s := step{TraceEvent: control.TraceEvent{Time: now}}
 	switch in := in.(type) {
 	case cxtp.FromRouter:
-		e.Kind, e.Peer = "receive", string(in.From)
-		e.What, e.Session, e.Epoch = describe(in.Message)
+		s.Kind, s.Peer = "receive", string(in.From)
+		s.describe(in.Message)
 	case cxtp.FromNode:
-		e.Kind, e.Peer = "receive-node", in.From.String()
-		e.What, e.Session, e.Epoch = describe(in.Message)
+		s.Kind, s.Peer = "receive-node", in.From.String()
+		s.describe(in.Message)
 	case cxtp.Done:
-		e.Kind, e.Session, e.What, e.Detail = "end", in.Session, operation(in.Op), in.Detail
+		s.Kind, s.Session, s.operation, s.Detail = "end", in.Session, in.Op, in.Detail
 	case cxtp.Handover:
-		e.Kind, e.Session, e.Peer, e.What = "operator", in.Session, string(in.To), "handover"
+		s.Kind, s.Session, s.Peer, s.What = "operator", in.Session, string(in.To), "handover"
 	case cxtp.Pull:
-		e.Kind, e.Peer, e.What = "operator", string(in.From), "pull"
+		s.Kind, s.Peer, s.What = "operator", string(in.From), "pull"
 	case cxtp.Adopt:
-		e.Kind, e.Session, e.What = "operator", in.Session, "adopt"
+		s.Kind, s.Session, s.What = "operator", in.Session, "adopt"
 	case cxtp.Cancel:
-		e.Kind, e.Session, e.What = "operator", in.Session, "cancel"
+		s.Kind, s.Session, s.What = "operator", in.Session, "cancel"
 	case cxtp.Standby:
-		e.Kind, e.Session, e.Peer, e.What = "operator", in.Session, string(in.To), "standby"
+		s.Kind, s.Session, s.Peer, s.What = "operator", in.Session, string(in.To), "standby"
 	case cxtp.Resolve:
-		e.Kind, e.Session, e.Peer, e.What = "operator", in.Session, string(in.Fenced), "fenced"
+		s.Kind, s.Session, s.Peer, s.What = "operator", in.Session, string(in.Fenced), "fenced"
 	case cxtp.Near:
-		e.Kind, e.Session, e.What = "near", in.Session, "near the ceiling"
+		s.Kind, s.Session, s.What = "near", in.Session, "near the ceiling"
 	}
-	t.add(e)
+	t.add(s)
 }
 
 func (t *trace) action(now time.Time, a cxtp.Action) {
-	e := control.TraceEvent{Time: now}
+	s := step{TraceEvent: control.TraceEvent{Time: now}}
 	switch a := a.(type) {
 	case cxtp.Send:
-		e.Kind, e.Peer = "send", string(a.To)
-		e.What, e.Session, e.Epoch = describe(a.Message)
+		s.Kind, s.Peer = "send", string(a.To)
+		s.describe(a.Message)
 	case cxtp.SendNode:
-		e.Kind, e.Peer = "send-node", a.To.String()
-		e.What, e.Session, e.Epoch = describe(a.Message)
+		s.Kind, s.Peer = "send-node", a.To.String()
+		s.describe(a.Message)
 	case cxtp.Do:
-		e.Kind, e.Session, e.Epoch, e.What = "begin", a.Session, a.Epoch, a.Verb.String()
-		e.Detail = operation(a.Op)
+		s.Kind, s.Session, s.Epoch, s.What = "begin", a.Session, a.Epoch, a.Verb.String()
+		s.operation = a.Op
 	case cxtp.Steer:
-		e.Kind, e.Session, e.Epoch, e.What = "begin", a.Session, a.Epoch, "steer"
-		e.Detail = operation(a.Op)
+		s.Kind, s.Session, s.Epoch, s.What = "begin", a.Session, a.Epoch, "steer"
+		s.operation = a.Op
 	case cxtp.Persist:
-		e.Kind, e.Session, e.Epoch, e.What = "begin", a.Record.Session, a.Record.Epoch, "persist "+a.Record.Kind.String()
-		e.Detail = operation(a.Op)
+		s.Kind, s.Session, s.Epoch, s.What, s.particular = "begin", a.Record.Session, a.Record.Epoch, "persist", a.Record.Kind.String()
+		s.operation = a.Op
 	case cxtp.Report:
-		e.Kind, e.Session, e.Epoch, e.Peer = "report", a.Session, a.Epoch, string(a.Peer)
-		e.What, e.Detail = a.Event.String(), a.Detail
+		s.Kind, s.Session, s.Epoch, s.Peer = "report", a.Session, a.Epoch, string(a.Peer)
+		s.What, s.Detail = a.Event.String(), a.Detail
 	}
-	t.add(e)
+	t.add(s)
 }
 
-func operation(op cxtp.OpID) string { return "operation " + strconv.FormatUint(uint64(op), 10) }
-
-// describe names a message for a ladder, and the session and epoch that it is
-// about, where it says so.
-func describe(m cxtp.Message) (what string, session cxtp.SessionID, epoch cxtp.Epoch) {
+// describe says what a message is, and the session and epoch that it is about,
+// where it names them.
+func (s *step) describe(m cxtp.Message) {
 	switch m := m.(type) {
 	case *cxtp.CTD:
-		name := "CTD"
+		s.What = "CTD"
 		if m.Predictive {
-			name = "PCTD"
+			s.What = "PCTD"
 		}
-		c, ok := controlOf(m)
-		if ok {
-			name += " " + c.Phase.String()
+		if phase, session, epoch, ok := m.About(); ok {
+			s.particular, s.Session, s.Epoch = phase.String(), session, epoch
 		}
-		return name, c.Session, c.Epoch
 	case *cxtp.Outcome:
-		return outcomeName(m), m.Session, m.Epoch
+		s.What, s.particular = "Outcome", m.State.String()
+		s.Session, s.Epoch = m.Session, m.Epoch
+		switch {
+		case m.Question:
+			s.What, s.particular = "Outcome?", ""
+		case m.Steered && m.State == cxtp.OutcomeActive:
+			s.particular = "active, steered"
+		case m.Go:
+			s.particular += ", go"
+		}
 	case *cxtp.Update:
-		return "Update " + m.Gateway.String(), m.Session, cxtp.Epoch(m.Number)
+		s.What, s.particular, s.Session, s.Epoch = "Update", m.Gateway.String(), m.Session, cxtp.Epoch(m.Number)
 	case *cxtp.UpdateAck:
-		return "UpdateAck", m.Session, cxtp.Epoch(m.Number)
+		s.What, s.Session, s.Epoch = "UpdateAck", m.Session, cxtp.Epoch(m.Number)
+	default:
+		s.What = plainName(m)
 	}
-	return plainName(m), session, epoch
-}
-
-func outcomeName(m *cxtp.Outcome) string {
-	switch {
-	case m.Question:
-		return "Outcome?"
-	case m.Steered && m.State == cxtp.OutcomeActive:
-		return "Outcome active, steered"
-	case m.Go:
-		return "Outcome " + m.State.String() + ", go"
-	}
-	return "Outcome " + m.State.String()
 }
 
 // plainName names the messages of RFC 4067 itself that name no session.
@@ -164,12 +185,4 @@ func plainName(m cxtp.Message) string {
 		return "CT-Req"
 	}
 	return fmt.Sprintf("message of type %d", m.Type())
-}
-
-func controlOf(m *cxtp.CTD) (cxtp.Control, bool) {
-	if len(m.Blocks) == 0 || m.Blocks[0].FPT != cxtp.FPTControl {
-		return cxtp.Control{}, false
-	}
-	c, err := cxtp.ParseControl(m.Blocks[0])
-	return c, err == nil
 }

@@ -53,39 +53,32 @@ func (e *entry) time() time.Time { return time.Unix(e.At, 0) }
 
 // header returns the first line of a new journal.
 func header(incarnation cxtp.Incarnation) []byte {
-	var b bytes.Buffer
-	if err := appendLine(&b, headerLine{version, incarnation}); err != nil {
+	document, err := json.Marshal(headerLine{version, incarnation})
+	if err != nil {
 		panic(err) // two numbers
 	}
-	return b.Bytes()
+	return appendLine(nil, func(b []byte) []byte { return append(b, document...) })
 }
 
-// appendEntry adds the line of a record, or nothing.
-func appendEntry(b *bytes.Buffer, e entry) error {
-	// A kind that cannot be read back would make the journal unreadable.
-	if err := new(cxtp.RecordKind).UnmarshalText([]byte(e.Kind.String())); err != nil {
-		return fmt.Errorf("failed to encode a journal record: %w", err)
+// appendEntry adds the line of a record. One that could not be read back would
+// make the journal unreadable, and is refused.
+func appendEntry(b []byte, e *entry) ([]byte, error) {
+	if !e.Kind.Known() {
+		return b, fmt.Errorf("failed to encode a journal record: %v is no kind of record", e.Kind)
 	}
-	if err := appendLine(b, e); err != nil {
-		return fmt.Errorf("failed to encode a journal record: %w", err)
-	}
-	return nil
+	return appendLine(b, func(b []byte) []byte { return appendDocument(b, e) }), nil
 }
 
 // appendLine adds a document with its checksum before it and a line feed after
 // it.
-func appendLine(b *bytes.Buffer, document any) error {
-	start := b.Len()
-	b.WriteString("00000000 ")
-	if err := json.NewEncoder(b).Encode(document); err != nil { // with the line feed
-		b.Truncate(start)
-		return err
-	}
-	l := b.Bytes()[start:]
+func appendLine(b []byte, document func([]byte) []byte) []byte {
+	start := len(b)
+	b = document(append(b, "00000000 "...))
+	l := b[start:]
 	var sum [sumDigits / 2]byte
-	binary.BigEndian.PutUint32(sum[:], crc32.Checksum(l[prefix:len(l)-1], castagnoli))
+	binary.BigEndian.PutUint32(sum[:], crc32.Checksum(l[prefix:], castagnoli))
 	hex.Encode(l, sum[:])
-	return nil
+	return append(b, '\n')
 }
 
 // lines hands over each line of a journal with its number, from 1, and returns the

@@ -26,7 +26,6 @@
 package journal
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/rand"
 	"encoding/binary"
@@ -291,14 +290,14 @@ func (j *Journal) write() {
 	defer close(j.ended)
 	j.compactIfDue()
 	var group []waiting
-	var lines bytes.Buffer
+	var lines []byte
 	for {
 		var copied *compacted
 		var more bool
 		if group, copied, more = j.next(group); !more {
 			return
 		}
-		j.commit(group, &lines)
+		lines = j.commit(group, lines[:0])
 		if copied != nil {
 			j.compact(copied)
 		}
@@ -323,24 +322,26 @@ func (j *Journal) next(spent []waiting) (group []waiting, copied *compacted, mor
 	return group, copied, true
 }
 
-// commit makes records durable and reports them.
-func (j *Journal) commit(group []waiting, lines *bytes.Buffer) {
-	lines.Reset()
+// commit makes records durable and reports them. It appends their lines to
+// lines, which it returns to be used again.
+func (j *Journal) commit(group []waiting, lines []byte) []byte {
 	now := time.Now()
 	records := uint64(0)
 	for i := range group {
 		w := &group[i]
-		if w.err = appendEntry(lines, entry{now.Unix(), w.record}); w.err == nil {
+		if lines, w.err = appendEntry(lines, &entry{now.Unix(), w.record}); w.err == nil {
 			records++
 		}
 	}
-	err := j.append(lines.Bytes(), records)
-	for _, w := range group {
+	err := j.append(lines, records)
+	for i := range group {
+		w := &group[i]
 		if w.err == nil && err == nil {
 			j.matters.Add(w.record, now)
 		}
 		w.done(cmp.Or(w.err, err))
 	}
+	return lines
 }
 
 // append makes lines durable. It never tries again after a failure: a failed

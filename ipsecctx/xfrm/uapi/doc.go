@@ -2,9 +2,9 @@
 // anything: what the kernel tells of an SA (it says "state") or of a policy can
 // be given to another kernel and means the same there.
 //
-// It has two halves. The codec ([EncodeState], [DecodeState], [DecodeEvent] and
-// their like) is pure and compiles everywhere. [Conn], on Linux only, sends
-// requests and matches what comes back.
+// It has two halves. The codec between messages and the types here is pure and
+// compiles everywhere. Conn, on Linux only, sends requests and matches what comes
+// back.
 //
 //	conn, err := uapi.Dial()            // the calling thread's network namespace
 //	err = conn.AddState(ctx, state)     // XFRM_MSG_NEWSA

@@ -96,8 +96,8 @@ const (
 // Mark selects packets, or is put on them: (packet mark & Mask) == Value.
 type Mark struct{ Value, Mask uint32 }
 
-// Selector says which packets. Of family 0 the prefixes are usually the zero
-// value.
+// Selector says which packets. Of family 0 the prefixes are the zero value, or,
+// as in a reservation, IPv6 prefixes that mean nothing.
 type Selector struct {
 	Family           Family
 	Src, Dst         netip.Prefix // host bits are kept; the zero Prefix stands for the family's 0/0

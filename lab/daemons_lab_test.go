@@ -1,0 +1,318 @@
+//go:build linux && lab
+
+package lab
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"text/template"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/internal/cli"
+	"github.com/cxtp/cxtp/internal/config"
+	"github.com/cxtp/cxtp/internal/control"
+	"github.com/cxtp/cxtp/internal/daemon"
+	"github.com/cxtp/cxtp/ipsecctx/xfrm/uapi"
+	"github.com/cxtp/cxtp/lab/topology"
+	"github.com/cxtp/cxtp/transport/testcert"
+)
+
+// TestMain also is the programs under test, when it is run under their names.
+func TestMain(m *testing.M) {
+	switch os.Args[0] {
+	case "cxtpd":
+		os.Exit(runDaemon(os.Args[1]))
+	case "cxtp":
+		os.Exit(cli.Run(context.Background(), os.Args, "lab", cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+	}
+	os.Exit(m.Run())
+}
+
+func runDaemon(file string) int {
+	cfg, err := config.Load(file)
+	if err == nil {
+		err = daemon.Run(context.Background(), cfg, daemon.Options{
+			Log:   slog.New(slog.NewTextHandler(os.Stderr, nil)),
+			Ready: func() { fmt.Println("ready") },
+		})
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "cxtpd:", err)
+		return 1
+	}
+	return 0
+}
+
+// gatewayFile is the configuration of one of the two gateways, which take
+// everything from each other.
+var gatewayFile = template.Must(template.New("gateway").Parse(`
+name      = "{{.Name}}"
+address   = ["{{.Outer.V4}}", "{{.Outer.V6}}"]
+state_dir = "{{.Name}}.state"
+control   = "{{.Name}}.sock"
+mode      = "{{.Mode}}"
+[transport]
+listen      = "{{.Sync}}:5091"
+certificate = "{{.Name}}.pem"
+key         = "{{.Name}}.key"
+ca          = "ca.pem"
+[node]
+listen = "0.0.0.0:5092"
+[gateway]
+kind     = "kernel"
+announce = ["{{.Outer.V4}}:4500", "[{{.Outer.V6}}]:4500"]
+[kernel]
+protect = ["10.1.0.0/16", "fd00:1::/64"]
+outside = "{{.Outside}}"
+inside  = "{{.Inside}}"
+answer  = true
+[timers]
+max_transfer = "3s"
+request_wait = "5s"
+[[peer]]
+name     = "{{.Peer.Name}}"
+address  = ["{{.Peer.Outer.V4}}", "{{.Peer.Outer.V6}}"]
+endpoint = "{{.Peer.Sync}}:5091"
+via      = ["{{.Peer.Inner.V4}}", "{{.Peer.Inner.V6}}"]
+push     = true
+without_token = true
+pull     = "move"
+`))
+
+// gateway is one of the two as a daemon of its own.
+type gateway struct {
+	*topology.Node
+	Outer, Inner    topology.Pair
+	Sync            netip.Addr
+	Mode            string
+	Outside, Inside string
+	Peer            *gateway
+
+	folder string
+	cmd    *exec.Cmd
+	log    lockedBuffer
+}
+
+// lockedBuffer may be written and read at once.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// fleet is a network with both daemons on it.
+type fleet struct {
+	*rig
+	folder   string
+	gateways [2]*gateway
+}
+
+func newFleet(t *testing.T, mode string) *fleet {
+	t.Helper()
+	f := &fleet{rig: newRig(t), folder: t.TempDir()}
+	f.gateways = [2]*gateway{
+		{Node: f.SG1, Outer: topology.SG1, Inner: topology.SG1Inner, Sync: topology.SG1Sync.V4},
+		{Node: f.SG2, Outer: topology.SG2, Inner: topology.SG2Inner, Sync: topology.SG2Sync.V4},
+	}
+	ca, err := testcert.New()
+	f.must(err)
+	f.write("ca.pem", ca.CertPEM())
+	for i, g := range f.gateways {
+		g.Mode, g.Outside, g.Inside, g.Peer, g.folder = mode, topology.Outer, topology.Inner, f.gateways[1-i], f.folder
+		cert, err := ca.Issue(g.Name)
+		f.must(err)
+		key, err := testcert.KeyPEM(cert)
+		f.must(err)
+		var text bytes.Buffer
+		f.must(gatewayFile.Execute(&text, g))
+		f.write(g.Name+".toml", text.Bytes())
+		f.write(g.Name+".pem", testcert.ChainPEM(cert))
+		f.write(g.Name+".key", key)
+		f.must(os.Mkdir(filepath.Join(f.folder, g.Name+".state"), 0o700))
+		f.must(f.start(g))
+	}
+	t.Cleanup(f.stop)
+	// The host finds nodes by asking the segment who has them.
+	f.shell(f.Host, "ip", "route", "replace", "10.1.0.0/16", "dev", topology.Inner)
+	f.shell(f.Host, "ip", "-6", "route", "replace", "fd00:1::/64", "dev", topology.Inner)
+	f.shell(f.Host, "ip", "route", "del", full(topology.MNInner.V4).String())
+	f.shell(f.Host, "ip", "-6", "route", "del", full(topology.MNInner.V6).String())
+	return f
+}
+
+func (f *fleet) write(name string, content []byte) string {
+	f.t.Helper()
+	path := filepath.Join(f.folder, name)
+	f.must(os.WriteFile(path, content, 0o600))
+	return path
+}
+
+func (f *fleet) shell(n *topology.Node, name string, args ...string) {
+	f.t.Helper()
+	if out, err := n.Run(f.ctx, name, args...); err != nil {
+		f.t.Fatalf("%s in %s: %v: %s", name, n.Name, err, out)
+	}
+}
+
+// start starts a daemon and waits until it is ready.
+func (f *fleet) start(g *gateway) error {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args = []string{"cxtpd", filepath.Join(f.folder, g.Name+".toml")}
+	cmd.Stderr = &g.log
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = g.Start(cmd)
+	}
+	if err != nil {
+		return fmt.Errorf("failed to start %s: %w", g.Name, err)
+	}
+	g.cmd = cmd
+	if line, _ := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		return fmt.Errorf("%s did not start: %s", g.Name, &g.log)
+	}
+	return nil
+}
+
+// kill ends a daemon as a crash does.
+func (g *gateway) kill() {
+	g.cmd.Process.Kill()
+	g.cmd.Wait()
+}
+
+func (f *fleet) stop() {
+	for _, g := range f.gateways {
+		g.kill()
+		if f.t.Failed() {
+			f.t.Logf("%s said:\n%s", g.Name, &g.log)
+		}
+	}
+}
+
+// cxtp is the operator's command at a gateway.
+func (f *fleet) cxtp(at *gateway, args ...string) (string, error) {
+	cmd := exec.CommandContext(f.ctx, "/proc/self/exe")
+	cmd.Args = append([]string{"cxtp", "--socket", filepath.Join(f.folder, at.Name+".sock")}, args...)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("cxtp %s: %w: %s", strings.Join(args, " "), err, &errs)
+	}
+	return string(out), err
+}
+
+// agent starts the node's own program, which follows its gateway in the kernel.
+func (f *fleet) agent(file string) {
+	f.t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args = []string{"cxtp", "mn", "--json", "--config", file}
+	var said lockedBuffer
+	cmd.Stderr = &said
+	out, err := cmd.StdoutPipe()
+	f.must(err)
+	f.must(f.MN.Start(cmd))
+	line, _ := bufio.NewReader(out).ReadString('\n')
+	if !strings.Contains(line, "listening") {
+		f.t.Fatalf("the node's agent did not start: %s %s", line, &said)
+	}
+	go io.Copy(&said, out)
+	f.t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if f.t.Failed() {
+			f.t.Logf("the node's agent said:\n%s", &said)
+		}
+	})
+}
+
+// install begins the session of a connection at a gateway, and starts the node's
+// end of it.
+func (f *fleet) install(l *link, at *gateway, id cxtp.SessionID) {
+	f.t.Helper()
+	f.connectNode(l)
+	secret := func(use string) string { return hex.EncodeToString(material(l.spiUp, use, 32)) }
+	n := control.NewSession{
+		Session: id, Previous: l.node, Agent: netip.AddrPortFrom(l.node, 5092), UpdateKey: secret("update"),
+		Tokens: []control.NewToken{{Number: 1, Key: secret("token")}}, Identity: "mn.example",
+		Inner: []netip.Prefix{full(l.inner)}, SAs: []control.NewSA{l.manual(true), l.manual(false)},
+	}
+	text, err := json.Marshal(n)
+	f.must(err)
+	_, err = f.cxtp(at, "install", f.write("session.json", text))
+	f.must(err)
+	f.agent(f.write("node.toml", fmt.Appendf(nil, `
+listen       = "%s"
+previous     = "%s"
+session      = "%s"
+update_key   = "%s"
+kernel_reqid = %d
+[[token]]
+number = 1
+key    = "%s"
+[routers]
+"%s" = "%[7]s:5092"
+"%s" = "%[8]s:5092"
+`, n.Agent, n.Previous, id, n.UpdateKey, l.reqID, n.Tokens[0].Key, topology.SG1.V4, topology.SG2.V4)))
+}
+
+// manual is one SA of the connection as an operator writes it down.
+func (l *link) manual(outbound bool) control.NewSA {
+	sa := control.NewSA{
+		Outbound: outbound, SPI: l.spiUp, Window: l.window, ESN: l.esn, Transport: l.transport, Local: []netip.Prefix{full(l.far)},
+		Gateway: netip.AddrPortFrom(l.gate, 0), Node: netip.AddrPortFrom(l.node, 0),
+		Encryption: l.suite.cipherID, KeyBits: l.suite.bits, Integrity: l.suite.integrityID,
+	}
+	if outbound {
+		sa.SPI, sa.Window = l.spiDown, 0
+	}
+	if l.encap {
+		sa.Gateway, sa.Node = netip.AddrPortFrom(l.gate, encapPort), netip.AddrPortFrom(l.node, encapPort)
+	}
+	if l.suite.proto == uapi.AH {
+		sa.Protocol = uint8(uapi.AH)
+	}
+	key := l.suite.cipherMaterial(sa.SPI)
+	sa.Key, sa.Salt = hex.EncodeToString(key[:l.suite.cipherKey]), hex.EncodeToString(key[l.suite.cipherKey:])
+	if l.suite.authKey > 0 {
+		sa.IntegrityKey = hex.EncodeToString(material(sa.SPI, "auth", l.suite.authKey))
+	}
+	return sa
+}
+
+// states are the sessions that a daemon knows, and where they stand.
+func (f *fleet) states(at *gateway) map[cxtp.SessionID]string {
+	f.t.Helper()
+	out, err := f.cxtp(at, "sessions", "--json")
+	f.must(err)
+	var views []cxtp.View
+	f.must(json.Unmarshal([]byte(out), &views))
+	states := map[cxtp.SessionID]string{}
+	for _, v := range views {
+		states[v.Session] = v.State
+	}
+	return states
+}
