@@ -70,7 +70,7 @@ certificate = "{{.Name}}.pem"
 key         = "{{.Name}}.key"
 ca          = "ca.pem"
 [node]
-listen = "0.0.0.0:5092"
+listen = "[::]:5092"
 [gateway]
 kind     = "kernel"
 announce = ["{{.Outer.V4}}:4500", "[{{.Outer.V6}}]:4500"]
@@ -201,10 +201,14 @@ func (f *fleet) start(g *gateway) error {
 func (g *gateway) kill() {
 	g.cmd.Process.Kill()
 	g.cmd.Wait()
+	g.cmd = nil
 }
 
 func (f *fleet) stop() {
 	for _, g := range f.gateways {
+		if g.cmd == nil {
+			continue
+		}
 		g.kill()
 		if f.t.Failed() {
 			f.t.Logf("%s said:\n%s", g.Name, &g.log)
@@ -212,10 +216,12 @@ func (f *fleet) stop() {
 	}
 }
 
+func (f *fleet) socket(g *gateway) string { return filepath.Join(f.folder, g.Name+".sock") }
+
 // cxtp is the operator's command at a gateway.
 func (f *fleet) cxtp(at *gateway, args ...string) (string, error) {
 	cmd := exec.CommandContext(f.ctx, "/proc/self/exe")
-	cmd.Args = append([]string{"cxtp", "--socket", filepath.Join(f.folder, at.Name+".sock")}, args...)
+	cmd.Args = append([]string{"cxtp", "--socket", f.socket(at)}, args...)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
@@ -274,9 +280,11 @@ kernel_reqid = %d
 number = 1
 key    = "%s"
 [routers]
-"%s" = "%[7]s:5092"
-"%s" = "%[8]s:5092"
-`, n.Agent, n.Previous, id, n.UpdateKey, l.reqID, n.Tokens[0].Key, topology.SG1.V4, topology.SG2.V4)))
+"%[9]s" = "%[7]s"
+"%[10]s" = "%[8]s"
+`, n.Agent, n.Previous, id, n.UpdateKey, l.reqID, n.Tokens[0].Key,
+		netip.AddrPortFrom(topology.SG1.Of(l.outer6), 5092), netip.AddrPortFrom(topology.SG2.Of(l.outer6), 5092),
+		topology.SG1.Of(l.outer6), topology.SG2.Of(l.outer6))))
 }
 
 // manual is one SA of the connection as an operator writes it down.
@@ -306,12 +314,8 @@ func (l *link) manual(outbound bool) control.NewSA {
 // states are the sessions that a daemon knows, and where they stand.
 func (f *fleet) states(at *gateway) map[cxtp.SessionID]string {
 	f.t.Helper()
-	out, err := f.cxtp(at, "sessions", "--json")
-	f.must(err)
-	var views []cxtp.View
-	f.must(json.Unmarshal([]byte(out), &views))
 	states := map[cxtp.SessionID]string{}
-	for _, v := range views {
+	for _, v := range f.views(at) {
 		states[v.Session] = v.State
 	}
 	return states

@@ -3,45 +3,250 @@
 package lab
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/internal/control"
+	"github.com/cxtp/cxtp/lab/matrix"
 	"github.com/cxtp/cxtp/lab/topology"
 	"github.com/cxtp/cxtp/lab/traffic"
 )
 
-// daemonLink is a connection for the tests of both daemons: the node's agent
-// follows to the other gateway's address.
-func daemonLink() (here, there *link) {
-	l := &link{
-		suite: suiteNamed("gcm"), esn: true, encap: true, window: 256,
-		spiUp: 0xc0000001, spiDown: 0xc1000001, reqID: 7,
-		node: topology.MN.V4, gate: topology.SG1.V4, inner: topology.MNInner.V4, far: topology.Host.V4,
-	}
-	other := *l
-	other.gate = topology.SG2.V4
-	return l, &other
+// daemonMoves are the connections that both daemons move. The node's own agent
+// follows, in its own kernel.
+var daemonMoves = []matrix.Axis{
+	{Name: axisSuite, Values: suiteNames()},
+	{Name: axisESN, Values: []string{"esn", "32bit"}},
+	{Name: axisMode, Values: []string{"tunnel"}},
+	{Name: axisFamily, Values: []string{"4in4", "6in6", "4in6", "6in4"}},
+	{Name: axisEncap, Values: []string{"bare", "udp"}},
+	{Name: axisUplink, Values: []string{"direct"}},
+	{Name: axisMove, Values: []string{"lossless", "strict"}},
+	{Name: axisDelay, Values: []string{"0ms", "40ms"}},
 }
 
-// TestOperator does what an operator does: two daemons, a session, a handover
-// while traffic flows, from the command line.
-func TestOperator(t *testing.T) {
-	f := newFleet(t, "lossless")
-	l, there := daemonLink()
-	id := cxtp.SessionID{0xab}
+// handover orders a move from the command line.
+func (f *fleet) handover(from *gateway, id cxtp.SessionID) {
+	f.t.Helper()
+	_, err := f.cxtp(from, "handover", id.String(), "--to", from.Peer.Name)
+	f.must(err)
+}
+
+// TestDaemons does what an operator does: two daemons, a session, and a handover
+// from the command line while traffic flows.
+func TestDaemons(t *testing.T) {
+	table := newResults(t, daemonMoves)
+	for _, c := range matrix.Cases(daemonMoves, possible) {
+		t.Run(c.String(), func(t *testing.T) {
+			table.add(t, c, undisturbed(func() outcome {
+				f, l, id := newFleet(t, c.Get(axisMove)), linkOf(c), cxtp.SessionID{0xab}
+				f.install(l, f.gateways[0], id)
+				f.must(f.ImpairSync(topology.Impairment{Delay: delayOf(t, c)}))
+				o := f.trial(l, l.handedOver(), c.Get(axisMove) == "strict", func(*traffic.Traffic) {
+					f.handover(f.gateways[0], id)
+				})
+				f.stands(f.gateways[0], id, "gone")
+				f.stands(f.gateways[1], id, "active")
+				f.stop()
+				return o
+			}))
+		})
+	}
+}
+
+// stands waits until a session is in one of the states at a daemon.
+func (f *fleet) stands(at *gateway, id cxtp.SessionID, want ...string) {
+	f.t.Helper()
+	state := ""
+	for range 100 {
+		state = f.states(at)[id]
+		if slices.Contains(want, state) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond) // its daemon has no way to tell us
+	}
+	f.t.Fatalf("%s has the session %q, want %q", at.Name, state, want)
+}
+
+// TestTwentyMoves moves one session to and fro under the same traffic and loses
+// nothing, with nothing and with 40 ms between the gateways.
+func TestTwentyMoves(t *testing.T) {
+	for _, delay := range []time.Duration{0, 40 * time.Millisecond} {
+		t.Run(delay.String(), func(t *testing.T) {
+			o := undisturbed(func() outcome {
+				f, id := newFleet(t, "lossless"), cxtp.SessionID{0xab}
+				l := linkOf(daemonCase)
+				f.install(l, f.gateways[0], id)
+				f.must(f.ImpairSync(topology.Impairment{Delay: delay}))
+				w, flows := f.watch(), f.traffic(l)
+				const moves = 20
+				for i := range moves {
+					f.must(flows.Await(f.ctx, 20))
+					f.handover(f.gateways[i%2], id)
+				}
+				o := outcome{Report: flows.Stop(settle), t: t}
+				if o.Lost() > 0 {
+					o.missing = fmt.Sprintf("%v; %s", o.Report, f.refusals())
+				}
+				f.judge(w, l)
+				f.stop()
+				return o
+			})
+			t.Logf("%v", o.Report)
+		})
+	}
+}
+
+// daemonCase is the connection of tests that are not about connections.
+var daemonCase = matrix.All([]matrix.Axis{
+	{Name: axisSuite, Values: []string{"gcm"}}, {Name: axisESN, Values: []string{"esn"}},
+	{Name: axisMode, Values: []string{"tunnel"}}, {Name: axisFamily, Values: []string{"4in4"}},
+	{Name: axisEncap, Values: []string{"udp"}}, {Name: axisUplink, Values: []string{"direct"}},
+}, nil)[0]
+
+// TestWrongOrders: each mistake is named, has a status of its own, and changes
+// nothing.
+func TestWrongOrders(t *testing.T) {
+	f, l, id := newFleet(t, "lossless"), linkOf(daemonCase), cxtp.SessionID{0xab}
 	f.install(l, f.gateways[0], id)
-	o := f.trial(l, there, false, func(*traffic.Traffic) {
-		_, err := f.cxtp(f.gateways[0], "handover", id.String(), "--to", "sg2")
-		f.must(err)
-	})
-	if o.missing != "" {
-		t.Errorf("lost: %s", o.missing)
+	flows := f.traffic(l)
+	at := f.gateways[0]
+	for _, c := range []struct {
+		name string
+		args []string
+		code int
+		says string
+	}{
+		{"unknown session", []string{"handover", cxtp.SessionID{0xcd}.String(), "--to", "sg2"}, 1, "unknown session"},
+		{"unknown node", []string{"handover", "--node", "203.0.113.99", "--to", "sg2"}, 1, "unknown"},
+		{"unknown gateway", []string{"handover", id.String(), "--to", "sg9"}, 1, `no peer "sg9"`},
+		{"itself", []string{"handover", id.String(), "--to", "sg1"}, 1, "this gateway itself"},
+		{"nowhere", []string{"handover", id.String()}, 2, "say where"},
+	} {
+		out, err := f.cxtp(at, c.args...)
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != c.code || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v %s; want status %d and %q", c.name, err, out, c.code, c.says)
+		}
 	}
-	t.Logf("%v, %d packets replayed", o.Report, o.replayed)
-	if states := f.states(f.gateways[1]); states[id] != "active" {
-		t.Errorf("at sg2: %v", states)
+	// A gateway that cannot be reached: the session stays.
+	f.must(f.ImpairSync(topology.Impairment{Loss: 100}))
+	if _, err := f.cxtp(at, "handover", id.String(), "--to", "sg2"); err == nil || !strings.Contains(err.Error(), "not moved") {
+		t.Errorf("moved to a gateway that cannot be reached: %v", err)
 	}
-	if states := f.states(f.gateways[0]); states[id] != "gone" {
-		t.Errorf("at sg1: %v", states)
+	f.must(f.ImpairSync(topology.Impairment{}))
+	if report := flows.Stop(settle); report.Lost() > 0 {
+		t.Errorf("traffic was harmed: %v", report)
 	}
+	f.stands(at, id, "active")
+}
+
+// drainedSessions is how many sessions TestDrain moves.
+const drainedSessions = 500
+
+// TestDrain drains a gateway of 500 sessions, with a partition in the middle, and
+// brings them back.
+func TestDrain(t *testing.T) {
+	f := newFleet(t, "lossless")
+	here, there := f.gateways[0], f.gateways[1]
+	f.populate(here, drainedSessions)
+	done := make(chan error, 1)
+	go func() { _, err := f.cxtp(here, "drain", "--to", there.Name); done <- err }()
+	f.await(func() bool { return f.count(there, "active") > drainedSessions/10 })
+	f.must(f.ImpairSync(topology.Impairment{Loss: 100}))
+	select {
+	case err := <-done: // it gave those up that it could not move
+		t.Logf("across the partition: %v", err)
+	case <-time.After(8 * time.Second):
+	}
+	f.must(f.ImpairSync(topology.Impairment{}))
+	f.await(func() bool { return f.count(here, "draining", "frozen", "closing", "staging", "staged") == 0 })
+	if _, err := f.cxtp(here, "drain", "--to", there.Name); err != nil {
+		t.Errorf("after the partition: %v", err)
+	}
+	f.await(func() bool { return f.count(there, "active") == drainedSessions })
+	if _, err := f.cxtp(there, "drain", "--to", here.Name); err != nil {
+		t.Errorf("failback: %v", err)
+	}
+	f.await(func() bool { return f.count(here, "active") == drainedSessions })
+	f.oneOwner()
+}
+
+// populate installs many sessions of nodes without agents at a gateway.
+func (f *fleet) populate(at *gateway, n int) {
+	f.t.Helper()
+	client := control.Dial(f.socket(at))
+	defer client.Close()
+	for i := range n {
+		l := linkOf(daemonCase)
+		l.inner = netip.AddrFrom4([4]byte{10, 1, byte(1 + i/250), byte(1 + i%250)})
+		l.node = netip.AddrFrom4([4]byte{198, 51, 100, byte(3 + i%250)})
+		l.spiUp, l.spiDown = l.spiUp+uint32(1+i), l.spiDown+uint32(1+i)
+		f.must(client.AddSession(f.ctx, control.NewSession{
+			Session: cxtp.SessionID{1, byte(i >> 8), byte(i)}, Previous: l.node, Identity: fmt.Sprintf("mn%d.example", i),
+			Inner: []netip.Prefix{full(l.inner)}, SAs: []control.NewSA{l.manual(true), l.manual(false)},
+		}))
+	}
+}
+
+// count is how many sessions of a daemon are in one of the states.
+func (f *fleet) count(at *gateway, states ...string) int {
+	n := 0
+	for _, s := range f.states(at) {
+		if slices.Contains(states, s) {
+			n++
+		}
+	}
+	return n
+}
+
+// await waits until something is so.
+func (f *fleet) await(so func() bool) {
+	f.t.Helper()
+	for range 600 {
+		if so() {
+			return
+		}
+		time.Sleep(100 * time.Millisecond) // the daemons have no way to tell us
+	}
+	for _, g := range f.gateways {
+		f.t.Logf("%s: %d active, %v", g.Name, f.count(g, "active"), f.tally(g))
+	}
+	f.t.Fatal("it never came about")
+}
+
+func (f *fleet) tally(at *gateway) map[string]int {
+	tally := map[string]int{}
+	for _, s := range f.states(at) {
+		tally[s]++
+	}
+	return tally
+}
+
+// oneOwner: no session is active at both gateways (law 2).
+func (f *fleet) oneOwner() {
+	f.t.Helper()
+	first, second := f.states(f.gateways[0]), f.states(f.gateways[1])
+	for id, state := range first {
+		if state == "active" && second[id] == "active" {
+			f.t.Errorf("%s is active at both gateways", id)
+		}
+	}
+}
+
+// views are what a daemon tells of its sessions.
+func (f *fleet) views(at *gateway) (views []cxtp.View) {
+	f.t.Helper()
+	out, err := f.cxtp(at, "sessions", "--json")
+	f.must(err)
+	f.must(json.Unmarshal([]byte(out), &views))
+	return views
 }
