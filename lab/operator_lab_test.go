@@ -126,7 +126,7 @@ func TestWrongOrders(t *testing.T) {
 		says string
 	}{
 		{"unknown session", []string{"handover", cxtp.SessionID{0xcd}.String(), "--to", "sg2"}, 1, "unknown session"},
-		{"unknown node", []string{"handover", "--node", "203.0.113.99", "--to", "sg2"}, 1, "unknown"},
+		{"unknown node", []string{"handover", "--node", "203.0.113.99", "--to", "sg2"}, 1, "no session of the node"},
 		{"unknown gateway", []string{"handover", id.String(), "--to", "sg9"}, 1, `no peer "sg9"`},
 		{"itself", []string{"handover", id.String(), "--to", "sg1"}, 1, "this gateway itself"},
 		{"nowhere", []string{"handover", id.String()}, 2, "say where"},

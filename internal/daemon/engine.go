@@ -312,7 +312,7 @@ func newEngine(ctx context.Context, log *slog.Logger, router *cxtp.Router, featu
 	e := &engine{
 		log: log, router: router, feature: feature, trace: newTrace(traceEvents),
 		watch: map[cxtp.Ticket]func(cxtp.Report){}, ctx: ctx,
-		pool: &pool{}, chains: chains{pending: map[cxtp.SessionID][]func(){}},
+		pool: newPool(), chains: chains{pending: map[cxtp.SessionID][]func(){}},
 	}
 	e.timer = time.AfterFunc(time.Hour, func() { e.run(e.tick) })
 	e.timer.Stop()

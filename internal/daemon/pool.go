@@ -16,20 +16,28 @@ type pool struct {
 	workers sync.WaitGroup
 
 	mu    sync.Mutex
-	idle  []chan func() // one for each that waits, the last to begin at the end
+	more  sync.Cond // something is ready, or the end has come
+	ready []func()  // for those that are idle, at most one each
+	idle  int
 	ended bool
+}
+
+func newPool() *pool {
+	p := &pool{}
+	p.more.L = &p.mu
+	return p
 }
 
 // run starts f on a goroutine that has nothing to do, or on a new one. After the
 // end, it runs f itself.
 func (p *pool) run(f func()) {
 	p.mu.Lock()
-	ended, last := p.ended, len(p.idle)-1
+	ended := p.ended
 	switch {
 	case ended:
-	case last >= 0: // its stack is the one that is still in the caches
-		p.idle[last] <- f
-		p.idle = p.idle[:last]
+	case p.idle > len(p.ready):
+		p.ready = append(p.ready, f)
+		p.more.Signal()
 	default:
 		p.workers.Go(func() { p.work(f) })
 	}
@@ -39,38 +47,40 @@ func (p *pool) run(f func()) {
 	}
 }
 
-// work runs f and then what it is given, until there is no need for it.
 func (p *pool) work(f func()) {
-	given := make(chan func(), 1)
 	for f != nil {
 		f()
-		if !p.wait(given) {
-			return
-		}
-		f = <-given
+		f = p.next()
 	}
 }
 
-// wait puts a goroutine among the idle, if there is a use for it.
-func (p *pool) wait(given chan func()) bool {
+// next waits for something to do; nil means that there is no need to.
+func (p *pool) next() func() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ended || len(p.idle) == maxIdle {
-		return false
+	if p.idle == maxIdle {
+		return nil
 	}
-	p.idle = append(p.idle, given)
-	return true
+	p.idle++
+	for len(p.ready) == 0 && !p.ended {
+		p.more.Wait()
+	}
+	p.idle--
+	if len(p.ready) == 0 {
+		return nil
+	}
+	last := len(p.ready) - 1
+	f := p.ready[last]
+	p.ready = p.ready[:last]
+	return f
 }
 
 // end waits for what runs.
 func (p *pool) end() {
 	p.mu.Lock()
 	p.ended = true
-	for _, given := range p.idle {
-		close(given)
-	}
-	p.idle = nil
 	p.mu.Unlock()
+	p.more.Broadcast()
 	p.workers.Wait()
 }
 

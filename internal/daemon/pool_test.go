@@ -12,7 +12,7 @@ import (
 // would never end, and then as many again.
 func TestPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &pool{}
+		p := newPool()
 		for range 2 {
 			var ran atomic.Int32
 			all := make(chan struct{})
@@ -26,14 +26,14 @@ func TestPool(t *testing.T) {
 			}
 			<-all
 			synctest.Wait()
-			if len(p.idle) != maxIdle {
-				t.Errorf("%d goroutines wait, want %d", len(p.idle), maxIdle)
+			if p.idle != maxIdle || len(p.ready) != 0 {
+				t.Errorf("%d goroutines wait for %d functions, want %d for none", p.idle, len(p.ready), maxIdle)
 			}
 		}
 		p.run(func() {}) // on one of those that wait
 		p.end()
-		if len(p.idle) != 0 {
-			t.Errorf("%d goroutines are left", len(p.idle))
+		if p.idle != 0 {
+			t.Errorf("%d goroutines are left", p.idle)
 		}
 		late := false
 		p.run(func() { late = true })
@@ -47,7 +47,7 @@ func TestPool(t *testing.T) {
 // time, while the other's wait for nothing.
 func TestChains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, c := &pool{}, chains{pending: map[cxtp.SessionID][]func(){}}
+		p, c := newPool(), chains{pending: map[cxtp.SessionID][]func(){}}
 		slow, fast := cxtp.SessionID{1}, cxtp.SessionID{2}
 		var order []int
 		release := make(chan struct{})

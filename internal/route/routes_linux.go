@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -39,6 +40,9 @@ func New(cfg Config) (*Routes, error) {
 	if r.outside, err = link(kernel, cfg.Outside); err == nil {
 		r.inside, err = link(kernel, cfg.Inside)
 	}
+	if err == nil && cfg.Answer {
+		err = answerIPv6(cfg.Inside)
+	}
 	if err != nil {
 		kernel.Close()
 		return nil, err
@@ -52,6 +56,17 @@ func link(kernel *netlink.Handle, name string) (netlink.Link, error) {
 		return nil, fmt.Errorf("interface %q: %w", name, err)
 	}
 	return l, nil
+}
+
+// answerIPv6 lets an interface answer neighbour solicitations for addresses that
+// are not this machine's. For ARP there is no such switch.
+func answerIPv6(name string) error {
+	path := "/proc/sys/net/ipv6/conf/" + name + "/proxy_ndp"
+	err := os.WriteFile(path, []byte("1\n"), 0)
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // without IPv6 there is nothing to answer
+		return fmt.Errorf("failed to answer neighbour solicitations on %s: %w", name, err)
+	}
+	return nil
 }
 
 // Close closes the socket. The routes stay.

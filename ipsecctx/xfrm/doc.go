@@ -38,8 +38,7 @@
 //
 // Keys, counters and doors are in the kernel, which goes on when the daemon dies.
 // What is not (identities, pairs, which SA belongs where) is in a file without
-// keys, one a session, that counts until the next boot. [Gateway.Held] puts the
-// two together:
+// keys that counts until the next boot. [Gateway.Held] puts the two together:
 //
 //   - All doors of a session as Stage put them there are the positive evidence
 //     that nothing was sent: nothing but Activate opens a door, and what has been

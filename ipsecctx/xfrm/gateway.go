@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 
@@ -27,8 +26,8 @@ type Placement struct {
 
 // Config says what a Gateway may use of its machine.
 type Config struct {
-	// Dir is the folder for what the kernel does not keep of a session: files
-	// without keys, one a session, that mean nothing after a reboot.
+	// Dir is the folder for what the kernel does not keep of a session: a file
+	// without keys, that means nothing after a reboot.
 	// /run/cxtp/sessions is a good place. It is made if it is missing.
 	Dir string
 
@@ -95,7 +94,7 @@ const (
 type Gateway struct {
 	cfg    Config
 	kernel kernel
-	store  store
+	store  *store
 	log    *slog.Logger
 	now    func() time.Time
 	pause  func()                                  // while the next packet is waited for
@@ -124,13 +123,14 @@ func newGateway(ctx context.Context, k kernel, boot string, cfg Config) (*Gatewa
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("failed to make the folder of sessions: %w", err)
+	files, err := openStore(cfg.Dir, boot)
+	if err != nil {
+		return nil, err
 	}
 	g := &Gateway{
-		cfg: cfg, kernel: k, log: cfg.Log, now: time.Now, listen: noSocket,
+		cfg: cfg, kernel: &gatherer{kernel: k}, log: cfg.Log, now: time.Now, listen: noSocket,
 		pause:    func() { time.Sleep(mergePause) },
-		store:    store{dir: cfg.Dir, boot: boot},
+		store:    files,
 		sessions: map[cxtp.SessionID]*session{}, byState: map[uapi.StateID]*session{},
 		nextID: cfg.FirstReqID, reqids: map[uint32]bool{}, sockets: map[netip.AddrPort]io.Closer{},
 		reserved: map[uapi.StateID]time.Time{}, probed: map[string]error{},
@@ -146,7 +146,7 @@ func newGateway(ctx context.Context, k kernel, boot string, cfg Config) (*Gatewa
 		}
 	}
 	if _, err := g.each(ctx, requests); err != nil {
-		return nil, explain("failed to block unprotected traffic of the nodes", err)
+		return nil, errors.Join(explain("failed to block unprotected traffic of the nodes", err), files.close())
 	}
 	return g, nil
 }
@@ -200,7 +200,7 @@ func (c *Config) complete() error {
 func (g *Gateway) Stop() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var errs []error
+	errs := []error{g.store.close()}
 	for at, s := range g.sockets {
 		errs = append(errs, s.Close())
 		delete(g.sockets, at)

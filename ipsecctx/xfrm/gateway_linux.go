@@ -19,8 +19,10 @@ import (
 
 // New opens the kernel of the calling thread's network namespace as a gateway. It
 // needs CAP_NET_ADMIN. It makes packets that find no SA wait instead of being
-// dropped (net.core.xfrm_larval_drop = 0), for the whole namespace, and blocks
-// unprotected traffic of the nodes; both stay when the daemon ends.
+// dropped (net.core.xfrm_larval_drop = 0), has policies hashed by the node's
+// address alone ("ip xfrm policy set hthresh4 0 32 hthresh6 0 128"), and blocks
+// unprotected traffic of the nodes; all of it is the whole namespace's, and stays
+// when the daemon ends.
 func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -36,6 +38,9 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 		return nil, errors.Join(explain("failed to reach the kernel's IPsec", err), home.Close())
 	}
 	release := func() error { return errors.Join(conn.Close(), home.Close()) }
+	if err := hashPolicies(ctx, conn); err != nil {
+		return nil, errors.Join(err, release())
+	}
 	boot, err := bootID(home)
 	if err != nil {
 		return nil, errors.Join(err, release())
@@ -56,6 +61,14 @@ func queueWithoutSA() error {
 		return fmt.Errorf("failed to make packets wait for their SA, the kernel needs CONFIG_XFRM and the process the right to write %s: %w", larvalDrop, err)
 	}
 	return nil
+}
+
+// hashPolicies has the kernel find a policy by the node's address. As it is by
+// default, those with a network on the local side would all be in one list with
+// the block policies.
+func hashPolicies(ctx context.Context, conn *uapi.Conn) error {
+	err := conn.HashPolicies(ctx, uapi.PolicyHash{Remote: 32}, uapi.PolicyHash{Remote: 128})
+	return explain("failed to set how policies are found", err)
 }
 
 // bootID names this boot of this machine, and the network namespace.

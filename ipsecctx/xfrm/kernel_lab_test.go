@@ -22,8 +22,10 @@ func init() {
 		t.Cleanup(func() { must(t, lab.Close()) })
 		var conn *uapi.Conn
 		must(t, lab.SG1.Do(func() (err error) {
-			conn, err = uapi.Dial()
-			return err
+			if conn, err = uapi.Dial(); err != nil {
+				return err
+			}
+			return hashPolicies(ctx, conn)
 		}))
 		t.Cleanup(func() { conn.Close() })
 		return conn

@@ -42,10 +42,11 @@ type bench struct {
 	t      *testing.T
 	kernel *fake
 	cfg    Config
+	boot   string
 }
 
 func newBench(t *testing.T, w *judge, change ...func(*Config)) *bench {
-	b := &bench{t: t, kernel: newFake(w), cfg: Config{Dir: t.TempDir(), Protect: []netip.Prefix{nodes, nodes6}}}
+	b := &bench{t: t, boot: "this boot", kernel: newFake(w), cfg: Config{Dir: t.TempDir(), Protect: []netip.Prefix{nodes, nodes6}}}
 	for _, c := range change {
 		c(&b.cfg)
 	}
@@ -55,14 +56,14 @@ func newBench(t *testing.T, w *judge, change ...func(*Config)) *bench {
 
 // restart is a daemon that begins in a kernel as it is.
 func (b *bench) restart() {
-	g, err := newGateway(ctx, b.kernel, "this boot", b.cfg)
+	g, err := newGateway(ctx, b.kernel, b.boot, b.cfg)
 	must(b.t, err)
 	g.listen = func(netip.AddrPort) (io.Closer, error) { return io.NopCloser(nil), nil }
 	g.now = func() time.Time { return time.Unix(int64(b.kernel.clock), 0) }
 	b.Gateway = g
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -209,3 +210,5 @@ func (k *fake) opened() (n int) {
 	}
 	return n
 }
+
+func markOf(v uint32) uapi.Mark { return uapi.Mark{Value: v, Mask: ^uint32(0)} }

@@ -23,13 +23,16 @@ func onKernels(t *testing.T, test func(t *testing.T, g *Gateway)) {
 		t.Run(name, func(t *testing.T) {
 			g, err := newGateway(ctx, open(t), "this boot", Config{Dir: t.TempDir(), Protect: []netip.Prefix{nodes, nodes6}})
 			must(t, err)
-			if k, ok := g.kernel.(*fake); ok {
+			if k, ok := bare(g).(*fake); ok {
 				g.now = func() time.Time { return time.Unix(int64(k.clock), 0) }
 			}
 			test(t, g)
 		})
 	}
 }
+
+// bare is the kernel that a gateway was made on.
+func bare(g *Gateway) kernel { return g.kernel.(*gatherer).kernel }
 
 // transforms are SAs of every kind that the kernel has names for.
 func transforms() []ipsecctx.SA {
@@ -181,7 +184,7 @@ func compare(g *Gateway, s *session, want ipsecctx.Dynamic) error {
 func TestSessionOnKernels(t *testing.T) {
 	onKernels(t, func(t *testing.T, g *Gateway) {
 		restart := func() *Gateway {
-			next, err := newGateway(ctx, g.kernel, "this boot", g.cfg)
+			next, err := newGateway(ctx, bare(g), "this boot", g.cfg)
 			must(t, err)
 			next.now, next.listen = g.now, g.listen
 			return next

@@ -108,7 +108,7 @@ func (g *Gateway) lay(ctx context.Context, s *session, static *ipsecctx.Session)
 	}
 	err = s.blame(requests, results, err)
 	if undo := g.undo(ctx, requests, results); undo != nil {
-		return errors.Join(err, undo) // its file stays: the next start cleans up
+		return errors.Join(err, undo) // it stays written down: the next start cleans up
 	}
 	return errors.Join(err, g.store.remove(s.id))
 }

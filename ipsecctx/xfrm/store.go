@@ -1,6 +1,7 @@
 package xfrm
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -8,31 +9,41 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"sync"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/ipsecctx"
 )
 
-// store keeps what the kernel does not: of each session a file with everything
-// but its keys and how far it has got. A file is written when the session is
-// staged and never changed.
+// store keeps what the kernel does not: of each session everything but its keys
+// and how far it has got. It is a file of lines, in JSON: the first names the boot,
+// each other one is a session that was staged, or one that is gone.
 //
-// The kernel's part ends with a boot, so a file counts in the boot that it was
-// written in only. For the same reason it need not be forced to the disk: as
-// long as it counts, the system that has it in its cache is running. A folder
-// in memory, under /run, does as well.
+// The kernel's part ends with a boot, and so a file counts in the boot that it was
+// written in only. For the same reason it need not be forced to the disk: as long
+// as it counts, the system that has it in its cache is running. A folder in
+// memory, under /run, does as well.
 type store struct {
-	dir  string
-	boot string // id of this boot, and of this network namespace
+	path string
+	boot string // of the machine and the network namespace
+
+	mu    sync.Mutex
+	file  *os.File // to be written at its end
+	lines int
+	live  map[cxtp.SessionID]bool
+	found []saved // what the daemon before has left, until load
 }
 
-// saved is the content of a file.
+// saved is a line of the file.
 type saved struct {
-	Boot   string   `json:"boot"`
-	ReqIDs []uint32 `json:"reqids"` // one an SA
-	Placement
-	Blocks []block64 `json:"blocks"` // the static contexts of rfc/ipsec-profile.md, without keys
+	Boot    string    `json:"boot,omitempty"` // of the first line, which has nothing else
+	Session string    `json:"session,omitempty"`
+	Gone    bool      `json:"gone,omitempty"`
+	ReqIDs  []uint32  `json:"reqids,omitempty"` // one an SA
+	At      Placement `json:"at,omitzero"`
+	Blocks  []block64 `json:"blocks,omitempty"` // the static contexts of rfc/ipsec-profile.md, without keys
+
+	text []byte
 }
 
 type block64 struct {
@@ -41,93 +52,196 @@ type block64 struct {
 	Data     []byte   `json:"data"`
 }
 
-const suffix = ".json"
+// deadLines is how many lines a file may have for nothing, beside as many as it
+// has for something, before it is written anew.
+const deadLines = 1024
 
-func (st *store) path(id cxtp.SessionID) string {
-	return filepath.Join(st.dir, hex.EncodeToString(id[:])+suffix)
+// openStore reads the file of a folder, and writes it anew without what counts
+// no more.
+func openStore(dir, boot string) (*store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("failed to make the folder of sessions: %w", err)
+	}
+	st := &store{path: filepath.Join(dir, "sessions"), boot: boot, live: map[cxtp.SessionID]bool{}}
+	found, err := st.read()
+	if err != nil {
+		return nil, err
+	}
+	st.found = found
+	for _, s := range found {
+		id, err := s.id()
+		if err != nil {
+			return nil, st.damaged(err)
+		}
+		st.live[id] = true
+	}
+	return st, st.rewrite(found)
 }
 
-// save writes a session's file, in the place of one that is there. static has
-// no keys.
+// read returns the sessions of this boot that are not gone. A last line that was
+// not finished does not count: the kernel has got nothing of its session.
+func (st *store) read() ([]saved, error) {
+	text, err := os.ReadFile(st.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("failed to read the sessions of this gateway: %w", err)
+	}
+	var order []string
+	last := map[string]saved{}
+	lines := bytes.SplitAfter(text, []byte("\n"))
+	for i, line := range lines[:len(lines)-1] {
+		s := saved{text: line}
+		if err := json.Unmarshal(line, &s); err != nil {
+			return nil, st.damaged(fmt.Errorf("line %d: %w", i+1, err))
+		}
+		if i == 0 {
+			if s.Boot != st.boot {
+				return nil, nil
+			}
+			continue
+		}
+		if _, again := last[s.Session]; !again {
+			order = append(order, s.Session)
+		}
+		last[s.Session] = s
+	}
+	var found []saved
+	for _, id := range order {
+		if s := last[id]; !s.Gone {
+			found = append(found, s)
+		}
+	}
+	return found, nil
+}
+
+func (st *store) damaged(err error) error {
+	return fmt.Errorf("somebody has changed %s, remove it to forget the sessions in the kernel: %w", st.path, err)
+}
+
+// rewrite writes the file anew and leaves it open. A crash leaves the old file,
+// or the new.
+func (st *store) rewrite(sessions []saved) error {
+	first, err := json.Marshal(saved{Boot: st.boot})
+	if err != nil {
+		return err
+	}
+	text := append(first, '\n')
+	for _, s := range sessions {
+		text = append(text, s.text...)
+	}
+	draft := st.path + ".new"
+	if err := os.WriteFile(draft, text, 0o600); err != nil {
+		return fmt.Errorf("failed to write down the sessions: %w", err)
+	}
+	if err := os.Rename(draft, st.path); err != nil {
+		return fmt.Errorf("failed to write down the sessions: %w", err)
+	}
+	file, err := os.OpenFile(st.path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return fmt.Errorf("failed to write down the sessions: %w", err)
+	}
+	if st.file != nil {
+		st.file.Close()
+	}
+	st.file, st.lines = file, len(sessions)
+	return nil
+}
+
+// save writes a session down. static has no keys.
 func (st *store) save(id cxtp.SessionID, static *ipsecctx.Session, reqids []uint32, at Placement) error {
 	blocks, err := ipsecctx.EncodeSession(static)
 	if err != nil {
 		return err
 	}
-	content := saved{Boot: st.boot, ReqIDs: reqids, Placement: at}
+	line := saved{Session: hex.EncodeToString(id[:]), ReqIDs: reqids, At: at}
 	for _, b := range blocks {
-		content.Blocks = append(content.Blocks, block64{b.FPT, b.Presence, b.Data})
+		line.Blocks = append(line.Blocks, block64{b.FPT, b.Presence, b.Data})
 	}
-	text, err := json.Marshal(content)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if err := st.add(&line); err != nil {
+		return fmt.Errorf("failed to write down session %v: %w", id, err)
+	}
+	st.live[id] = true
+	return nil
+}
+
+// remove writes down that a session is gone.
+func (st *store) remove(id cxtp.SessionID) error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if !st.live[id] {
+		return nil
+	}
+	if err := st.add(&saved{Session: hex.EncodeToString(id[:]), Gone: true}); err != nil {
+		return fmt.Errorf("failed to forget session %v: %w", id, err)
+	}
+	delete(st.live, id)
+	if st.lines <= 2*len(st.live)+deadLines {
+		return nil
+	}
+	sessions, err := st.read()
 	if err != nil {
 		return err
 	}
-	draft := st.path(id) + ".new"
-	if err := os.WriteFile(draft, text, 0o600); err != nil {
-		return fmt.Errorf("failed to write down session %v: %w", id, err)
-	}
-	if err := os.Rename(draft, st.path(id)); err != nil {
-		return fmt.Errorf("failed to write down session %v: %w", id, err)
-	}
-	return nil
+	return st.rewrite(sessions)
 }
 
-func (st *store) remove(id cxtp.SessionID) error {
-	if err := os.Remove(st.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("failed to forget session %v: %w", id, err)
-	}
-	return nil
-}
-
-// load hands every session of this boot to take and removes the files of others.
-// A file that does not parse is an error: somebody has changed it.
-func (st *store) load(take func(cxtp.SessionID, *ipsecctx.Session, []uint32, Placement) error) error {
-	entries, err := os.ReadDir(st.dir)
+// add writes a line. What a failure has left of one is taken away again.
+func (st *store) add(line *saved) error {
+	text, err := json.Marshal(line)
 	if err != nil {
-		return fmt.Errorf("failed to read the sessions of this gateway: %w", err)
+		return err
 	}
-	for _, e := range entries {
-		path := filepath.Join(st.dir, e.Name())
-		name, ours := strings.CutSuffix(e.Name(), suffix)
-		octets, err := hex.DecodeString(name)
-		if !ours || err != nil || len(octets) != len(cxtp.SessionID{}) {
-			if strings.HasSuffix(name, suffix+".new") {
-				os.Remove(path) // the daemon died while it wrote
-			}
-			continue
+	if n, err := st.file.Write(append(text, '\n')); err != nil {
+		if info, failed := st.file.Stat(); failed == nil && n > 0 {
+			err = errors.Join(err, st.file.Truncate(info.Size()-int64(n)))
 		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return fmt.Errorf("failed to read the sessions of this gateway: %w", err)
-		}
-		var content saved
-		if err := json.Unmarshal(text, &content); err != nil {
-			return fmt.Errorf("%s does not parse, remove it to forget its session: %w", path, err)
-		}
-		if content.Boot != st.boot {
-			if err := os.Remove(path); err != nil {
-				return fmt.Errorf("failed to remove the file of a session that ended with the last boot: %w", err)
-			}
-			continue
-		}
-		if err := content.restore(cxtp.SessionID(octets), take); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
+		return err
 	}
+	st.lines++
 	return nil
 }
 
-func (c *saved) restore(id cxtp.SessionID, take func(cxtp.SessionID, *ipsecctx.Session, []uint32, Placement) error) error {
+// load hands each session that the daemon before has left to take.
+func (st *store) load(take func(cxtp.SessionID, *ipsecctx.Session, []uint32, Placement) error) error {
+	for _, s := range st.found {
+		id, err := s.id()
+		if err == nil {
+			var static *ipsecctx.Session
+			if static, err = s.static(); err == nil {
+				err = take(id, static, s.ReqIDs, s.At)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("session %s of %s: %w", s.Session, st.path, err)
+		}
+	}
+	st.found = nil
+	return nil
+}
+
+func (st *store) close() error { return st.file.Close() }
+
+func (s *saved) id() (id cxtp.SessionID, err error) {
+	octets, err := hex.DecodeString(s.Session)
+	if err == nil && len(octets) != len(id) {
+		err = fmt.Errorf("%q is no session id", s.Session)
+	}
+	copy(id[:], octets)
+	return id, err
+}
+
+func (s *saved) static() (*ipsecctx.Session, error) {
 	var blocks []cxtp.CDB
-	for _, b := range c.Blocks {
+	for _, b := range s.Blocks {
 		blocks = append(blocks, cxtp.CDB{FPT: b.FPT, HasPresence: true, Presence: b.Presence, Data: b.Data})
 	}
 	static, err := ipsecctx.DecodeSession(blocks)
-	if err != nil {
-		return err
+	if err == nil && len(static.SAs) != len(s.ReqIDs) {
+		err = fmt.Errorf("%d reqids for %d SAs", len(s.ReqIDs), len(static.SAs))
 	}
-	if len(static.SAs) != len(c.ReqIDs) {
-		return fmt.Errorf("%d reqids for %d SAs", len(c.ReqIDs), len(static.SAs))
-	}
-	return take(id, static, c.ReqIDs, c.Placement)
+	return static, err
 }

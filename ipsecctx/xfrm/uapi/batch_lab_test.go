@@ -4,9 +4,11 @@ package uapi
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/cxtp/cxtp/cxtp/secret"
@@ -234,5 +236,38 @@ func TestStates(t *testing.T) {
 		if !isFormatError(err) {
 			t.Error(err)
 		}
+	}
+}
+
+// Callers side by side get each their own answers.
+func TestConcurrent(t *testing.T) {
+	c, ctx := namespace(t), within(t)
+	var all errgroup.Group
+	for i := range uint32(4) {
+		all.Go(func() error {
+			for spi := 1000 * (i + 1); spi < 1000*(i+1)+50; spi++ {
+				q := SPIRequest{Src: tunnel(0).Src, Dst: tunnel(0).Dst, Proto: ESP, Mode: Tunnel, ReqID: spi, Min: spi, Max: spi}
+				if s, err := c.AllocSPI(ctx, &q); err != nil || s.SPI != spi {
+					return fmt.Errorf("%+v, %w", s, err)
+				}
+				if s, err := c.DeleteState(ctx, tunnel(spi).ID()); err != nil || s.SPI != spi || s.ReqID != spi {
+					return fmt.Errorf("%+v, %w", s, err)
+				}
+			}
+			return nil
+		})
+		all.Go(func() error {
+			for range 20 {
+				for _, err := range c.States(ctx, Filter{}) {
+					if err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+	}
+	if err := all.Wait(); err != nil {
+		t.Error(err)
 	}
 }

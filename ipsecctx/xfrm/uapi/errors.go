@@ -108,6 +108,8 @@ func (op Op) String() string {
 		return "set the sequence numbers of"
 	case OpGetReplay:
 		return "get the sequence numbers of"
+	case opHashPolicies:
+		return "hash"
 	case opSADInfo:
 		return "get the size of"
 	}

@@ -169,6 +169,14 @@ func decodeSADInfo(payload []byte) (*SADInfo, error) {
 // sadInfoRequest writes an XFRM_MSG_GETSADINFO.
 func (w *writer) sadInfoRequest() { w.extend(sizeSADInfo) }
 
+// policyHashes writes an XFRM_MSG_NEWSPDINFO.
+func (w *writer) policyHashes(hashes [2]PolicyHash) {
+	w.extend(sizeSPDInfo)
+	for i, h := range hashes {
+		copy(w.attr(attrPolicyHash4+uint16(i), 2), []byte{h.Local, h.Remote})
+	}
+}
+
 // stateRequest writes an XFRM_MSG_GETSA or XFRM_MSG_DELSA.
 func (w *writer) stateRequest(id *StateID) {
 	w.stateID(w.extend(sizeUserSAID), id)

@@ -59,6 +59,8 @@ func (w *writer) request(r *Request, k kernel) {
 		w.policyID(&r.PolicyID)
 	case r.Op == opSADInfo:
 		w.sadInfoRequest()
+	case r.Op == opHashPolicies:
+		w.policyHashes(r.hashes)
 	default:
 		w.failf("request", "operation %#x without what it is about", uint16(r.Op))
 	}
@@ -79,6 +81,9 @@ func (r *Request) subject() string {
 		return r.Policy.ID().String()
 	case OpDeletePolicy, OpGetPolicy:
 		return r.PolicyID.String()
+	}
+	if r.Op == opHashPolicies {
+		return "the policies"
 	}
 	return "the SAD"
 }

@@ -430,6 +430,10 @@ const (
 	AECauseUpdate     AEventFlags = 64
 )
 
+// PolicyHash is the least length of prefixes, in bits, with which policies of an
+// address family are hashed. Local is the source of an outbound policy.
+type PolicyHash struct{ Local, Remote uint8 }
+
 // SADInfo is the size of the kernel's SAD.
 type SADInfo struct {
 	States     uint32
@@ -463,6 +467,8 @@ const (
 const (
 	opDial    Op = 0
 	opSADInfo Op = 0x23 // XFRM_MSG_GETSADINFO
+
+	opHashPolicies Op = 0x24 // XFRM_MSG_NEWSPDINFO
 )
 
 // Request is one request of a batch. Which field counts depends on Op.
@@ -475,6 +481,8 @@ type Request struct {
 	Policy   *Policy     // OpAddPolicy, OpUpdatePolicy
 	PolicyID PolicyID    // OpDeletePolicy, OpGetPolicy
 	dir      StateDir    // OpGetState, to see what the kernel thinks of it
+
+	hashes [2]PolicyHash // opHashPolicies: of IPv4 and IPv6
 }
 
 // Result is what became of one request of a batch.

@@ -40,6 +40,7 @@ const (
 	sizePolicyType   = 6
 	sizeAddrFilter   = 36
 	sizeSADInfo      = 4
+	sizeSPDInfo      = 4
 	sizeSADHashInfo  = 8
 )
 
@@ -80,6 +81,7 @@ const (
 	attrPCPU         = 35
 	attrTableSize    = 64 // types below this are looked up by number
 	attrSADCount     = 1  // in NEWSADINFO
+	attrPolicyHash4  = 3  // in NEWSPDINFO; that of IPv6 is the next
 	attrSADHashInfo  = 2
 	sizeAttrHeader   = 4
 	maxAttrPayload   = 1<<16 - 1 - sizeAttrHeader

@@ -1,0 +1,58 @@
+package xfrm
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/ipsecctx"
+)
+
+// TestStore reads back what was written, through restarts, a line that was not
+// finished, and as many dead lines as make it write anew.
+func TestStore(t *testing.T) {
+	dir := t.TempDir()
+	st, err := openStore(dir, "a boot")
+	must(t, err)
+	s := keyless(rekeyed())
+	at := Placement{IfID: 3, OutputMark: markOf(7)}
+	must(t, st.save(testID, s, []uint32{4, 4, 8, 8}, at))
+	for range deadLines {
+		must(t, st.save(cxtp.SessionID{9}, s, []uint32{1, 2, 3, 4}, at))
+		must(t, st.remove(cxtp.SessionID{9}))
+	}
+	if st.lines > deadLines+2 {
+		t.Errorf("%d lines", st.lines)
+	}
+	must(t, st.remove(cxtp.SessionID{9})) // nothing
+	file, err := os.OpenFile(st.path, os.O_APPEND|os.O_WRONLY, 0)
+	must(t, err)
+	file.WriteString(`{"session":"0909`)
+	file.Close()
+	for range 2 {
+		if st, err = openStore(dir, "a boot"); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		must(t, st.load(func(id cxtp.SessionID, static *ipsecctx.Session, reqids []uint32, where Placement) error {
+			n++
+			if id != testID || len(static.SAs) != 4 || static.RemoteID.String() != s.RemoteID.String() || reqids[3] != 8 || where != at {
+				t.Errorf("%v: %v, %v, %+v", id, static, reqids, where)
+			}
+			return nil
+		}))
+		if n != 1 {
+			t.Errorf("%d sessions", n)
+		}
+	}
+	text, err := os.ReadFile(st.path)
+	must(t, err)
+	must(t, os.WriteFile(st.path, []byte(strings.Replace(string(text), "blocks", "block", 1)[:len(text)-40]+"\n"), 0o600))
+	if _, err := openStore(dir, "a boot"); err == nil || !strings.Contains(err.Error(), "somebody has changed") {
+		t.Errorf("a damaged file: %v", err)
+	}
+	if _, err = openStore(dir, "another boot"); err != nil {
+		t.Errorf("a file of another boot: %v", err)
+	}
+}
