@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/cxtp/secret"
 	"github.com/cxtp/cxtp/features"
 )
 
@@ -74,6 +75,9 @@ func (f *Feature) Renew(ctx context.Context, ref features.Ref, st features.Stagi
 		bound(next, st.Manifest)
 		if err := checkFinal(next, dynamic); err != nil {
 			return err
+		}
+		for i := range dynamic { // the blocks are the caller's, who wipes them
+			dynamic[i].ChainIV = secret.Clone(dynamic[i].ChainIV.Bytes())
 		}
 		r.base, r.sample = next, dynamic
 		return nil

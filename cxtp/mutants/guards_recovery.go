@@ -30,7 +30,7 @@ var recoveryGuards = []mutant{
 	}, {
 		name: "grant-undone", guard: "and does not thaw (8.7)", law: "law 2",
 		file: "restore.go",
-		old:  "		s.do(stateFreezing, Do{Verb: VerbFreeze, Epoch: s.src.epoch})\n",
+		old:  "		s.do(stateFreezing, Do{Verb: VerbFreeze, Epoch: s.src.epoch, Peer: s.src.to})\n",
 		new:  "		s.act(Do{Op: s.op(), Verb: VerbThaw, Session: s.id, Epoch: s.src.epoch, Mode: s.cfg.Mode})\n		s.fail(EventThawed, nil, \"\")\n",
 	}, {
 		name: "loss-not-recorded", guard: "an owner whose SAs are gone records the end (8.7)", law: "law 2",

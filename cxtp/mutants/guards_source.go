@@ -28,12 +28,12 @@ var sourceGuards = []mutant{
 	}, {
 		name: "freeze-does-not-stop", guard: "the final follows a freeze, and not only a look at the counters (8.3)", law: "law 1",
 		file: "source.go",
-		old:  "		s.do(stateFreezing, Do{Verb: VerbFreeze, Epoch: m.epoch})\n",
+		old:  "		s.do(stateFreezing, Do{Verb: VerbFreeze, Epoch: m.epoch, Peer: m.to})\n",
 		new:  "		s.do(stateFreezing, Do{Verb: VerbSample, Epoch: m.epoch})\n",
 	}, {
 		name: "final-before-freeze", guard: "the final follows the freeze (8.3)", law: "law 2",
 		file: "source.go",
-		old:  "		s.do(stateFreezing, Do{Verb: VerbFreeze, Epoch: m.epoch})\n",
+		old:  "		s.do(stateFreezing, Do{Verb: VerbFreeze, Epoch: m.epoch, Peer: m.to})\n",
 		new:  "		s.act(Do{Op: s.op(), Session: s.id, Mode: s.cfg.Mode, Verb: VerbFreeze, Epoch: m.epoch})\n		s.frozen(Done{})\n",
 	}, {
 		name: "grant-not-durable", guard: "the grant is durable before the freeze (8.3)", law: "law 2",

@@ -72,8 +72,8 @@ var targetGuards = []mutant{
 	}, {
 		name: "ceiling-lifted-before-closed", guard: "the target passes the ceilings after \"closed\", not before (8.5)", law: "law 1",
 		file: "target.go",
-		old:  "	s.rest(stateUnclosed, 0)\n",
-		new:  "	s.limit(nil)\n	s.rest(stateUnclosed, 0)\n",
+		old:  "	s.rest(stateUnclosed, s.cfg.Timers.CloseWait)\n",
+		new:  "	s.limit(nil)\n	s.rest(stateUnclosed, s.cfg.Timers.CloseWait)\n",
 	}, {
 		name: "ceiling-not-lifted", guard: "after \"closed\" the target passes the ceilings (8.5)", law: "progress",
 		file: "target.go",
@@ -82,7 +82,7 @@ var targetGuards = []mutant{
 	}, {
 		name: "closed-not-waited-for", guard: "the target waits for \"closed\" before the session is its own (8.5)", law: "law 4",
 		file: "target.go",
-		old:  "	s.rest(stateUnclosed, 0)\n	s.repeatEvery(s.cfg.Timers.RepeatMax) // the source's own repetitions may have ended\n",
+		old:  "	s.rest(stateUnclosed, s.cfg.Timers.CloseWait)\n	s.repeatEvery(s.cfg.Timers.RepeatMax) // the source's own repetitions may have ended\n",
 		new:  "	defer s.owner()\n",
 	}, {
 		name: "onward-before-closed", guard: "a session is granted onward after \"closed\", not before (8.5)", law: "law 2",
