@@ -125,10 +125,10 @@ func TestWrongOrders(t *testing.T) {
 		code int
 		says string
 	}{
-		{"unknown session", []string{"handover", cxtp.SessionID{0xcd}.String(), "--to", "sg2"}, 1, "unknown session"},
-		{"unknown node", []string{"handover", "--node", "203.0.113.99", "--to", "sg2"}, 1, "no session of the node"},
-		{"unknown gateway", []string{"handover", id.String(), "--to", "sg9"}, 1, `no peer "sg9"`},
-		{"itself", []string{"handover", id.String(), "--to", "sg1"}, 1, "this gateway itself"},
+		{"unknown session", []string{"handover", cxtp.SessionID{0xcd}.String(), "--to", "sg2"}, 3, "unknown session"},
+		{"unknown node", []string{"handover", "--node", "203.0.113.99", "--to", "sg2"}, 3, "no session of the node"},
+		{"unknown gateway", []string{"handover", id.String(), "--to", "sg9"}, 4, `no peer "sg9"`},
+		{"itself", []string{"handover", id.String(), "--to", "sg1"}, 4, "this gateway itself"},
 		{"nowhere", []string{"handover", id.String()}, 2, "say where"},
 	} {
 		out, err := f.cxtp(at, c.args...)
@@ -139,7 +139,7 @@ func TestWrongOrders(t *testing.T) {
 	}
 	// A gateway that cannot be reached: the session stays.
 	f.must(f.ImpairSync(topology.Impairment{Loss: 100}))
-	if _, err := f.cxtp(at, "handover", id.String(), "--to", "sg2"); err == nil || !strings.Contains(err.Error(), "not moved") {
+	if _, err := f.cxtp(at, "handover", id.String(), "--to", "sg2"); err == nil || !strings.Contains(err.Error(), "exit status 6: cxtp: not moved") {
 		t.Errorf("moved to a gateway that cannot be reached: %v", err)
 	}
 	f.must(f.ImpairSync(topology.Impairment{}))

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"text/tabwriter"
 
@@ -29,6 +30,10 @@ const (
 	exitDone = iota
 	exitFailed
 	exitUsage
+	exitUnknown // no such session or node
+	exitRefused
+	exitBusy
+	exitSilent // no answer in time
 )
 
 // Streams are what a run of the command reads and writes.
@@ -45,6 +50,8 @@ func Run(ctx context.Context, args []string, version string, streams Streams, mo
 	err := app.RunContext(ctx, flagsAnywhere(app, args))
 	var usage *usageError
 	var coded urfave.ExitCoder // a command of more that knows its status
+	var known *codedError
+	var refusal *control.Refusal
 	switch {
 	case err == nil:
 		return exitDone
@@ -53,6 +60,12 @@ func Run(ctx context.Context, args []string, version string, streams Streams, mo
 		return exitUsage
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(streams.Err, "cxtp: interrupted")
+	case errors.As(err, &known):
+		fmt.Fprintln(streams.Err, "cxtp:", err)
+		return known.code
+	case errors.As(err, &refusal) && refusal.Code == http.StatusNotFound:
+		fmt.Fprintln(streams.Err, "cxtp:", err)
+		return exitUnknown
 	case errors.As(err, &coded):
 		fmt.Fprintln(streams.Err, "cxtp:", err)
 		return coded.ExitCode()

@@ -100,7 +100,10 @@ func TestHandover(t *testing.T) {
 		doc := run(t, daemon, append(args, "--json")...)
 
 		want := exitDone
-		if test.err != "" {
+		switch {
+		case len(test.final.Statuses) > 0:
+			want = exitRefused
+		case test.err != "":
 			want = exitFailed
 		}
 		if text.code != want || doc.code != want || !strings.Contains(text.err, test.err) || !strings.Contains(doc.err, test.err) {

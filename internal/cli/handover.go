@@ -20,7 +20,14 @@ func handoverCommand() *urfave.Command {
 		UsageText: "cxtp handover SESSION --to ROUTER [--stage]\n   cxtp handover --from ROUTER --node ADDR [SESSION] [--stage]\n   cxtp handover --cancel SESSION",
 		Description: "SESSION is the id that cxtp sessions shows. With --to, --node ADDR may stand for\n" +
 			"it where the node has one session only. --stage puts the session at the target\n" +
-			"without moving it. Interrupting the command does not stop the move.",
+			"without moving it. Interrupting the command does not stop the move.\n\n" +
+			"The status is 0 when it was done, 2 for a mistake on the command line, and else\n" +
+			"   3  there is no such session or node\n" +
+			"   4  no such gateway is configured, a policy does not allow it, or the gateway cannot\n" +
+			"      hold the session\n" +
+			"   5  another move of the session is under way\n" +
+			"   6  the other gateway did not answer in time\n" +
+			"   1  anything else; the session is where it was, if the words do not say otherwise",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "to", Usage: "the `router` to move to; ask the source"},
 			&urfave.StringFlag{Name: "from", Usage: "the `router` to fetch from; ask the target"},
@@ -114,7 +121,31 @@ func judge(final control.Progress, stage bool) (outcome string, err error) {
 	case cxtp.EventEnded:
 		return "failed", fmt.Errorf("the session is over%s", reasons(final))
 	}
-	return "failed", fmt.Errorf("not moved: %s%s", final.Event, reasons(final))
+	err = fmt.Errorf("not moved: %s%s", final.Event, reasons(final))
+	for _, st := range final.Statuses {
+		if code, ok := exitStatus[st.Status]; ok {
+			return "failed", &codedError{err, code}
+		}
+	}
+	return "failed", err
+}
+
+// codedError has an exit status of its own.
+type codedError struct {
+	error
+	code int
+}
+
+func (e *codedError) Unwrap() error { return e.error }
+
+// exitStatus is what scripts can tell apart.
+var exitStatus = map[cxtp.Status]int{
+	cxtp.StatusUnknownSession: exitUnknown, cxtp.StatusAmbiguous: exitUnknown,
+	cxtp.StatusNotAuthorised: exitRefused, cxtp.StatusUnsupported: exitRefused, cxtp.StatusAlgorithm: exitRefused,
+	cxtp.StatusWindow: exitRefused, cxtp.StatusSPIConflict: exitRefused, cxtp.StatusPolicyConflict: exitRefused,
+	cxtp.StatusUnknownFPT: exitRefused, cxtp.StatusUnknownCritical: exitRefused, cxtp.StatusNoResources: exitRefused,
+	cxtp.StatusBusy:    exitBusy,
+	cxtp.StatusExpired: exitSilent,
 }
 
 // line is a report for people.

@@ -148,8 +148,8 @@ func (s *server) handover(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, &h) {
 		return
 	}
-	if why := s.complete(&h); why != "" {
-		reply(w, http.StatusBadRequest, control.Result{Error: why})
+	if code, why := s.complete(&h); why != "" {
+		reply(w, code, control.Result{Error: why})
 		return
 	}
 	s.follow(w, r, func(t cxtp.Ticket) cxtp.Input {
@@ -204,25 +204,25 @@ func (s *server) follow(w http.ResponseWriter, r *http.Request, request func(cxt
 }
 
 // complete completes a handover's names, or says what is missing.
-func (s *server) complete(h *control.Handover) string {
+func (s *server) complete(h *control.Handover) (code int, why string) {
 	switch {
 	case (h.To == "") == (h.From == ""):
-		return "give either to (this gateway is the source) or from (it is the target)"
+		return http.StatusBadRequest, "give either to (this gateway is the source) or from (it is the target)"
 	case h.From != "" && !h.Previous.IsValid():
-		return "with from, the node's previous address is required"
+		return http.StatusBadRequest, "with from, the node's previous address is required"
 	case h.To != "" && h.Session.IsZero():
 		var ids []cxtp.SessionID
 		s.d.engine.call(func() { ids = s.d.engine.router.At(h.Previous) })
 		switch len(ids) {
 		case 0:
-			return fmt.Sprintf("no session of the node %s is here", h.Previous)
+			return http.StatusNotFound, fmt.Sprintf("no session of the node %s is here", h.Previous)
 		case 1:
 			h.Session = ids[0]
 		default:
-			return fmt.Sprintf("the address %s has %d sessions here: name one by its id", h.Previous, len(ids))
+			return http.StatusNotFound, fmt.Sprintf("the address %s has %d sessions here: name one by its id", h.Previous, len(ids))
 		}
 	}
-	return ""
+	return 0, ""
 }
 
 func progress(r cxtp.Report) control.Progress {

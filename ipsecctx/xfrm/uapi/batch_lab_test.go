@@ -107,13 +107,14 @@ func undo(t *testing.T, c *Conn) {
 	add(t, c, 1000, 300)
 }
 
-// Many SAs with large windows are more octets than a send holds.
+// Many large SAs are more octets than a send may have.
 func TestBatchOfMuch(t *testing.T) {
 	c, ctx := namespace(t), within(t)
 	requests := adds(1000, 300)
 	for i := range requests {
 		requests[i].State.Flags = FlagESN
 		requests[i].State.Replay = Replay{Extended: true, Window: MaxWindow}
+		requests[i].State.Unknown = []Attr{{99, make([]byte, 2000)}} // which this kernel does not know either
 	}
 	results, err := c.Batch(ctx, requests)
 	if err != nil {
@@ -212,7 +213,7 @@ func TestStates(t *testing.T) {
 		want   int
 	}{
 		{Filter{}, 502}, {Filter{Proto: AH}, 1}, {Filter{Proto: IPComp}, 0},
-		{Filter{Dst: prefix("2001:db8::2/128")}, 1}, {Filter{Dst: prefix("192.0.2.0/24")}, 501},
+		{Filter{Dst: prefix("2001:db8::2/128")}, 1}, {Filter{Dst: prefix("::/0")}, 1}, {Filter{Dst: prefix("192.0.2.0/24")}, 501},
 		{Filter{Src: prefix("192.0.2.1/32"), Proto: ESP}, 500}, {Filter{Src: prefix("192.0.2.2/32")}, 0},
 	} {
 		if got := count(test.filter); got != test.want {

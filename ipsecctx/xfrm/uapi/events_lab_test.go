@@ -228,6 +228,10 @@ func TestWatchAgain(t *testing.T) {
 	if seen != 2 {
 		t.Errorf("%d", seen)
 	}
+	add(t, c, 3000, 1)
+	if err := c.events.poll(func(message) bool { return true }); err != errEmpty {
+		t.Errorf("after the last watcher: %v", err)
+	}
 }
 
 // Close ends what waits.
