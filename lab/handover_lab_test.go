@@ -36,15 +36,14 @@ const (
 
 // run moves the connection.
 func (h *byHand) run() {
-	snapshot := h.stage()
+	h.stage()
 	time.Sleep(h.delay)
 	h.moveDownlink(h.from, h.flows)
 	time.Sleep(routeSettles + h.delay)
 
 	final := h.sg1.delete(h.from.down().ID())
 	if h.strict {
-		snapshot = h.sg1.delete(h.from.up().ID())
-		h.fill(snapshot)
+		h.fill(h.sg1.delete(h.from.up().ID()))
 	}
 	time.Sleep(h.delay)
 	final.Src = h.to.gate
@@ -63,7 +62,7 @@ func (h *byHand) run() {
 
 // stage prepares the target. In the lossless order it accepts the node's
 // packets from now on, beside the source.
-func (h *byHand) stage() *uapi.State {
+func (h *byHand) stage() {
 	if h.from.encap {
 		h.sg2.encapsulate(h.from.node)
 	}
@@ -76,13 +75,12 @@ func (h *byHand) stage() *uapi.State {
 	})
 	h.must(err)
 	h.sg2.addPolicies(h.to.gateBlocks()...)
-	snapshot, err := h.sg1.kernel.GetState(h.ctx, h.from.up().ID())
-	h.must(err)
 	if !h.strict {
+		snapshot, err := h.sg1.kernel.GetState(h.ctx, h.from.up().ID())
+		h.must(err)
 		h.fill(snapshot)
 	}
 	h.sg2.addPolicies(h.to.gatePolicies()...)
-	return snapshot
 }
 
 // fill puts the inbound SA into its reserved place.

@@ -231,40 +231,46 @@ func (e *engine) finish(id cxtp.SessionID, op cxtp.OpID, s features.Snapshot, er
 	e.input(d)
 }
 
+// patience is how long an operation of the features may take. A kernel that hangs
+// must not hang the session: the machine is told that it failed.
+const patience = 10 * time.Second
+
 // do carries out one operation of the features.
 func (e *engine) do(d cxtp.Do) {
+	ctx, cancel := context.WithTimeout(e.ctx, patience)
+	defer cancel()
 	ref := features.Ref{Session: d.Session, Epoch: d.Epoch, Peer: d.Peer}
 	var s features.Snapshot
 	var err error
 	switch d.Verb {
 	case cxtp.VerbExport:
-		s, err = e.feature.Export(e.ctx, ref, d.Types)
+		s, err = e.feature.Export(ctx, ref, d.Types)
 	case cxtp.VerbStage:
-		err = e.feature.Stage(e.ctx, ref, features.Staging{Blocks: d.Blocks, Manifest: d.Manifest, Deadline: d.Deadline})
+		err = e.feature.Stage(ctx, ref, features.Staging{Blocks: d.Blocks, Manifest: d.Manifest, Deadline: d.Deadline})
 	case cxtp.VerbFreeze:
-		s, err = e.feature.Freeze(e.ctx, ref)
+		s, err = e.feature.Freeze(ctx, ref)
 	case cxtp.VerbActivate:
-		err = e.feature.Activate(e.ctx, ref, d.Blocks)
+		err = e.feature.Activate(ctx, ref, d.Blocks)
 	case cxtp.VerbThaw:
-		err = e.feature.Thaw(e.ctx, ref, d.Manifest)
+		err = e.feature.Thaw(ctx, ref, d.Manifest)
 	case cxtp.VerbLimit:
-		err = e.feature.Limit(e.ctx, ref, d.Manifest)
+		err = e.feature.Limit(ctx, ref, d.Manifest)
 	case cxtp.VerbSample:
-		s, err = e.feature.Sample(e.ctx, ref)
+		s, err = e.feature.Sample(ctx, ref)
 	case cxtp.VerbRenew:
-		err = e.feature.Renew(e.ctx, ref, features.Staging{Blocks: d.Blocks, Manifest: d.Manifest})
+		err = e.feature.Renew(ctx, ref, features.Staging{Blocks: d.Blocks, Manifest: d.Manifest})
 	case cxtp.VerbTakeOver:
-		err = e.feature.TakeOver(e.ctx, ref)
+		err = e.feature.TakeOver(ctx, ref)
 	case cxtp.VerbRedirect:
-		err = e.feature.Redirect(e.ctx, ref, d.Peer)
+		err = e.feature.Redirect(ctx, ref, d.Peer)
 	case cxtp.VerbClose:
-		s, err = e.feature.Close(e.ctx, ref)
+		s, err = e.feature.Close(ctx, ref)
 	case cxtp.VerbMerge:
-		err = e.feature.Merge(e.ctx, ref, d.Blocks)
+		err = e.feature.Merge(ctx, ref, d.Blocks)
 	case cxtp.VerbRelease:
-		err = e.feature.Release(e.ctx, ref)
+		err = e.feature.Release(ctx, ref)
 	case cxtp.VerbDiscard:
-		err = e.feature.Discard(e.ctx, ref)
+		err = e.feature.Discard(ctx, ref)
 	}
 	// The blocks came in a message, and the feature has copied what it keeps.
 	for _, b := range d.Blocks {
