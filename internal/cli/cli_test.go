@@ -218,3 +218,29 @@ func TestFlagsAnywhere(t *testing.T) {
 		}
 	}
 }
+
+// TestHandoverToTheNext: where one gateway cannot take the session, the next in
+// the list is tried; where it is the session that is wrong, none is.
+func TestHandoverToTheNext(t *testing.T) {
+	answer := func(st cxtp.Status) (*[]cxtp.RouterID, http.HandlerFunc) {
+		var asked []cxtp.RouterID
+		return &asked, func(w http.ResponseWriter, r *http.Request) {
+			var move control.Handover
+			json.NewDecoder(r.Body).Decode(&move)
+			asked = append(asked, move.To)
+			p := control.Progress{Session: id, Event: cxtp.EventClosed, Peer: move.To, Final: true}
+			if move.To != "sg4" {
+				p.Event, p.Statuses = cxtp.EventRefused, []cxtp.ContextStatus{{FPT: cxtp.FPTIPsecSA, Status: st}}
+			}
+			json.NewEncoder(w).Encode(p)
+		}
+	}
+	asked, daemon := answer(cxtp.StatusAlgorithm)
+	if got := run(t, daemon, "handover", idText, "--to", "sg2", "--to", "sg3", "--to", "sg4", "--to", "sg5"); got.code != exitDone || !slices.Equal(*asked, []cxtp.RouterID{"sg2", "sg3", "sg4"}) {
+		t.Errorf("asked %q: %+v", *asked, got)
+	}
+	asked, daemon = answer(cxtp.StatusUnknownSession)
+	if got := run(t, daemon, "handover", idText, "--to", "sg2", "--to", "sg4"); got.code != exitUnknown || len(*asked) != 1 {
+		t.Errorf("asked %q: %+v", *asked, got)
+	}
+}

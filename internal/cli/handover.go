@@ -17,7 +17,7 @@ func handoverCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:      "handover",
 		Usage:     "move a session to another gateway, or fetch it from there",
-		UsageText: "cxtp handover SESSION --to ROUTER [--stage]\n   cxtp handover --from ROUTER --node ADDR [SESSION] [--stage]\n   cxtp handover --cancel SESSION",
+		UsageText: "cxtp handover SESSION --to ROUTER [--to ROUTER...] [--stage]\n   cxtp handover --from ROUTER --node ADDR [SESSION] [--stage]\n   cxtp handover --cancel SESSION",
 		Description: "SESSION is the id that cxtp sessions shows. With --to, --node ADDR may stand for\n" +
 			"it where the node has one session only. --stage puts the session at the target\n" +
 			"without moving it. Interrupting the command does not stop the move.\n\n" +
@@ -29,7 +29,7 @@ func handoverCommand() *urfave.Command {
 			"   6  the other gateway did not answer in time\n" +
 			"   1  anything else; the session is where it was, if the words do not say otherwise",
 		Flags: []urfave.Flag{
-			&urfave.StringFlag{Name: "to", Usage: "the `router` to move to; ask the source"},
+			&urfave.StringSliceFlag{Name: "to", Usage: "the `router` to move to; ask the source. May be repeated: the next one is tried when one cannot take the session, or does not answer"},
 			&urfave.StringFlag{Name: "from", Usage: "the `router` to fetch from; ask the target"},
 			&urfave.StringFlag{Name: "node", Usage: "the node's previous `address`"},
 			&urfave.BoolFlag{Name: "stage", Usage: "stage only"},
@@ -50,14 +50,20 @@ func handover(c *urfave.Context) error {
 		return cancel(c, client, move.Session)
 	}
 	doc := moved{Outcome: "unknown", Reports: []control.Progress{}}
-	final, err := client.Handover(c.Context, move, func(p control.Progress) {
-		doc.Reports = append(doc.Reports, p)
-		if !c.Bool("json") {
-			fmt.Fprintln(c.App.ErrWriter, line(p))
+	for i, to := range targets(c) {
+		if i > 0 && !elsewhere(err) {
+			break
 		}
-	})
-	if err == nil {
-		doc.Outcome, err = judge(final, move.Stage)
+		move.To = to
+		final, failed := client.Handover(c.Context, move, func(p control.Progress) {
+			doc.Reports = append(doc.Reports, p)
+			if !c.Bool("json") {
+				fmt.Fprintln(c.App.ErrWriter, line(p))
+			}
+		})
+		if err = failed; err == nil {
+			doc.Outcome, err = judge(final, move.Stage)
+		}
 	}
 	if c.Bool("json") {
 		if printed := printJSON(c, doc); printed != nil {
@@ -68,6 +74,26 @@ func handover(c *urfave.Context) error {
 		return errors.New("interrupted; the move goes on, see cxtp sessions, or stop it with cxtp handover --cancel SESSION")
 	}
 	return err
+}
+
+// targets are the gateways to try in turn; one without a name where the session
+// is fetched.
+func targets(c *urfave.Context) []cxtp.RouterID {
+	names := []cxtp.RouterID{}
+	for _, name := range c.StringSlice("to") {
+		names = append(names, cxtp.RouterID(name))
+	}
+	if len(names) == 0 {
+		names = append(names, "")
+	}
+	return names
+}
+
+// elsewhere reports whether another gateway may take what this one has not: the
+// session is where it was.
+func elsewhere(err error) bool {
+	var coded *codedError
+	return errors.As(err, &coded) && (coded.code == exitRefused || coded.code == exitSilent)
 }
 
 // moved is the JSON document of handover.
@@ -81,7 +107,7 @@ func moveOf(c *urfave.Context) (move control.Handover, err error) {
 	if c.NArg() > 1 {
 		return move, usagef("handover moves one session, got %q after %q", c.Args().Get(1), c.Args().First())
 	}
-	move.To, move.From = cxtp.RouterID(c.String("to")), cxtp.RouterID(c.String("from"))
+	move.To, move.From = targets(c)[0], cxtp.RouterID(c.String("from"))
 	move.Stage = c.Bool("stage")
 	if c.Args().Present() {
 		if move.Session, err = cxtp.ParseSessionID(c.Args().First()); err != nil {

@@ -259,3 +259,30 @@ func TestSessionOnKernels(t *testing.T) {
 		}
 	})
 }
+
+// TestWholePrefixOnKernels has a session for all addresses that are protected: its
+// policies and those that block have the same selectors, and each goes alone.
+func TestWholePrefixOnKernels(t *testing.T) {
+	onKernels(t, func(t *testing.T, g *Gateway) {
+		s := testSession()
+		s.Inner = []netip.Prefix{nodes}
+		for i := range s.SAs {
+			s.SAs[i].Encap = ipsecctx.Encap{}
+			s.SAs[i].Selectors = s.SAs[i].Selectors[:1]
+			s.SAs[i].Selectors[0].Remote = []ipsecctx.Range{{From: nodes.Addr(), To: netip.MustParseAddr("10.4.255.255")}}
+		}
+		must(t, g.Install(ctx, testID, s, nil))
+		wantPolicies(t, g, 9)
+		must(t, g.Release(ctx, testID))
+		wantPolicies(t, g, 6)
+	})
+}
+
+func wantPolicies(t *testing.T, g *Gateway, want int) {
+	t.Helper()
+	all, err := g.dump(ctx)
+	must(t, err)
+	if len(all.policies) != want {
+		t.Errorf("%d policies, want %d", len(all.policies), want)
+	}
+}

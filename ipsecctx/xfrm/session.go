@@ -117,13 +117,13 @@ func stateID(sa *ipsecctx.SA, at Placement) uapi.StateID {
 
 // keyless is a copy without keys.
 func keyless(s *ipsecctx.Session) *ipsecctx.Session {
-	c := s.Clone()
-	c.Wipe()
+	c := *s
+	c.SAs = slices.Clone(s.SAs)
 	for i := range c.SAs {
 		sa := &c.SAs[i]
 		sa.Encryption.Key, sa.Encryption.Salt, sa.Integrity.Key = secret.Key{}, secret.Key{}, secret.Key{}
 	}
-	return c
+	return c.Clone()
 }
 
 // takeBack wipes what Export lent: whoever asked has encoded it by now.
