@@ -98,6 +98,7 @@ func TestWitnessSeesBrokenLaws(t *testing.T) {
 		r.sg1.delete(l.up().ID())
 		r.sg1.addStates(l.up())
 		r.must(witness.Replay(r.Topology, old, r.SG1, l.gate))
+		r.must(flows.Await(r.ctx, some)) // what was sent again is not waited for
 		if report := flows.Stop(settle); report.Up.Duplicated < some {
 			t.Errorf("%d old packets shown again, %d accepted", len(old), report.Up.Duplicated)
 		}

@@ -52,7 +52,7 @@ func main() {
 	flag.BoolVar(&o.verbose, "v", false, "name every test")
 	flag.IntVar(&o.count, "count", 1, "run each test so `often`")
 	flag.IntVar(&o.memory, "memory", uml.DefaultMemory, "of a guest, in `MiB`")
-	flag.DurationVar(&o.timeout, "timeout", 10*time.Minute, "of a package's tests")
+	flag.DurationVar(&o.timeout, "timeout", 0, "of a package's tests (default 10m; with -full 3h)")
 	flag.StringVar(&o.keep, "keep", "", "leave in this `folder` what the tests write to $LAB_RESULTS")
 	flag.Usage = func() {
 		fmt.Fprintln(os.Stderr, "usage: go run ./lab/run [flags] PACKAGE...")
@@ -63,6 +63,12 @@ func main() {
 	if len(o.packages) == 0 {
 		flag.Usage()
 		os.Exit(statusUsage)
+	}
+	if o.timeout == 0 {
+		o.timeout = 10 * time.Minute
+		if o.full {
+			o.timeout = 3 * time.Hour
+		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	status, err := run(ctx, o)
