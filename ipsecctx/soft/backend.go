@@ -162,7 +162,7 @@ func (g *Gateway) Freeze(_ context.Context, id cxtp.SessionID) (dynamic []ipsecc
 		default:
 			return s.misplaced("Freeze")
 		}
-		dynamic = copyDynamic(s.frozen)
+		dynamic = ipsecctx.CloneDynamic(s.frozen)
 		return nil
 	})
 	return dynamic, err
@@ -334,12 +334,4 @@ func (g *Gateway) SetRemote(id cxtp.SessionID, remote netip.AddrPort) error {
 		}
 		return nil
 	})
-}
-
-func copyDynamic(d []ipsecctx.Dynamic) []ipsecctx.Dynamic {
-	d = slices.Clone(d)
-	for i := range d {
-		d[i].Window = slices.Clone(d[i].Window)
-	}
-	return d
 }

@@ -13,43 +13,27 @@ import (
 	"github.com/cxtp/cxtp/ipsecctx"
 )
 
-// Phase is where a session stands in a move. It decides what becomes of the
-// traffic that arrives for it:
+// Where a session stands decides what becomes of the traffic that arrives for it:
 //
 //	             from inside        from outside
 //	staged       queued             dropped
 //	active       sent               accepted
 //	frozen       queued             accepted until Close
 //	redirected   passed on          accepted until Close
-type Phase uint8
-
-const (
-	Staged Phase = iota
-	Active
-	Frozen
-	Redirected
-	gone // forgotten, but a packet may be on its way to it still
+//
+// To one that is gone a packet may be on its way still.
+type (
+	Phase      = ipsecctx.Phase
+	PhaseError = ipsecctx.PhaseError
 )
 
-func (p Phase) String() string {
-	return [...]string{"staged", "active", "frozen", "redirected", "gone"}[p]
-}
-
-// PhaseError says that an operation does not fit where the session stands.
-type PhaseError struct {
-	Session   cxtp.SessionID
-	Operation string
-	Phase     Phase
-	Closed    bool // inbound has ended
-}
-
-func (e *PhaseError) Error() string {
-	phase := e.Phase.String()
-	if e.Closed {
-		phase += " and closed"
-	}
-	return fmt.Sprintf("session %v is %s: %s is not possible", e.Session, phase, e.Operation)
-}
+const (
+	Staged     = ipsecctx.Staged
+	Active     = ipsecctx.Active
+	Frozen     = ipsecctx.Frozen
+	Redirected = ipsecctx.Redirected
+	gone       = ipsecctx.Gone
+)
 
 // session is one node's part of the SAD and the SPD. Its two directions have a
 // lock each, out before in, and both before the gateway's tables.
@@ -288,30 +272,6 @@ func (s *session) saveInbound(now time.Time) []ipsecctx.Dynamic {
 	return d
 }
 
-// check refuses dynamic state that is not that of the session's SAs. With
-// complete set there has to be some for each of them.
-func (s *session) check(dynamic []ipsecctx.Dynamic, complete bool) error {
-	seen := make(map[ipsecctx.ID]bool, len(dynamic))
-	for i := range dynamic {
-		d := &dynamic[i]
-		at := slices.IndexFunc(s.static.SAs, func(sa ipsecctx.SA) bool { return sa.ID() == d.ID() })
-		switch {
-		case at < 0:
-			return refuseFor(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "state of the %s, which session %v does not have", d.ID(), s.id)
-		case seen[d.ID()]:
-			return refuseFor(cxtp.FPTIPsecDynamic, cxtp.StatusMalformed, "state of the %s twice", d.ID())
-		}
-		if err := d.Validate(&s.static.SAs[at]); err != nil {
-			return err
-		}
-		seen[d.ID()] = true
-	}
-	if complete && len(seen) < len(s.static.SAs) {
-		return refuseFor(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "state of %d SAs where session %v has %d", len(seen), s.id, len(s.static.SAs))
-	}
-	return nil
-}
-
 // find returns the state of the SA, or nil.
 func find(dynamic []ipsecctx.Dynamic, sa *ipsecctx.SA) *ipsecctx.Dynamic {
 	for i := range dynamic {
@@ -336,6 +296,11 @@ func (s *session) loadOutbound(dynamic []ipsecctx.Dynamic, now time.Time) {
 			o.load(d, now)
 		}
 	}
+}
+
+// check refuses dynamic state that is not that of the session's SAs.
+func (s *session) check(dynamic []ipsecctx.Dynamic, complete bool) error {
+	return s.static.CheckDynamic(dynamic, complete)
 }
 
 // refuse makes a refusal of one SA.

@@ -9,22 +9,6 @@ import (
 	"github.com/cxtp/cxtp/ipsecctx/xfrm/uapi"
 )
 
-// PhaseError says that an operation does not fit where the session stands.
-type PhaseError struct {
-	Session   cxtp.SessionID
-	Operation string
-	Phase     Phase
-	Closed    bool // inbound has ended
-}
-
-func (e *PhaseError) Error() string {
-	phase := e.Phase.String()
-	if e.Closed {
-		phase += " and closed"
-	}
-	return fmt.Sprintf("session %v is %s: %s is not possible", e.Session, phase, e.Operation)
-}
-
 // ErrCountersUnknown is wrapped by the error of a Freeze that stopped the
 // session but cannot tell its last sequence numbers, and has no ceiling to go by.
 // The session cannot go on anywhere: it has to be negotiated anew.

@@ -90,7 +90,7 @@ func (g *Gateway) Freeze(ctx context.Context, id cxtp.SessionID) (dynamic []ipse
 			}
 			s.phase = Frozen
 		}
-		dynamic = copyDynamic(s.frozen)
+		dynamic = ipsecctx.CloneDynamic(s.frozen)
 		return nil
 	})
 	return dynamic, err
@@ -310,7 +310,7 @@ func (g *Gateway) Close(ctx context.Context, id cxtp.SessionID) (dynamic []ipsec
 				return err
 			}
 		}
-		dynamic = copyDynamic(s.last)
+		dynamic = ipsecctx.CloneDynamic(s.last)
 		return nil
 	})
 	return dynamic, err
@@ -342,12 +342,4 @@ func (g *Gateway) closeInbound(ctx context.Context, s *session) error {
 	}
 	s.closed = true
 	return nil
-}
-
-func copyDynamic(d []ipsecctx.Dynamic) []ipsecctx.Dynamic {
-	d = append([]ipsecctx.Dynamic(nil), d...)
-	for i := range d {
-		d[i].Window = append([]uint64(nil), d[i].Window...)
-	}
-	return d
 }

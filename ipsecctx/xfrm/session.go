@@ -12,20 +12,19 @@ import (
 	"github.com/cxtp/cxtp/ipsecctx/xfrm/uapi"
 )
 
-// Phase is where a session stands in a move.
-type Phase uint8
-
-const (
-	Staged Phase = iota
-	Active
-	Frozen
-	Redirected
-	gone // forgotten
+// Where a session stands: the package comment has what its doors are then.
+type (
+	Phase      = ipsecctx.Phase
+	PhaseError = ipsecctx.PhaseError
 )
 
-func (p Phase) String() string {
-	return [...]string{"staged", "active", "frozen", "redirected", "gone"}[p]
-}
+const (
+	Staged     = ipsecctx.Staged
+	Active     = ipsecctx.Active
+	Frozen     = ipsecctx.Frozen
+	Redirected = ipsecctx.Redirected
+	gone       = ipsecctx.Gone
+)
 
 // session is one node's part of the SAD and the SPD: what the kernel does not
 // know of it. Its keys are in the kernel alone.
@@ -174,28 +173,9 @@ func (s *session) misplaced(operation string) error {
 	return &PhaseError{Session: s.id, Operation: operation, Phase: s.phase, Closed: s.closed}
 }
 
-// check refuses dynamic state that is not that of the session's SAs. With
-// complete set there has to be some for each of them.
+// check refuses dynamic state that is not that of the session's SAs.
 func (s *session) check(dynamic []ipsecctx.Dynamic, complete bool) error {
-	seen := make(map[ipsecctx.ID]bool, len(dynamic))
-	for i := range dynamic {
-		d := &dynamic[i]
-		at := slices.IndexFunc(s.static.SAs, func(sa ipsecctx.SA) bool { return sa.ID() == d.ID() })
-		switch {
-		case at < 0:
-			return refuseFor(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "state of the %s, which session %v does not have", d.ID(), s.id)
-		case seen[d.ID()]:
-			return refuseFor(cxtp.FPTIPsecDynamic, cxtp.StatusMalformed, "state of the %s twice", d.ID())
-		}
-		if err := d.Validate(&s.static.SAs[at]); err != nil {
-			return err
-		}
-		seen[d.ID()] = true
-	}
-	if complete && len(seen) < len(s.static.SAs) {
-		return refuseFor(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "state of %d SAs where session %v has %d", len(seen), s.id, len(s.static.SAs))
-	}
-	return nil
+	return s.static.CheckDynamic(dynamic, complete)
 }
 
 // find returns the state of the SA, or that of one that has carried nothing yet.
