@@ -131,7 +131,7 @@ type fleet struct {
 	gateways [2]*gateway
 }
 
-func newFleet(t *testing.T, mode string) *fleet {
+func newFleet(t testing.TB, mode string) *fleet {
 	t.Helper()
 	f := &fleet{rig: newRig(t), folder: t.TempDir()}
 	f.gateways = [2]*gateway{

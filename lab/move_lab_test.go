@@ -56,7 +56,7 @@ type outcome struct {
 	traffic.Report
 	replayed int    // old packets shown to the new gateway
 	missing  string // what should not have been lost; "" = nothing
-	t        *testing.T
+	t        testing.TB
 }
 
 // stall is the longest time for which a sender stood still.

@@ -28,7 +28,7 @@ import (
 // each end.
 type rig struct {
 	*topology.Topology
-	t              *testing.T
+	t              testing.TB
 	ctx            context.Context
 	node, sg1, sg2 *end
 }
@@ -37,14 +37,14 @@ type rig struct {
 type end struct {
 	*topology.Node
 	kernel *uapi.Conn
-	t      *testing.T
+	t      testing.TB
 	ctx    context.Context
 }
 
 // settle is how long what is under way may take to arrive.
 const settle = 2 * time.Second
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	lab, err := topology.New()
 	if err != nil {
@@ -238,7 +238,7 @@ func (r *rig) watch() *witness.Witness {
 }
 
 // left is the path of a result that a test leaves.
-func left(t *testing.T, kind string) string {
+func left(t testing.TB, kind string) string {
 	return filepath.Join(os.Getenv("LAB_RESULTS"), strings.ReplaceAll(t.Name(), "/", "_")+kind)
 }
 
