@@ -24,7 +24,7 @@ func TestTrafficSeesThePath(t *testing.T) {
 			good func(Report) bool
 		}{
 			{"clear", topology.Impairment{}, func(r Report) bool {
-				return r.Lost() == 0 && r.Duplicated() == 0 && r.Up.Sent >= 50 && r.Down.Sent >= 50 && r.Echo.Sent >= 25
+				return r.Lost() == 0 && r.Duplicated() == 0 && r.Up.Sent >= 25 && r.Down.Sent >= 25 && r.Echo.Sent >= 25
 			}},
 			{"delay", topology.Impairment{Delay: 40 * time.Millisecond}, func(r Report) bool {
 				return r.Lost() == 0 && r.Up.Delay >= 40*time.Millisecond && r.Echo.Delay >= 80*time.Millisecond
@@ -42,7 +42,9 @@ func TestTrafficSeesThePath(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(300 * time.Millisecond) // how long there is traffic, not what is waited for
+			if err := traffic.Await(t.Context(), 25); err != nil {
+				t.Fatal(err)
+			}
 			report := traffic.Stop(time.Second)
 			t.Logf("%s, IPv6 %v: %v", c.name, ipv6, report)
 			if !c.good(report) {

@@ -14,52 +14,73 @@ import (
 	"github.com/cxtp/cxtp/lab/traffic"
 )
 
-// The witness sees every packet of a flow in clear, on both links that it
-// passes, with the node that sent it.
+// The witness sees every packet of a flow in clear, on each of its points that
+// the flow passes, with the node that sent it.
 func TestWitnessSeesEveryPacket(t *testing.T) {
 	lab, err := topology.New()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer lab.Close()
-	for _, ipv6 := range []bool{false, true} {
-		near, far := topology.MN.Of(ipv6), topology.SG1.Of(ipv6)
-		w, err := Watch(OuterPoints(lab)...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		flows, err := traffic.Start(traffic.Options{
-			Near: traffic.End{Node: lab.MN, Addr: near}, Far: []traffic.End{{Node: lab.SG1, Addr: far}},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(200 * time.Millisecond) // how long there is traffic
-		counted := flows.Stop(time.Second)
-		frames, err := w.Stop()
-		if err != nil {
-			t.Fatal(err)
-		}
-		report := Examine(frames, Rules{Protected: []Selector{{
-			A: netip.PrefixFrom(near, near.BitLen()), B: netip.PrefixFrom(far, far.BitLen()), Protocol: protocolUDP,
-		}}})
-		sent := make(map[string]int)
-		for _, s := range report.Cleartext {
-			if s.Out {
-				sent[s.Node]++
+	type place struct {
+		node    *topology.Node
+		address topology.Pair
+	}
+	for _, c := range []struct {
+		points    []Point
+		near, far place
+	}{
+		{OuterPoints(lab), place{lab.MN, topology.MN}, place{lab.SG1, topology.SG1}},
+		{InnerPoints(lab), place{lab.SG1, topology.SG1Inner}, place{lab.SG2, topology.SG2Inner}},
+	} {
+		for _, ipv6 := range []bool{false, true} {
+			near := traffic.End{Node: c.near.node, Addr: c.near.address.Of(ipv6)}
+			far := traffic.End{Node: c.far.node, Addr: c.far.address.Of(ipv6)}
+			counted, frames := observe(t, c.points, near, far)
+			report := Examine(frames, Rules{Protected: []Selector{{
+				A: netip.PrefixFrom(near.Addr, near.Addr.BitLen()), B: netip.PrefixFrom(far.Addr, far.Addr.BitLen()), Protocol: protocolUDP,
+			}}})
+			sent := make(map[string]int)
+			for _, s := range report.Cleartext {
+				if s.Out {
+					sent[s.Node]++
+				}
+			}
+			if sent[near.Node.Name] != counted.Up.Sent || sent[far.Node.Name] != counted.Down.Sent ||
+				len(report.Cleartext) != 2*(counted.Up.Sent+counted.Down.Sent) {
+				t.Errorf("saw %v, %d in all, of %v", sent, len(report.Cleartext), counted)
+			}
+			var file bytes.Buffer
+			if err := WritePcap(&file, frames); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := pcapgo.NewReader(&file); err != nil {
+				t.Fatal(err)
 			}
 		}
-		if sent["mn"] != counted.Up.Sent || sent["sg1"] != counted.Down.Sent || len(report.Cleartext) != 2*(counted.Up.Sent+counted.Down.Sent) {
-			t.Errorf("saw %v, %d in all, of %v", sent, len(report.Cleartext), counted)
-		}
-		var file bytes.Buffer
-		if err := WritePcap(&file, frames); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := pcapgo.NewReader(&file); err != nil {
-			t.Fatal(err)
-		}
 	}
+}
+
+// observe captures while traffic flows.
+func observe(t *testing.T, points []Point, near, far traffic.End) (traffic.Report, []Frame) {
+	t.Helper()
+	w, err := Watch(points...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flows, err := traffic.Start(traffic.Options{Near: near, Far: []traffic.End{far}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := flows.Await(t.Context(), 20); err != nil {
+		t.Fatal(err)
+	}
+	counted := flows.Stop(time.Second)
+	frames, err := w.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return counted, frames
 }
 
 // What was captured can be sent again, to another gateway.
