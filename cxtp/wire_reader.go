@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 
 	"github.com/cxtp/cxtp/cxtp/secret"
@@ -284,8 +283,10 @@ const usualBlocks = 5
 func (r *wireReader) blocks(list []CDB, requests bool) []CDB {
 	section := r.section
 	r.section = "RFC 4067 section 2.4"
-	list = slices.Grow(list, usualBlocks)
 	for r.next("CDB") {
+		if cap(list) == 0 {
+			list = make([]CDB, 0, usualBlocks)
+		}
 		if b := r.block(requests); r.err == nil {
 			list = append(list, b)
 		}
