@@ -139,7 +139,8 @@ func TestWrongOrders(t *testing.T) {
 	}
 	// A gateway that cannot be reached: the session stays.
 	f.must(f.ImpairSync(topology.Impairment{Loss: 100}))
-	if _, err := f.cxtp(at, "handover", id.String(), "--to", "sg2"); err == nil || !strings.Contains(err.Error(), "exit status 6: cxtp: not moved") {
+	_, err := f.cxtp(at, "handover", id.String(), "--to", "sg2")
+	if err == nil || !strings.Contains(err.Error(), "exit status 6") || !strings.Contains(err.Error(), "cxtp: not moved") {
 		t.Errorf("moved to a gateway that cannot be reached: %v", err)
 	}
 	f.must(f.ImpairSync(topology.Impairment{}))
