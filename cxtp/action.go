@@ -70,6 +70,7 @@ type Do struct {
 	Manifest []ManifestEntry // Stage, Renew, Limit: the ceilings; Thaw: the floors
 	Peer     RouterID        // Freeze, Redirect: where to
 	Deadline time.Time       // Stage
+	Reassign bool            // Stage: an inbound SA whose SPI is taken may get another one, of which its node can be told
 	Types    []FPT           // Export: what was asked for; nil = everything
 }
 

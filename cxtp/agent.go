@@ -69,11 +69,15 @@ type AgentSend struct {
 	Message Message
 }
 
-// AgentFollow points the node's outbound SAs at another gateway. It comes
-// before the acknowledgement, which says that it was done.
+// AgentFollow points the node's outbound SAs at another gateway, gives them the
+// SPIs that they have there, and lets its inbound SAs go on above the floors. It
+// comes before the acknowledgement, which says that it was done. The lists are
+// those of the message received.
 type AgentFollow struct {
 	Gateway netip.AddrPort
 	Number  uint64
+	SPIs    []SPIChange     // each for the SA that has the old SPI, if there is one
+	Floors  []SequenceFloor // each for an SA that is behind it
 }
 
 // AgentAnswered ends a request. Failed are the contexts that were not

@@ -137,7 +137,7 @@ func (a *Agent) update(from netip.AddrPort, u *Update) {
 		if !a.agree(&keys, u) {
 			return
 		}
-		a.out = append(a.out, AgentFollow{Gateway: u.Gateway, Number: u.Number})
+		a.out = append(a.out, AgentFollow{Gateway: u.Gateway, Number: u.Number, SPIs: u.SPIs, Floors: u.Floors})
 	case u.Share != keys.expected():
 		return
 	}

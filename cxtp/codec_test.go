@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -119,7 +120,7 @@ var draws = map[cxtp.Type]func(t *rapid.T, v4 bool) cxtp.Message{
 	},
 	cxtp.TypeUpdate: func(t *rapid.T, v4 bool) cxtp.Message {
 		return &cxtp.Update{Previous: drawAddr(t, v4, "previous"), Session: drawSession(t), Number: rapid.Uint64().Draw(t, "number"),
-			Gateway: drawEndpoint(t), Share: drawShare(t), MAC: [cxtp.UpdateMACSize]byte(drawOctets(t, 16, 16, "MAC"))}
+			Gateway: drawEndpoint(t), Share: drawShare(t), SPIs: drawChanges(t), Floors: drawFloors(t), MAC: [cxtp.UpdateMACSize]byte(drawOctets(t, 16, 16, "MAC"))}
 	},
 	cxtp.TypeUpdateAck: func(t *rapid.T, v4 bool) cxtp.Message {
 		return &cxtp.UpdateAck{Previous: drawAddr(t, v4, "previous"), Session: drawSession(t), Number: rapid.Uint64().Draw(t, "number"),
@@ -132,6 +133,24 @@ func drawShare(t *rapid.T) (s cxtp.Share) {
 		copy(s[:], drawOctets(t, len(s), len(s), "share"))
 	}
 	return s
+}
+
+func drawProtocol(t *rapid.T) uint8 { return rapid.SampledFrom([]uint8{50, 51}).Draw(t, "protocol") }
+
+func drawSPI(t *rapid.T) uint32 { return rapid.Uint32Min(1).Draw(t, "SPI") }
+
+func drawChanges(t *rapid.T) (list []cxtp.SPIChange) {
+	for range rapid.IntRange(0, cxtp.MaxUpdateEntries).Draw(t, "changes") {
+		list = append(list, cxtp.SPIChange{Protocol: drawProtocol(t), Old: drawSPI(t), New: drawSPI(t)})
+	}
+	return list
+}
+
+func drawFloors(t *rapid.T) (list []cxtp.SequenceFloor) {
+	for range rapid.IntRange(0, cxtp.MaxUpdateEntries).Draw(t, "floors") {
+		list = append(list, cxtp.SequenceFloor{Protocol: drawProtocol(t), SPI: drawSPI(t), Number: rapid.Uint64().Draw(t, "number")})
+	}
+	return list
 }
 
 func TestMessageRoundTrip(t *testing.T) {
@@ -238,6 +257,7 @@ func TestNodeRoundTrip(t *testing.T) {
 		}
 		n.Algorithm = rapid.SampledFrom([]cxtp.Algorithm{0, cxtp.AlgorithmHMACSHA256, 0xFF02}).Draw(t, "algorithm")
 		n.Generation = rapid.SampledFrom([]uint64{0, 1, 1 << 63}).Draw(t, "generation")
+		n.SPIs = drawChanges(t)
 		b, err := n.Block()
 		if err != nil {
 			t.Fatal(err)
@@ -322,6 +342,11 @@ func TestWhatCannotBeEncoded(t *testing.T) {
 		"question with a state":      &cxtp.Outcome{Previous: v4, Question: true, State: cxtp.OutcomeStaged},
 		"answer without one":         &cxtp.Outcome{Previous: v4},
 		"no gateway":                 &cxtp.Update{Previous: v4},
+		"too many SPI changes":       &cxtp.Update{Previous: v4, Gateway: netip.AddrPortFrom(v4, 1), SPIs: slices.Repeat([]cxtp.SPIChange{{Protocol: 50, Old: 1, New: 2}}, 33)},
+		"SPI change of UDP":          &cxtp.Update{Previous: v4, Gateway: netip.AddrPortFrom(v4, 1), SPIs: []cxtp.SPIChange{{Protocol: 17, Old: 1, New: 2}}},
+		"SPI change to 0":            &cxtp.Update{Previous: v4, Gateway: netip.AddrPortFrom(v4, 1), SPIs: []cxtp.SPIChange{{Protocol: 50, Old: 1, New: 0}}},
+		"too many floors":            &cxtp.Update{Previous: v4, Gateway: netip.AddrPortFrom(v4, 1), Floors: slices.Repeat([]cxtp.SequenceFloor{{Protocol: 50, SPI: 1, Number: 2}}, 33)},
+		"floor of UDP":               &cxtp.Update{Previous: v4, Gateway: netip.AddrPortFrom(v4, 1), Floors: []cxtp.SequenceFloor{{Protocol: 17, SPI: 1, Number: 2}}},
 		"gateway with a zone":        &cxtp.Update{Previous: v4, Gateway: netip.AddrPortFrom(zoned, 1)},
 	} {
 		dst, err := m.Append([]byte("before"))

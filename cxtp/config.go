@@ -26,6 +26,10 @@ type Config struct {
 	// Headroom is how many sequence numbers above its present one a ceiling
 	// allows an outbound SA.
 	Headroom uint64
+	// ReassignSPIs lets a session whose inbound SPI is taken here get another one,
+	// where its node has an agent that can be told. Otherwise, and for all other
+	// nodes, the session is refused.
+	ReassignSPIs bool
 	// Standby is the peer at which a staged copy of every session owned here is
 	// kept fresh; "" = none. StandbyRate bounds the renewals of all sessions
 	// together, a second; 0 means no bound.

@@ -86,6 +86,7 @@ type Done struct {
 	Op       OpID
 	Blocks   []CDB           // Export, Sample, Freeze, Close: what was read; the machine's to keep and wipe
 	Manifest []ManifestEntry // Export, Sample: the SAs, with their present sequence numbers
+	SPIs     []SPIChange     // Stage, of a Do with Reassign: other SPIs that were given
 	Failed   []ContextStatus // empty = it succeeded
 	Partial  []ContextStatus // it succeeded, but for these, which may be missing
 	Detail   string          // a sentence for the operator, when it failed or something is missing

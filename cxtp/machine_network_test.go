@@ -243,6 +243,7 @@ func (w *world) perform(ses *simSession, actions []AgentAction) {
 			w.send("", to, ses, a.Message)
 		case AgentFollow:
 			w.printf("  follow %s", w.routerAt(a.Gateway.Addr()))
+			w.follows(ses, a)
 		case AgentAnswered:
 			w.printf("  answered seq %d", a.Sequence)
 			if a.TimedOut {

@@ -70,6 +70,12 @@ func (w *world) message(m Message) string {
 		line += flagged(m.Success, " success") + statusList(m.Statuses)
 	case *Update:
 		line += fmt.Sprintf(" %s #%d to %s", w.name(m.Session), m.Number, w.routerAt(m.Gateway.Addr())) + flagged(!m.Share.IsZero(), " share")
+		for _, c := range m.SPIs {
+			line += fmt.Sprintf(" %#x=%#x", c.Old, c.New)
+		}
+		for _, f := range m.Floors {
+			line += fmt.Sprintf(" %#x above %d", f.SPI, f.Number)
+		}
 	case *UpdateAck:
 		line += fmt.Sprintf(" %s #%d", w.name(m.Session), m.Number) + flagged(!m.Share.IsZero(), " share")
 	}
@@ -117,7 +123,7 @@ func (w *world) action(a Action) string {
 				line += flagged(a.Verb == VerbLimit, " none")
 			}
 		}
-		return line
+		return line + flagged(a.Reassign, " reassign")
 	case Steer:
 		return fmt.Sprintf("steer %s e%d from %s", w.name(a.Session), a.Epoch, a.From)
 	case Persist:

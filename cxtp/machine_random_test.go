@@ -58,6 +58,7 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 		if strict {
 			n.cfg.Mode = ModeStrict
 		}
+		n.cfg.ReassignSPIs = true
 		n.cfg.Headroom = uint64(200 + c.IntN(1000))
 		if c.standbys {
 			n.cfg.Timers.Lease = lease
@@ -81,7 +82,22 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 		}
 		w.adopt(ses, c.router().id, 6, ses.agent.cfg.Node.Agent.IsValid())
 	}
+	c.conflict(rand.New(rand.NewPCG(seed, 2)))
 	return c
+}
+
+// conflict has others use the SPIs of some nodes with an agent at some routers,
+// which give them others.
+func (c *chaos) conflict(taken *rand.Rand) {
+	if taken.IntN(3) > 0 {
+		return
+	}
+	for _, n := range c.world.routers {
+		for _, id := range c.world.order {
+			ses := c.world.sessions[id]
+			n.conflicts[ses.id] = taken.IntN(2) == 0 && ses.agent.cfg.Node.Agent.IsValid()
+		}
+	}
 }
 
 // router is any of them.

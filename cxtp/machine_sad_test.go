@@ -35,6 +35,7 @@ type simSA struct {
 	contexts []CDB
 	deaf     bool     // strict mode: inbound ended in the freeze
 	sample   []CDB    // staged: of the last renewal
+	spi      uint32   // inbound
 	from     RouterID // whom it was staged by; "" = it began here
 }
 
@@ -166,7 +167,11 @@ func (w *world) carryOut(n *simRouter, d Do) Done {
 			w.violation("law 2: %s: stage of %s e%d over SAs that are %s", n.id, w.name(d.Session), d.Epoch, saNames[sa.state])
 		}
 		w.taken(n, d)
-		n.sad[d.Session] = w.staged(d)
+		staged := w.staged(d)
+		if n.conflicts[d.Session] && !w.reassigned(d, staged, &result) {
+			return result
+		}
+		n.sad[d.Session] = staged
 	case VerbFreeze:
 		if must(saActive, saFrozen, saDraining, saClosed) {
 			if sa.state == saActive {
@@ -225,6 +230,11 @@ func (w *world) staged(d Do) *simSA {
 			sa.key = strings.TrimRight(string(b.Data), "\x00")
 		}
 	}
+	for _, m := range d.Manifest {
+		if m.Direction == 1 {
+			sa.spi = m.SPI
+		}
+	}
 	sa.ceiling = simCeiling(d.Manifest)
 	if sa.key != w.sessions[d.Session].key {
 		w.violation("progress: the key of %s arrived as %q", w.name(d.Session), sa.key)
@@ -250,9 +260,38 @@ func (w *world) activate(n *simRouter, sa *simSA, d Do) {
 	}
 }
 
+// reassigned gives an SA whose SPI is taken another one, if it may.
+func (w *world) reassigned(d Do, sa *simSA, result *Done) bool {
+	if !d.Reassign {
+		result.Failed, result.Detail = []ContextStatus{{FPTIPsecSA, StatusSPIConflict}}, "the SPI is taken"
+		return false
+	}
+	w.lastSPI += 0x1000
+	result.SPIs = []SPIChange{{protocolESP, sa.spi, w.lastSPI}}
+	sa.spi = w.lastSPI
+	return true
+}
+
+// follows is what a node does with an Update: the gateway that has sent it must
+// receive on the SPI that the node sends on then.
+func (w *world) follows(ses *simSession, a AgentFollow) {
+	for _, c := range a.SPIs {
+		if c.Old == ses.spi {
+			ses.spi = c.New
+			break
+		}
+	}
+	for _, n := range w.routers {
+		sa := n.sad[ses.id]
+		if n.cfg.Gateway4 == a.Gateway && sa != nil && sa.state == saActive && sa.spi != ses.spi {
+			w.violation("progress: %s sends to %s on %#x, which receives on %#x", ses.name, n.id, ses.spi, sa.spi)
+		}
+	}
+}
+
 // manifest lists the SAs with their present sequence numbers.
 func (sa *simSA) manifest() []ManifestEntry {
-	return []ManifestEntry{{FPTIPsecSA, 1, 50, simSPI, 0}, {FPTIPsecSA, 2, 50, simSPI + 1, sa.seq}}
+	return []ManifestEntry{{FPTIPsecSA, 1, 50, sa.spi, 0}, {FPTIPsecSA, 2, 50, simSPI + 1, sa.seq}}
 }
 
 // simCeiling is the ceiling that a manifest gives; 0 = none.

@@ -214,6 +214,8 @@ func (s *script) command(fields []string) {
 		w.router(RouterID(words[3])).stalled[s.verb(words[1])] = true
 	case "restart": // restart B [torn]: torn loses what was being written
 		w.restart(w.router(RouterID(words[1])), map[bool]int{true: 0, false: 1000}[has("torn")])
+	case "conflict": // conflict s1 at B: its SPI is taken there
+		w.router(RouterID(words[3])).conflicts[s.session(words[1]).id] = true
 	case "crash": // crash B [torn]: the daemon dies, its SAs live on
 		w.crash(w.router(RouterID(words[1])), map[bool]int{true: 0, false: 1000}[has("torn")])
 	case "expire": // expire s1 at B: the SAs end there, at a limit of theirs
@@ -312,6 +314,8 @@ func (s *script) configure(id RouterID, options map[string]string) {
 			n.cfg.Timers.StandbyHold = s.duration(value)
 		case "headroom":
 			n.cfg.Headroom = uint64(s.number(value))
+		case "conflicts":
+			n.cfg.ReassignSPIs = value == "reassign"
 		case "closegiveup":
 			n.cfg.Timers.CloseGiveUp = s.duration(value)
 		default:

@@ -48,6 +48,7 @@ type world struct {
 	usurped              bool              // a gateway of the past has used a node's keys
 	doing                map[simOp]string  // what the operations under way are, for people
 
+	lastSPI    uint32        // given by a router
 	log        []sentMessage // everything that was ever sent
 	net        network
 	random     *rand.ChaCha8
@@ -104,6 +105,7 @@ type simRouter struct {
 	frozenAt map[SessionID]time.Time
 	steering int // Steers still to fail
 
+	conflicts  map[SessionID]bool  // whose SPIs others have here
 	groupsFail map[Verb]Status     // of the feature that may
 	exported   map[SessionID][]CDB // what the machine has to wipe
 
@@ -123,6 +125,7 @@ type simSession struct {
 	inbound  int
 	accepted simWindow
 	sent     map[uint64]RouterID
+	spi      uint32            // what it sends on
 	gap      bool              // a gateway died with its windows
 	asked    uint32            // sequence number of the last CTAR
 	signed   map[uint32]simKey // what its CTARs were made with, by sequence number
@@ -137,10 +140,10 @@ func newWorld(t testing.TB, net network, ids ...RouterID) *world {
 	w := &world{
 		t: t, now: epochZero, net: net, random: rand.NewChaCha8([32]byte{}),
 		sessions: map[SessionID]*simSession{}, activated: map[simRef]RouterID{}, stagedFrom: map[simRef]RouterID{}, proved: map[simRef]bool{},
-		orders: map[simWay]int{}, tokens: map[simWay]int{}, doing: map[simOp]string{}, asked: map[simAsk]bool{}, stagedAt: map[simRef]RouterID{}, named: map[simWay]bool{}, liars: map[RouterID]bool{}, cut: map[RouterID]bool{}, fetched: map[simFetch]bool{}, finals: map[Ticket]int{}, opened: map[Ticket]RouterID{},
+		lastSPI: simSPI, orders: map[simWay]int{}, tokens: map[simWay]int{}, doing: map[simOp]string{}, asked: map[simAsk]bool{}, stagedAt: map[simRef]RouterID{}, named: map[simWay]bool{}, liars: map[RouterID]bool{}, cut: map[RouterID]bool{}, fetched: map[simFetch]bool{}, finals: map[Ticket]int{}, opened: map[Ticket]RouterID{},
 	}
 	for i, id := range ids {
-		n := &simRouter{id: id, cfg: Config{
+		n := &simRouter{id: id, conflicts: map[SessionID]bool{}, cfg: Config{
 			Self: id, Incarnation: Incarnation(100 + i), Timers: DefaultTimers(), Mode: ModeLossless, Headroom: 1000, Inspect: simInspect,
 			Gateway4: netip.AddrPortFrom(simAddr(i), 4500), Addrs: []netip.Addr{simAddr(i)}, Rand: w.random,
 		}}
@@ -292,7 +295,7 @@ func (w *world) newSession(name string, tokens int, agent bool) *simSession {
 func (w *world) newNode(name string, tokens int, agent, strong bool) *simSession {
 	i := len(w.order) + 1
 	ses := &simSession{
-		id: SessionID{byte(i)}, name: name, key: "key of " + name, sent: map[uint64]RouterID{}, signed: map[uint32]simKey{}, strong: strong,
+		id: SessionID{byte(i)}, name: name, key: "key of " + name, spi: simSPI, sent: map[uint64]RouterID{}, signed: map[uint32]simKey{}, strong: strong,
 		at:       netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}),
 		endpoint: netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), 4500),
 		claims:   Claims{Identity: name, Inner: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 32)}},
@@ -322,7 +325,7 @@ func (w *world) nodeState(ses *simSession, tokens int, agent bool) NodeState {
 // adopt makes a router the first owner.
 func (w *world) adopt(ses *simSession, id RouterID, tokens int, agent bool) {
 	n := w.router(id)
-	n.sad[ses.id] = &simSA{state: saActive, key: ses.key, contexts: []CDB{
+	n.sad[ses.id] = &simSA{state: saActive, spi: simSPI, key: ses.key, contexts: []CDB{
 		{FPT: FPTIPsecSession, Data: simText(ses.claims.Identity, ses.claims.Inner[0])},
 		{FPT: FPTIPsecSA, Data: []byte(ses.key)},
 	}}

@@ -41,6 +41,10 @@ type NumberedKey struct {
 //	+-------------------------------+-------------------------------+
 //	~                     Generation (8 octets)                     ~  bit 4
 //	+-------------------------------+-------------------------------+
+//	|          SPI changes          |                                  bit 5
+//	+-------------------------------+-------------------------------+
+//	~         that many SPI changes, of 12 octets each              ~
+//	+-------------------------------+-------------------------------+
 //	|       Extensions length       |                                  bit 31
 //	+-+-----------------------------+-------------------------------+
 //	|C|           Type              |            Length             |
@@ -59,6 +63,9 @@ type NodeState struct {
 	// Generation is the number of the Update that gave the keys; 0 means that
 	// they were provisioned.
 	Generation uint64
+	// SPIs are the changes that the node has been told and has not confirmed, or
+	// that it has still to be told.
+	SPIs []SPIChange
 }
 
 // algorithm is that of the node's tokens.
@@ -68,6 +75,9 @@ func (n *NodeState) algorithm() Algorithm { return cmp.Or(n.Algorithm, Algorithm
 // with every gateway that it comes to.
 func (n *NodeState) strong() bool { return n.Algorithm == AlgorithmHMACSHA256 }
 
+// canBeTold reports whether the node has an agent that will believe an Update.
+func (n *NodeState) canBeTold() bool { return n.Agent.IsValid() && !n.UpdateKey.IsZero() }
+
 // Bits of the node block's presence vector.
 const (
 	nodeHasAgent      = 1 << 31 // bit 0, the first field
@@ -75,8 +85,9 @@ const (
 	nodeHasTokens     = 1 << 29
 	nodeHasAlgorithm  = 1 << 28
 	nodeHasGeneration = 1 << 27
+	nodeHasSPIs       = 1 << 26
 	nodeHasExtensions = 1 << 0 // bit 31
-	nodeKnown         = nodeHasAgent | nodeHasUpdateKey | nodeHasTokens | nodeHasAlgorithm | nodeHasGeneration | nodeHasExtensions
+	nodeKnown         = nodeHasAgent | nodeHasUpdateKey | nodeHasTokens | nodeHasAlgorithm | nodeHasGeneration | nodeHasSPIs | nodeHasExtensions
 )
 
 // extensionCritical marks an extension that must be understood.
@@ -84,7 +95,7 @@ const extensionCritical = 0x8000
 
 // room is enough for the block's data in octets: what grows leaves keys behind.
 func (n NodeState) room() int {
-	room := 64 + n.UpdateKey.Len()
+	room := 64 + n.UpdateKey.Len() + 12*len(n.SPIs)
 	for _, k := range n.Tokens {
 		room += 8 + k.Key.Len()
 	}
@@ -126,6 +137,13 @@ func (n NodeState) Block() (CDB, error) {
 	if n.Generation != 0 {
 		b.Presence |= nodeHasGeneration
 		b.Data = binary.BigEndian.AppendUint64(b.Data, n.Generation)
+	}
+	if len(n.SPIs) > 0 {
+		b.Presence |= nodeHasSPIs
+		b.Data = binary.BigEndian.AppendUint16(b.Data, uint16(len(n.SPIs)))
+		var bad error
+		b.Data, bad = appendChanges(b.Data, n.SPIs)
+		err = errors.Join(err, bad)
 	}
 	if b.Size() > MaxBlock {
 		err = fmt.Errorf("%d token keys make a block of %d octets: at most %d fit", len(n.Tokens), b.Size(), MaxBlock)
@@ -184,6 +202,9 @@ func (n *NodeState) read(r *wireReader, b CDB) {
 	}
 	if b.Presence&nodeHasGeneration != 0 {
 		n.Generation = r.u64("Generation")
+	}
+	if b.Presence&nodeHasSPIs != 0 {
+		n.SPIs = r.changes(nil, r.listed("SPI changes"))
 	}
 	if b.Presence&nodeHasExtensions != 0 {
 		r.extensions()

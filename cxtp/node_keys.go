@@ -170,6 +170,6 @@ func cloneNode(n NodeState) NodeState {
 	for i, t := range n.Tokens {
 		tokens[i] = NumberedKey{t.Number, secret.Clone(t.Key.Bytes())}
 	}
-	n.Tokens = tokens
+	n.Tokens, n.SPIs = tokens, slices.Clone(n.SPIs)
 	return n
 }

@@ -450,6 +450,7 @@ func (s *Session) thawed(d Done) {
 	s.src.goodUntil = s.now // a token that came as far as a grant is used up
 	switch m := s.src; {
 	case m.fenced:
+		s.tellFloors(m)
 		s.fail(EventThawed, nil, "the target is fenced; the session goes on here, above its ceilings: rekey it")
 	case m.standby:
 		m.stopped = false

@@ -8,11 +8,12 @@ import "time"
 type steering struct {
 	epoch            Epoch
 	from             RouterID
-	op               OpID      // the Steer under way; 0 = none
-	downlink, uplink bool      // done
-	failed           bool      // the last Steer failed; it is tried again
-	told             bool      // the node has acknowledged all that it has to know
-	exchange         *exchange // of the node's next keys, until it answers; nil = over, or none
+	op               OpID            // the Steer under way; 0 = none
+	downlink, uplink bool            // done
+	failed           bool            // the last Steer failed; it is tried again
+	told             bool            // the node has acknowledged all that it has to know
+	floors           []SequenceFloor // of a gateway that does not know the last numbers that were used
+	exchange         *exchange       // of the node's next keys, until it answers; nil = over, or none
 
 	repeatAt time.Time
 	repeat   time.Duration
@@ -21,15 +22,31 @@ type steering struct {
 
 func (t *steering) complete() bool { return t.downlink && t.uplink }
 
-// startSteering begins both ways.
+// startSteering begins both ways, or the one that there is to do.
 func (s *Session) startSteering() {
 	t := s.steer
 	t.giveUpAt = s.now.Add(s.cfg.Timers.UpdateGiveUp)
 	t.repeat = s.cfg.Timers.UpdateRepeat
 	t.repeatAt = s.now.Add(t.repeat)
 	t.told = t.uplink // there is nobody to tell
-	s.steerDownlink()
+	if !t.downlink {
+		s.steerDownlink()
+	}
 	s.sendUpdate()
+}
+
+// tellFloors is for an owner that goes on above its ceilings where it always was:
+// there is nothing to steer, but a node with extended sequence numbers would
+// count their upper half wrong. It may have been told by the fenced router that
+// this epoch has moved it there, so the Update has a number of its own.
+func (s *Session) tellFloors(m *outgoing) {
+	if !s.node.canBeTold() {
+		return
+	}
+	s.endSteering()
+	s.epoch++
+	s.steer = &steering{epoch: s.epoch, from: m.to, downlink: true, floors: floorsOf(m.highest())}
+	s.startSteering()
 }
 
 // endSteering is for a router that has the session no more.
@@ -47,7 +64,8 @@ func (s *Session) steerDownlink() {
 }
 
 // sendUpdate tells the node's agent this gateway's address, numbered by the
-// epoch of the move, and where the two agree on fresh keys, our share. Once they
+// epoch of the move, the SPIs that are not those that it sends on, and the floors
+// where this gateway goes on above some. Where the two agree on fresh keys, it has our share. Once they
 // have, it is authenticated with the new key and has no share: that tells the
 // node to forget the keys which gateways before this one knew.
 func (s *Session) sendUpdate() {
@@ -55,7 +73,7 @@ func (s *Session) sendUpdate() {
 	if t.told {
 		return
 	}
-	u := &Update{Previous: s.addr, Session: s.id, Number: uint64(t.epoch), Gateway: s.cfg.Gateway4}
+	u := &Update{Previous: s.addr, Session: s.id, Number: uint64(t.epoch), Gateway: s.cfg.Gateway4, SPIs: s.node.SPIs, Floors: t.floors}
 	if s.node.Agent.Addr().Is6() {
 		u.Gateway = s.cfg.Gateway6
 	}
@@ -112,7 +130,7 @@ func (s *Session) updateAcked(a *UpdateAck) {
 		return
 	}
 	if !t.uplink {
-		t.uplink = true
+		t.uplink, s.node.SPIs = true, nil
 		s.steerProgress()
 	}
 	s.steerRest()

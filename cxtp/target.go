@@ -172,7 +172,7 @@ func (s *Session) take(o *offer) {
 	s.findKeys(o)
 	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventStaging, Peer: t.from})
 	s.do(stateChecking, Do{Verb: VerbStage, Epoch: t.epoch, Blocks: blocks, Manifest: t.ceilings,
-		Deadline: s.now.Add(s.cfg.Timers.StageHold)})
+		Deadline: s.now.Add(s.cfg.Timers.StageHold), Reassign: s.cfg.ReassignSPIs && s.node.canBeTold()})
 }
 
 // findKeys settles what the stage says of the node's token keys: which one the
@@ -259,6 +259,7 @@ func (s *Session) targetDone(d Done) {
 			return
 		}
 		t.lacks(d.Partial)
+		s.node.SPIs = followed(s.node.SPIs, d.SPIs)
 		s.persist(statePromising, s.promise())
 	case statePromising:
 		s.confirm()

@@ -50,8 +50,10 @@ func TestUpdateMAC(t *testing.T) {
 	key := secret.New([]byte("an update key"))
 	node := netip.MustParseAddr("192.0.2.1")
 	update := &cxtp.Update{Previous: node, Session: cxtp.SessionID{1}, Number: 7, Gateway: netip.MustParseAddrPort("203.0.113.2:4500")}
+	lists := *update
+	lists.SPIs, lists.Floors = []cxtp.SPIChange{{Protocol: 50, Old: 0x1001, New: 0x2002}}, []cxtp.SequenceFloor{{Protocol: 50, SPI: 0x3003, Number: 1 << 40}}
 	ack := &cxtp.UpdateAck{Previous: node, Session: cxtp.SessionID{1}, Number: 7}
-	for _, m := range []signed{update, ack} {
+	for _, m := range []signed{update, &lists, ack} {
 		if m.Verify(key) {
 			t.Errorf("%s: verified before it was signed", m.Type())
 		}

@@ -13,15 +13,16 @@ import (
 // as RFC 4868 does.
 const UpdateMACSize = 16
 
-// Update tells a mobile node the new address of its gateway. It is private,
-// numbered by the epoch of the move, authenticated with the node's update key,
-// and repeated until an UpdateAck with that number comes:
+// Update tells a mobile node the new address of its gateway, and what else is
+// other with its SAs there. It is private, numbered by the epoch of the move,
+// authenticated with the node's update key, and repeated until an UpdateAck with
+// that number comes:
 //
 //	 0                   1                   2                   3
 //	 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
-//	+-----+---------+-+-+-----------+-------------------------------+
-//	|Vers.|   30    |V|K| Reserved  |            Length             |
-//	+-----+---------+-+-+-----------+-------------------------------+
+//	+-----+---------+-+-+-+-+-------+-------------------------------+
+//	|Vers.|   30    |V|K|R|F| Resv. |            Length             |
+//	+-----+---------+-+-+-+-+-------+-------------------------------+
 //	~               Mobile Node's Previous IP Address               ~
 //	+---------------------------------------------------------------+
 //	~                    Session id (16 octets)                     ~
@@ -33,15 +34,25 @@ const UpdateMACSize = 16
 //	~           Gateway's address, 4 octets or 16 by Family         ~
 //	+---------------------------------------------------------------+
 //	~                 Share (32 octets), if K = 1                   ~
+//	+-------------------------------+-------------------------------+
+//	|          SPI changes          |           Reserved            |  if R = 1
+//	+-------------------------------+-------------------------------+
+//	~         that many SPI changes, of 12 octets each              ~
+//	+-------------------------------+-------------------------------+
+//	|        Sequence floors        |           Reserved            |  if F = 1
+//	+-------------------------------+-------------------------------+
+//	~         that many sequence floors, of 16 octets each          ~
 //	+---------------------------------------------------------------+
 //	~                        MAC (16 octets)                        ~
 //	+---------------------------------------------------------------+
 type Update struct {
 	Previous netip.Addr
 	Session  SessionID
-	Number   uint64         // must be above every number that the node has accepted
-	Gateway  netip.AddrPort // outer address and UDP encapsulation port; a family of its own
-	Share    Share          // the gateway's, for the node's next keys; zero = none
+	Number   uint64          // must be above every number that the node has accepted
+	Gateway  netip.AddrPort  // outer address and UDP encapsulation port; a family of its own
+	Share    Share           // the gateway's, for the node's next keys; zero = none
+	SPIs     []SPIChange     // of SAs that the node sends on; at most [MaxUpdateEntries]
+	Floors   []SequenceFloor // of SAs that it receives on; as many
 	MAC      [UpdateMACSize]byte
 }
 
@@ -56,6 +67,10 @@ func (m *Update) Append(dst []byte) ([]byte, error) {
 	w.u64(m.Number)
 	w.endpoint("gateway's address", m.Gateway)
 	w.share(m.Share)
+	w.announce(flagThird, len(m.SPIs) > 0)
+	w.changes(m.SPIs)
+	w.announce(flagFourth, len(m.Floors) > 0)
+	w.floors(m.Floors)
 	w.octets(m.MAC[:])
 	return w.finish()
 }
@@ -68,12 +83,23 @@ func (m *Update) Decode(b []byte) error {
 }
 
 func (m *Update) read(r *wireReader) {
-	_, hasShare := r.header("control profile section 4", "K", TypeUpdate)
+	_, hasShare := r.header("control profile section 4", "KRF", TypeUpdate)
 	m.Previous = r.address("MN's Previous IP Address")
 	copy(m.Session[:], r.octets("Session id", len(m.Session)))
 	m.Number = r.u64("Number")
 	m.Gateway = r.endpoint("Gateway")
 	m.Share = r.share(hasShare)
+	m.SPIs, m.Floors = m.SPIs[:0], m.Floors[:0]
+	if r.announced(flagThird) {
+		count := r.listed("SPI changes")
+		r.u16("Reserved")
+		m.SPIs = r.changes(m.SPIs, count)
+	}
+	if r.announced(flagFourth) {
+		count := r.listed("Sequence floors")
+		r.u16("Reserved")
+		m.Floors = r.floors(m.Floors, count)
+	}
 	copy(m.MAC[:], r.octets("MAC", len(m.MAC)))
 }
 

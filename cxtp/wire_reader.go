@@ -20,6 +20,7 @@ type wireReader struct {
 	at      int    // the next octet of in
 	base    int    // where in[0] is, counted from where errors count
 	v4      bool   // the V flag of the message
+	flags   byte   // all of them
 	message string // what errors call the whole
 	section string // the section that specifies the present field
 	// A repeated or compound structure ("CDB", 2) whose fields are being read;
@@ -213,8 +214,9 @@ func (r *wireReader) nextOf(group string, count int) bool {
 }
 
 // header reads what all messages begin with: the type must be one of kinds;
-// second names the flag in the second place, "" if the message has none.
-func (r *wireReader) header(section, second string, kinds ...Type) (kind Type, set bool) {
+// flags names those from the second place on, a letter each, and set is the one
+// in the second place.
+func (r *wireReader) header(section, flags string, kinds ...Type) (kind Type, set bool) {
 	r.message, r.section = "message", section
 	if len(kinds) > 0 {
 		r.message = kinds[0].String()
@@ -228,17 +230,22 @@ func (r *wireReader) header(section, second string, kinds ...Type) (kind Type, s
 
 	octet = r.octet("V")
 	r.v4 = r.bits("V", octet, flagFirst) == 1
+	r.flags = octet
 	reserved := ^byte(flagFirst)
-	if second != "" {
-		set = r.bits(second, octet, flagSecond) == 1
-		reserved &^= flagSecond
+	for i := range flags {
+		r.bits(flags[i:i+1], octet, flagSecond>>i)
+		reserved &^= flagSecond >> i
 	}
+	set = flags != "" && r.announced(flagSecond)
 	r.bits("Reserved", octet, reserved)
 	if length := int(r.u16("Length")); length != len(r.in) {
 		r.fail("Length", 2, nil, "%d octets announced, %d are there", length, len(r.in))
 	}
 	return kind, set
 }
+
+// announced reports whether the header has a flag.
+func (r *wireReader) announced(flag byte) bool { return r.flags&flag != 0 }
 
 // checkType accepts one of kinds; without any, none is known at all.
 func (r *wireReader) checkType(kind Type, kinds []Type) {

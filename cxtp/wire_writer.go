@@ -8,10 +8,12 @@ import (
 )
 
 // Flags of a message header and of Outcome's own flag octet: V in the first
-// place, A, S or Q in the second.
+// place, A, S, Q or K in the second, and those of an Update's lists.
 const (
 	flagFirst  = 0x80
 	flagSecond = 0x40
+	flagThird  = 0x20
+	flagFourth = 0x10
 )
 
 // wireWriter appends one message to dst. Its first failure sticks, so that a
@@ -54,6 +56,13 @@ func (w *wireWriter) flags(first, second bool) {
 		octet |= flagSecond
 	}
 	w.u8(octet)
+}
+
+// announce sets another flag of the message's header.
+func (w *wireWriter) announce(flag byte, set bool) {
+	if set {
+		w.dst[w.start+1] |= flag
+	}
 }
 
 // address writes an address of the family that the V flag says.

@@ -32,6 +32,9 @@ type Staging struct {
 	Blocks   []cxtp.CDB
 	Manifest []cxtp.ManifestEntry
 	Deadline time.Time // the feature need not watch it: the machine discards
+	// Reassign lets an inbound SA whose SPI is taken here have another one: the
+	// node will be told. See [Reassigner].
+	Reassign bool
 }
 
 // Feature is a participant in a move. Every operation is idempotent for its
@@ -123,6 +126,14 @@ type Feature interface {
 // harm, as multicast groups may (RFC 4067 appendix B): a move goes on without
 // them, with a status for each.
 type Optional interface{ Optional() bool }
+
+// Reassigner is a feature that can give SAs other SPIs than they had at the
+// source. Everything that the source says of such an SA goes on naming it by its
+// old SPI.
+type Reassigner interface {
+	// Reassigned lists the SPIs that the Stage of this Ref has changed.
+	Reassigned(ref Ref) []cxtp.SPIChange
+}
 
 // Error is a refusal with a status code that the other gateway and its
 // operator can act on.

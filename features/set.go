@@ -27,7 +27,10 @@ type Set struct {
 	out map[cxtp.SessionID][]Feature
 }
 
-var _ Feature = (*Set)(nil)
+var (
+	_ Feature    = (*Set)(nil)
+	_ Reassigner = (*Set)(nil)
+)
 
 // NewSet registers features, in the order in which they are to be worked on.
 func NewSet(features ...Feature) (*Set, error) {
@@ -126,7 +129,7 @@ func (s *Set) Stage(ctx context.Context, ref Ref, st Staging) error {
 	s.forget(ref)
 	missing := &Partial{}
 	for i, f := range s.features {
-		part := Staging{Blocks: s.blocksOf(f, st.Blocks), Manifest: s.manifestOf(f, st.Manifest), Deadline: st.Deadline}
+		part := Staging{Blocks: s.blocksOf(f, st.Blocks), Manifest: s.manifestOf(f, st.Manifest), Deadline: st.Deadline, Reassign: st.Reassign}
 		err := f.Stage(ctx, ref, part)
 		switch {
 		case err == nil:
@@ -141,6 +144,16 @@ func (s *Set) Stage(ctx context.Context, ref Ref, st Staging) error {
 		}
 	}
 	return missing.orNil()
+}
+
+// Reassigned lists what every feature has changed that can.
+func (s *Set) Reassigned(ref Ref) (all []cxtp.SPIChange) {
+	for _, f := range s.features {
+		if r, ok := f.(Reassigner); ok {
+			all = append(all, r.Reassigned(ref)...)
+		}
+	}
+	return all
 }
 
 // Limit limits every feature's SAs.

@@ -210,3 +210,34 @@ func TestHeldUnites(t *testing.T) {
 		t.Errorf("%v, %+v", err, got)
 	}
 }
+
+// giver is a feature that gives SAs other SPIs when it may.
+type giver struct {
+	recorder
+	may bool
+}
+
+func (g *giver) Stage(ctx context.Context, ref features.Ref, s features.Staging) error {
+	g.may = s.Reassign
+	return g.recorder.Stage(ctx, ref, s)
+}
+
+func (g *giver) Reassigned(ref features.Ref) []cxtp.SPIChange {
+	return []cxtp.SPIChange{{Protocol: 50, Old: uint32(ref.Epoch), New: uint32(g.fpt)}}
+}
+
+// TestReassigned passes the leave on, and unites what features have done with it.
+func TestReassigned(t *testing.T) {
+	one, two, three := &giver{recorder: recorder{fpt: 1}}, &recorder{fpt: 2}, &giver{recorder: recorder{fpt: 3}}
+	set, err := features.NewSet(one, two, three)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref := features.Ref{Epoch: 7}
+	if err := set.Stage(t.Context(), ref, features.Staging{Reassign: true}); err != nil || !one.may || !three.may {
+		t.Errorf("staged with %v; the features may %t and %t", err, one.may, three.may)
+	}
+	if got, want := set.Reassigned(ref), []cxtp.SPIChange{{Protocol: 50, Old: 7, New: 1}, {Protocol: 50, Old: 7, New: 3}}; !slices.Equal(got, want) {
+		t.Errorf("reassigned %+v, want %+v", got, want)
+	}
+}

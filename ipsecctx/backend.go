@@ -2,6 +2,7 @@ package ipsecctx
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/cxtp/cxtp/cxtp"
 )
@@ -32,8 +33,9 @@ type Backend interface {
 	// Stage reserves the SPIs and puts a policy that blocks in place; nothing is
 	// sent and nothing accepted until Activate. A session that is staged already
 	// is replaced, with no moment in which its traffic would pass unprotected;
-	// one that is active is refused. The session is lent until the call returns:
-	// the backend clones what it keeps.
+	// one that is active is refused. An SPI that is taken is refused with
+	// [RefuseSPI]. The session is lent until the call returns: the backend clones
+	// what it keeps.
 	Stage(ctx context.Context, id cxtp.SessionID, s *Session) error
 
 	// Freeze stops the outbound SAs, queues what arrives for them, and returns
@@ -68,6 +70,13 @@ type Backend interface {
 
 	// Held lists what the gateway holds when the daemon starts.
 	Held(ctx context.Context) ([]cxtp.Held, error)
+}
+
+// Reserver is a Backend that can give an inbound SA another SPI than it had.
+// ReserveSPI takes one that nobody has here, for an SA between two addresses; a
+// session that is staged with it soon gets it.
+type Reserver interface {
+	ReserveSPI(ctx context.Context, local, remote netip.Addr, protocol Protocol, mode Mode) (uint32, error)
 }
 
 // Diverter is a Backend that cannot pass on what waits while a session is frozen:

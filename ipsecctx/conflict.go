@@ -1,10 +1,29 @@
 package ipsecctx
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/features"
 )
+
+// SPIConflict says that the SPI of an SA is taken at a gateway: another SA has it,
+// or this one is there already.
+type SPIConflict struct {
+	SA  ID
+	Err error
+}
+
+func (c *SPIConflict) Error() string { return c.Err.Error() }
+
+func (c *SPIConflict) Unwrap() error { return c.Err }
+
+// RefuseSPI is the refusal of a [Backend] to stage an SA whose SPI is taken: a
+// [features.Error] with StatusSPIConflict, which wraps an [*SPIConflict].
+func RefuseSPI(sa ID, format string, args ...any) error {
+	return &features.Error{FPT: cxtp.FPTIPsecSA, Status: cxtp.StatusSPIConflict, Err: &SPIConflict{sa, fmt.Errorf(format, args...)}}
+}
 
 // Conflicts reports whether two sessions cannot be at one gateway. The error is
 // a [features.Error]: StatusSPIConflict when an inbound packet could belong to
@@ -36,7 +55,7 @@ func conflict(a, b *SA) error {
 	}
 	if a.Direction == Inbound {
 		if a.ID() == b.ID() && a.Local == b.Local {
-			return refusal(cxtp.FPTIPsecSA, cxtp.StatusSPIConflict, "%s is in use at %s", a.ID(), a.Local)
+			return RefuseSPI(a.ID(), "%s is in use at %s", a.ID(), a.Local)
 		}
 		return nil
 	}

@@ -121,7 +121,7 @@ func (f *Feature) Stage(ctx context.Context, ref features.Ref, st features.Stagi
 		if r.holds == holdsFrozen {
 			return refusal(cxtp.FPTIPsecSession, cxtp.StatusBusy, "the session is frozen here, on its way to another gateway")
 		}
-		base, err := f.stage(ctx, ref.Session, st)
+		base, changes, err := f.stage(ctx, ref.Session, st)
 		if err != nil || len(base) == 0 {
 			err = errors.Join(err, f.dropStaged(ctx, r))
 		}
@@ -129,26 +129,28 @@ func (f *Feature) Stage(ctx context.Context, ref features.Ref, st features.Stagi
 			return err
 		}
 		r.stage(ref.Epoch, base, st.Manifest)
+		r.changes = changes
 		return nil
 	})
 }
 
-// stage checks and stages, and returns what to check dynamic state against.
-func (f *Feature) stage(ctx context.Context, id cxtp.SessionID, st features.Staging) (base []stagedSA, err error) {
+// stage checks and stages, and returns what to check dynamic state against and
+// which SPIs are others here.
+func (f *Feature) stage(ctx context.Context, id cxtp.SessionID, st features.Staging) (base []stagedSA, changes []cxtp.SPIChange, err error) {
 	if len(st.Blocks) == 0 && len(st.Manifest) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
-	err = withDecoded(st.Blocks, func(s *Session) error {
-		if err := f.check(s, st.Manifest); err != nil {
+	err = withDecoded(st.Blocks, func(s *Session) (err error) {
+		if err = f.check(s, st.Manifest); err != nil {
 			return err
 		}
-		if err := f.backend.Stage(ctx, id, s); err != nil {
-			return fmt.Errorf("failed to stage: %w", err)
+		if changes, err = f.place(ctx, id, s, st.Reassign); err != nil {
+			return err
 		}
 		base = bareSAs(s)
 		return nil
 	})
-	return base, err
+	return base, changes, err
 }
 
 // dropStaged discards what an earlier epoch staged and a later one has not
@@ -265,7 +267,7 @@ func (f *Feature) Activate(ctx context.Context, ref features.Ref, blocks []cxtp.
 		if err != nil {
 			return err
 		}
-		if err := checkFinal(r.base, dynamic); err != nil {
+		if err := checkFinal(r.base, r.here(dynamic)); err != nil {
 			return err
 		}
 		if len(dynamic) > 0 {
@@ -336,7 +338,7 @@ func (f *Feature) Merge(ctx context.Context, ref features.Ref, blocks []cxtp.CDB
 			}
 			base = bareSAs(s)
 		}
-		if err := checkLast(base, last); err != nil {
+		if err := checkLast(base, r.here(last)); err != nil {
 			return err
 		}
 		if err := f.backend.Merge(ctx, ref.Session, last); err != nil {

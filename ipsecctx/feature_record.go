@@ -72,7 +72,8 @@ type record struct {
 	holds   holding
 	staged  cxtp.Epoch // the epoch that base was staged for
 	base    []stagedSA
-	sample  []Dynamic // of the last Renew of what is staged
+	changes []cxtp.SPIChange // SPIs that are others here than at the source
+	sample  []Dynamic        // of the last Renew of what is staged
 }
 
 // stagedSA is what dynamic state is checked against. It has no keys.
@@ -195,7 +196,7 @@ func (a *answer) wipe() {
 // this epoch.
 func (r *record) end() {
 	r.forget()
-	r.holds, r.base, r.sample = holdsNothing, nil, nil
+	r.holds, r.base, r.changes, r.sample = holdsNothing, nil, nil, nil
 }
 
 // records are the sessions that the feature has seen, those that have ended

@@ -73,7 +73,7 @@ func (f *Feature) Renew(ctx context.Context, ref features.Ref, st features.Stagi
 		}
 		next := slices.Clone(r.base)
 		bound(next, st.Manifest)
-		if err := checkFinal(next, dynamic); err != nil {
+		if err := checkFinal(next, r.here(dynamic)); err != nil {
 			return err
 		}
 		for i := range dynamic { // the blocks are the caller's, who wipes them

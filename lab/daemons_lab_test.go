@@ -43,10 +43,15 @@ func TestMain(m *testing.M) {
 
 func runDaemon(file string) int {
 	cfg, err := config.Load(file)
+	var trace func(control.TraceEvent)
+	if err == nil {
+		trace, err = faultOf(os.Getenv(faultVariable))
+	}
 	if err == nil {
 		err = daemon.Run(context.Background(), cfg, daemon.Options{
 			Log:   slog.New(slog.NewTextHandler(os.Stderr, nil)),
 			Ready: func() { fmt.Println("ready") },
+			Trace: trace,
 		})
 	}
 	if err != nil {
@@ -102,7 +107,10 @@ type gateway struct {
 	Peer            *gateway
 
 	folder string
+	fault  string // what befalls it in a move: see faultOf
 	cmd    *exec.Cmd
+	said   *bufio.Reader  // by the daemon, on its standard output
+	hold   io.WriteCloser // its standard input, whose end lets it go on
 	log    lockedBuffer
 }
 
@@ -131,7 +139,7 @@ type fleet struct {
 	gateways [2]*gateway
 }
 
-func newFleet(t testing.TB, mode string) *fleet {
+func newFleet(t testing.TB, mode string, prepare ...func(*gateway)) *fleet {
 	t.Helper()
 	f := &fleet{rig: newRig(t), folder: t.TempDir()}
 	f.gateways = [2]*gateway{
@@ -153,6 +161,9 @@ func newFleet(t testing.TB, mode string) *fleet {
 		f.write(g.Name+".pem", testcert.ChainPEM(cert))
 		f.write(g.Name+".key", key)
 		f.must(os.Mkdir(filepath.Join(f.folder, g.Name+".state"), 0o700))
+		for _, p := range prepare {
+			p(g)
+		}
 		f.must(f.start(g))
 	}
 	t.Cleanup(f.stop)
@@ -182,16 +193,20 @@ func (f *fleet) shell(n *topology.Node, name string, args ...string) {
 func (f *fleet) start(g *gateway) error {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{"cxtpd", filepath.Join(f.folder, g.Name+".toml")}
+	cmd.Env = append(os.Environ(), faultVariable+"="+g.fault)
 	cmd.Stderr = &g.log
 	out, err := cmd.StdoutPipe()
+	if err == nil {
+		g.hold, err = cmd.StdinPipe()
+	}
 	if err == nil {
 		err = g.Start(cmd)
 	}
 	if err != nil {
 		return fmt.Errorf("failed to start %s: %w", g.Name, err)
 	}
-	g.cmd = cmd
-	if line, _ := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+	g.cmd, g.said = cmd, bufio.NewReader(out)
+	if line, _ := g.said.ReadString('\n'); line != "ready\n" {
 		return fmt.Errorf("%s did not start: %s", g.Name, &g.log)
 	}
 	return nil
@@ -218,10 +233,15 @@ func (f *fleet) stop() {
 
 func (f *fleet) socket(g *gateway) string { return filepath.Join(f.folder, g.Name+".sock") }
 
+func (f *fleet) command(ctx context.Context, at *gateway, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "/proc/self/exe")
+	cmd.Args = append([]string{"cxtp", "--socket", f.socket(at)}, args...)
+	return cmd
+}
+
 // cxtp is the operator's command at a gateway.
 func (f *fleet) cxtp(at *gateway, args ...string) (string, error) {
-	cmd := exec.CommandContext(f.ctx, "/proc/self/exe")
-	cmd.Args = append([]string{"cxtp", "--socket", f.socket(at)}, args...)
+	cmd := f.command(f.ctx, at, args...)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.Output()

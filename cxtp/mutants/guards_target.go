@@ -3,6 +3,22 @@ package main
 // targetGuards are those of the router that takes a session.
 var targetGuards = []mutant{
 	{
+		name: "change-not-told", guard: "a node is told its SA's other SPI until it has confirmed that (4)", law: "progress",
+		file: "target.go",
+		old:  "		s.node.SPIs = followed(s.node.SPIs, d.SPIs)\n",
+		new:  "",
+	}, {
+		name: "change-not-handed-on", guard: "what the node has not confirmed goes along with the session (5)", law: "progress",
+		file: "target.go",
+		old:  "		s.node.SPIs = followed(s.node.SPIs, d.SPIs)\n",
+		new:  "		s.node.SPIs = d.SPIs\n",
+	}, {
+		name: "fenced-number-again", guard: "an Update after a fence has a number of its own (8.9)",
+		why:  "a fenced router's SAs are gone with what the node was told by it, and no law is about where the node sends: fence_tells_the_floor",
+		file: "steering.go",
+		old:  "	s.epoch++\n	s.steer = &steering{epoch: s.epoch,",
+		new:  "	s.steer = &steering{epoch: m.epoch,",
+	}, {
 		name: "old-stage-taken", guard: "a stage whose epoch was seen is answered from the record (8.2)", law: "law 1",
 		file: "target.go",
 		old:  "	if o.control.Epoch <= s.epoch {\n",

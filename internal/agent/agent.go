@@ -37,11 +37,12 @@ type Config struct {
 	Agent   cxtp.AgentConfig
 	Types   []cxtp.FPT // the context types that a request asks for; nil = everything
 
-	// Follow points the node's outbound SAs at another gateway. It is called
+	// Follow points the node's outbound SAs at another gateway, on the SPIs that
+	// they have there, and raises inbound ones to their floors. It is called
 	// before the acknowledgement is sent; an error suppresses that, so that the
 	// router repeats the update. It must be idempotent, and nothing else happens
 	// before it returns.
-	Follow func(gateway netip.AddrPort, number uint64) error
+	Follow func(cxtp.AgentFollow) error
 
 	// Save makes the machine's state durable: before a token is used, and before
 	// an update is acknowledged, of which an error keeps the agent. The state has
@@ -187,7 +188,7 @@ func (a *Agent) carryOut(actions []cxtp.AgentAction) error {
 	for _, action := range actions {
 		switch action := action.(type) {
 		case cxtp.AgentFollow:
-			if err := a.cfg.Follow(action.Gateway, action.Number); err != nil {
+			if err := a.cfg.Follow(action); err != nil {
 				return fmt.Errorf("failed to follow the gateway to %s: %w", action.Gateway, err)
 			}
 		case cxtp.AgentSend:

@@ -108,7 +108,7 @@ func start(t *testing.T, change func(*Config), routers ...*router) *Agent {
 			}},
 		},
 		Routers: map[netip.Addr]netip.AddrPort{},
-		Follow:  func(netip.AddrPort, uint64) error { return nil },
+		Follow:  func(cxtp.AgentFollow) error { return nil },
 	}
 	for i, address := range []netip.Addr{pAR, nAR}[:len(routers)] {
 		cfg.Routers[address] = routers[i].LocalAddr()
@@ -198,7 +198,7 @@ func TestRequestIsRepeatedUnchanged(t *testing.T) {
 func TestDrawnSequence(t *testing.T) {
 	p := newRouter(t)
 	cfg := Config{
-		Listen: "127.0.0.1:0", Follow: func(netip.AddrPort, uint64) error { return nil },
+		Listen: "127.0.0.1:0", Follow: func(cxtp.AgentFollow) error { return nil },
 		Agent: cxtp.AgentConfig{Previous: node, Session: session, Retry: time.Minute, RetryMax: time.Hour, Node: cxtp.NodeState{
 			Tokens: []cxtp.NumberedKey{{Number: 1, Key: tokenKey(1)}, {Number: 2, Key: tokenKey(2)}}}},
 		Routers: map[netip.Addr]netip.AddrPort{pAR: p.LocalAddr()},
@@ -344,7 +344,8 @@ func TestUpdate(t *testing.T) {
 	dropped := make(chan string, 10)
 	a := start(t, func(c *Config) {
 		c.Agent.State.Number = 3
-		c.Follow = func(to netip.AddrPort, number uint64) error {
+		c.Follow = func(f cxtp.AgentFollow) error {
+			to, number := f.Gateway, f.Number
 			if to != gateway || number != 5 {
 				t.Errorf("followed update %d to %s", number, to)
 			}
@@ -389,7 +390,7 @@ func TestUpdate(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	good := Config{
-		Listen: "127.0.0.1:0", Follow: func(netip.AddrPort, uint64) error { return nil },
+		Listen: "127.0.0.1:0", Follow: func(cxtp.AgentFollow) error { return nil },
 		Agent: cxtp.AgentConfig{Previous: node, Session: session},
 	}
 	for name, spoil := range map[string]func(*Config){

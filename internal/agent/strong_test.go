@@ -201,7 +201,8 @@ func (l *life) start(t *testing.T, s *site, listen string) *Agent {
 		Routers: map[netip.Addr]netip.AddrPort{pAR: s.routers["pAR"].wire.LocalAddr(), nAR: s.routers["nAR"].wire.LocalAddr()},
 		Agent: cxtp.AgentConfig{Previous: node, Session: session, Node: strongNode(netip.AddrPort{}), State: l.kept,
 			Retry: time.Minute, RetryMax: time.Hour},
-		Follow: func(to netip.AddrPort, _ uint64) error {
+		Follow: func(f cxtp.AgentFollow) error {
+			to := f.Gateway
 			l.followed = append(l.followed, to)
 			return nil
 		},

@@ -18,6 +18,7 @@ import (
 	"github.com/cxtp/cxtp/internal/agent"
 	"github.com/cxtp/cxtp/internal/harden"
 	"github.com/cxtp/cxtp/internal/hook"
+	"github.com/cxtp/cxtp/ipsecctx"
 	"github.com/cxtp/cxtp/ipsecctx/xfrm"
 )
 
@@ -66,7 +67,11 @@ With kernel_reqid the kernel's outbound SAs of that reqid follow each new gatewa
 without loss (ip xfrm policy shows the reqid). It needs CAP_NET_ADMIN.
 
 on_update is run for each new gateway, after that, with CXTP_ACTION ("follow"), CXTP_SESSION,
-CXTP_NUMBER and CXTP_GATEWAY (address:port) in its environment. Only when it ends
+CXTP_NUMBER and CXTP_GATEWAY (address:port) in its environment. CXTP_SPIS has the SAs
+that the node sends on whose SPI is another one there ("esp:0x00001001=0x00002002 ...":
+where there is one with the first, it gets the second), and CXTP_FLOORS the numbers
+above which the gateway goes on with SAs that the node receives on
+("esp:0x00003003=4294967296 ..."); mostly both are empty. Only when it ends
 with status 0 is the update acknowledged, otherwise the router repeats it, so it
 may be run again for the same one.
 
@@ -155,7 +160,7 @@ func newNode(c *urfave.Context) (*node, error) {
 			State: kept,
 			Retry: time.Duration(file.Retry), RetryMax: time.Duration(file.RetryMax),
 		},
-		Follow: func(gateway netip.AddrPort, number uint64) error { return n.follow(c.Context, file, gateway, number) },
+		Follow: func(f cxtp.AgentFollow) error { return n.follow(c.Context, file, f) },
 		Save:   func(s cxtp.AgentState) error { return saveState(file.state, file.Session, s) },
 	}
 	if c.Bool("trace") {
@@ -207,15 +212,15 @@ func (n *node) request(ctx context.Context, m wish) error {
 
 // follow points the node's SAs at another gateway: the kernel's, and by the
 // node's own program any others.
-func (n *node) follow(ctx context.Context, file *nodeFile, gateway netip.AddrPort, number uint64) error {
+func (n *node) follow(ctx context.Context, file *nodeFile, f cxtp.AgentFollow) error {
 	var err error
 	if n.kernel != nil {
-		_, err = n.kernel.Follow(ctx, gateway)
+		_, err = n.kernel.Follow(ctx, f)
 	}
 	if err == nil {
-		err = n.runHook(ctx, file, gateway, number)
+		err = n.runHook(ctx, file, f)
 	}
-	e := event{Event: "following", Address: gateway, Number: number}
+	e := event{Event: "following", Address: f.Gateway, Number: f.Number}
 	if err != nil {
 		e.Event, e.What = "not following", err.Error()
 	}
@@ -223,17 +228,41 @@ func (n *node) follow(ctx context.Context, file *nodeFile, gateway netip.AddrPor
 	return err
 }
 
-func (n *node) runHook(ctx context.Context, file *nodeFile, gateway netip.AddrPort, number uint64) error {
+func (n *node) runHook(ctx context.Context, file *nodeFile, f cxtp.AgentFollow) error {
 	err := hook.Run(ctx, file.OnUpdate, updateTimeout, map[string]string{
 		"CXTP_ACTION":  "follow",
 		"CXTP_SESSION": file.Session.String(),
-		"CXTP_NUMBER":  strconv.FormatUint(number, 10),
-		"CXTP_GATEWAY": gateway.String(),
+		"CXTP_NUMBER":  strconv.FormatUint(f.Number, 10),
+		"CXTP_GATEWAY": f.Gateway.String(),
+		"CXTP_SPIS":    changesText(f.SPIs),
+		"CXTP_FLOORS":  floorsText(f.Floors),
 	})
 	if err != nil {
 		return hookError(err)
 	}
 	return nil
+}
+
+// changesText is the form that on_update gets: "esp:0x00001001=0x00002002 ...".
+func changesText(list []cxtp.SPIChange) string {
+	var words []string
+	for _, c := range list {
+		words = append(words, fmt.Sprintf("%s:0x%08x=0x%08x", protocolText(c.Protocol), c.Old, c.New))
+	}
+	return strings.Join(words, " ")
+}
+
+// floorsText is the same for floors: "esp:0x00003003=4294967296 ...".
+func floorsText(list []cxtp.SequenceFloor) string {
+	var words []string
+	for _, f := range list {
+		words = append(words, fmt.Sprintf("%s:0x%08x=%d", protocolText(f.Protocol), f.SPI, f.Number))
+	}
+	return strings.Join(words, " ")
+}
+
+func protocolText(protocol uint8) string {
+	return strings.ToLower(ipsecctx.Protocol(protocol).String())
 }
 
 // hookError tells of on_update, where package hook tells of steering.

@@ -136,7 +136,7 @@ func TestNodeAsks(t *testing.T) {
 // succeeds, remembers it, and ends cleanly when it is interrupted.
 func TestNodeFollows(t *testing.T) {
 	router, _, acks := routerAt(t, nil)
-	config := nodeConfig(t, router.LocalAddr(), `on_update = ["sh", "-c", "echo $CXTP_ACTION $CXTP_SESSION $CXTP_NUMBER $CXTP_GATEWAY >>FOLDER/followed; test $(wc -l <FOLDER/followed) = 2"]`)
+	config := nodeConfig(t, router.LocalAddr(), `on_update = ["sh", "-c", "echo $CXTP_ACTION $CXTP_SESSION $CXTP_NUMBER $CXTP_GATEWAY $CXTP_SPIS, $CXTP_FLOORS >>FOLDER/followed; test $(wc -l <FOLDER/followed) = 2"]`)
 	text, err := os.ReadFile(config)
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +164,8 @@ func TestNodeFollows(t *testing.T) {
 	}
 
 	at := next().Address
-	update := &cxtp.Update{Previous: nodeAddr, Session: id, Number: 7, Gateway: netip.MustParseAddrPort("203.0.113.2:4500")}
+	update := &cxtp.Update{Previous: nodeAddr, Session: id, Number: 7, Gateway: netip.MustParseAddrPort("203.0.113.2:4500"),
+		SPIs: []cxtp.SPIChange{{Protocol: 50, Old: 0x1001, New: 0x2002}, {Protocol: 51, Old: 0x1003, New: 0x2004}}, Floors: []cxtp.SequenceFloor{{Protocol: 50, SPI: 0x3003, Number: 1 << 32}}}
 	if err := update.Sign(updateKey); err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +184,7 @@ func TestNodeFollows(t *testing.T) {
 	if code := <-done; code != exitDone || errs.String() != "" {
 		t.Errorf("ended with %d and said %q", code, errs.String())
 	}
-	line := "follow " + idText + " 7 203.0.113.2:4500\n"
+	line := "follow " + idText + " 7 203.0.113.2:4500 esp:0x00001001=0x00002002 ah:0x00001003=0x00002004, esp:0x00003003=4294967296\n"
 	if followed, err := os.ReadFile(filepath.Join(folder, "followed")); err != nil || string(followed) != line+line {
 		t.Errorf("the program was run with %q, %v", followed, err)
 	}

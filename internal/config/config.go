@@ -79,6 +79,8 @@ type Gateway struct {
 	Inside   netip.AddrPort   `toml:"inside"`   // bare inner packets in UDP
 	NextHop  netip.AddrPort   `toml:"next_hop"` // where inner packets from nodes go
 	Queue    int              `toml:"queue"`    // packets that a frozen or staged session may queue
+
+	SPIConflict SPIConflict `toml:"spi_conflict"` // what a session gets whose inbound SPI is taken here
 }
 
 // Steering is the operator's hook that makes the network send a node's

@@ -177,6 +177,19 @@ func TestMachineGateway(t *testing.T) {
 	}
 }
 
+func TestSPIConflict(t *testing.T) {
+	for word, reassign := range map[string]config.SPIConflict{"deny": false, "reassign": true} {
+		text := strings.Replace(minimal, "[gateway]\n", "[gateway]\nspi_conflict = \""+word+"\"\n", 1)
+		if got := parse(t, text).Gateway.SPIConflict; got != reassign {
+			t.Errorf("%s is %t, want %t", word, got, reassign)
+		}
+	}
+	text := strings.Replace(minimal, "[gateway]\n", "[gateway]\nspi_conflict = \"renegotiate\"\n", 1)
+	if _, err := config.Parse("sg1.toml", []byte(text)); err == nil || !strings.Contains(err.Error(), `write "deny" or "reassign"`) {
+		t.Errorf("another word gives %v", err)
+	}
+}
+
 func TestHookPath(t *testing.T) {
 	for hook, want := range map[string]string{
 		"steer": "steer", "./steer": "/etc/cxtp/steer", "bin/steer": "/etc/cxtp/bin/steer", "/bin/steer": "/bin/steer",

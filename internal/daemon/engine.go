@@ -170,7 +170,7 @@ func (e *engine) carryOut(now time.Time, actions []cxtp.Action) {
 			e.chains.add(e.pool, a.Session, func() { e.do(action.(cxtp.Do)) }) // captures two words, not all of it
 		case cxtp.Steer:
 			// Not in the session's chain: a slow hook holds up no operation.
-			e.pool.run(func() { e.finish(a.Session, a.Op, features.Snapshot{}, e.steer(e.ctx, a)) })
+			e.pool.run(func() { e.finish(cxtp.Done{Session: a.Session, Op: a.Op}, e.steer(e.ctx, a)) })
 		case cxtp.Report:
 			e.report(a)
 		}
@@ -223,8 +223,8 @@ func (e *engine) record(p cxtp.Persist) {
 }
 
 // finish gives an operation's result to the machine.
-func (e *engine) finish(id cxtp.SessionID, op cxtp.OpID, s features.Snapshot, err error) {
-	d := cxtp.Done{Session: id, Op: op, Blocks: s.Blocks, Manifest: s.Manifest, Failed: features.Statuses(err), Partial: features.Missing(err)}
+func (e *engine) finish(d cxtp.Done, err error) {
+	d.Failed, d.Partial = features.Statuses(err), features.Missing(err)
 	if err != nil {
 		d.Detail = err.Error()
 	}
@@ -246,7 +246,7 @@ func (e *engine) do(d cxtp.Do) {
 	case cxtp.VerbExport:
 		s, err = e.feature.Export(ctx, ref, d.Types)
 	case cxtp.VerbStage:
-		err = e.feature.Stage(ctx, ref, features.Staging{Blocks: d.Blocks, Manifest: d.Manifest, Deadline: d.Deadline})
+		err = e.feature.Stage(ctx, ref, features.Staging{Blocks: d.Blocks, Manifest: d.Manifest, Deadline: d.Deadline, Reassign: d.Reassign})
 	case cxtp.VerbFreeze:
 		s, err = e.feature.Freeze(ctx, ref)
 	case cxtp.VerbActivate:
@@ -279,7 +279,16 @@ func (e *engine) do(d cxtp.Do) {
 	if err != nil {
 		e.log.Warn("failed to carry out", "operation", d.Verb.String(), "session", d.Session.String(), "epoch", d.Epoch, "error", err)
 	}
-	e.finish(d.Session, d.Op, s, err)
+	e.finish(cxtp.Done{Session: d.Session, Op: d.Op, Blocks: s.Blocks, Manifest: s.Manifest, SPIs: e.reassigned(ref, d)}, err)
+}
+
+// reassigned lists the SPIs that a stage has changed.
+func (e *engine) reassigned(ref features.Ref, d cxtp.Do) []cxtp.SPIChange {
+	r, able := e.feature.(features.Reassigner)
+	if !able || !d.Reassign {
+		return nil
+	}
+	return r.Reassigned(ref)
 }
 
 // report logs, and tells the operator who asked. Of a move that goes well only the

@@ -116,13 +116,18 @@ func (g *kernel) Discard(ctx context.Context, id cxtp.SessionID) error {
 	return errors.Join(g.Gateway.Discard(ctx, id), g.forget(id))
 }
 
-// Held also finds the routes again.
+// Held also finds the routes again, and takes those of no session away.
 func (g *kernel) Held(ctx context.Context) ([]cxtp.Held, error) {
 	held, err := g.Gateway.Held(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []netip.Prefix
 	for _, h := range held {
 		g.inner[h.Session] = h.Claims.Inner
+		all = append(all, h.Claims.Inner...)
 	}
-	return held, err
+	return held, g.routes.Keep(all)
 }
 
 func (g *kernel) route(id cxtp.SessionID, inner []netip.Prefix, lay func([]netip.Prefix) error) error {

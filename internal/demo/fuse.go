@@ -95,7 +95,7 @@ const (
 // die is the end of a gateway: as sudden as it gets, without a word to its
 // peers, its journal or its own other goroutines.
 func die(last []control.TraceEvent) {
-	if text, err := json.Marshal(last); err == nil {
+	if text, err := json.Marshal(last); err == nil && last != nil {
 		fmt.Printf("%s%s\n", lastLine, text)
 	}
 	if self, err := os.FindProcess(os.Getpid()); err == nil {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/internal/agent"
 	"github.com/cxtp/cxtp/ipsecctx"
 	"github.com/cxtp/cxtp/ipsecctx/soft"
@@ -51,12 +52,12 @@ func newNode(c nodeConfig) (*node, error) {
 	if err := n.stack.Install(c.agent.Agent.Session, c.session, c.dynamic); err != nil {
 		return nil, err
 	}
-	c.agent.Follow = func(gateway netip.AddrPort, _ uint64) error {
-		remote, err := c.tap.address(gateway)
+	c.agent.Follow = func(f cxtp.AgentFollow) error {
+		remote, err := c.tap.address(f.Gateway)
 		if err != nil {
 			return err
 		}
-		c.followed(gateway, time.Now())
+		c.followed(f.Gateway, time.Now())
 		return n.stack.SetRemote(c.agent.Agent.Session, remote)
 	}
 	n.agent, err = agent.New(c.agent)

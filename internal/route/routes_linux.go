@@ -123,7 +123,8 @@ func (r *Routes) Forget(inner []netip.Prefix) error {
 	var errs []error
 	for _, p := range inner {
 		for _, protocol := range []netlink.RouteProtocol{ProtocolHere, ProtocolPassing} {
-			err := r.kernel.RouteDel(&netlink.Route{Dst: network(p), Protocol: protocol})
+			// Of any scope: a route to a node here has another than one by a gateway.
+			err := r.kernel.RouteDel(&netlink.Route{Dst: network(p), Protocol: protocol, Scope: netlink.SCOPE_NOWHERE})
 			if err != nil && !errors.Is(err, unix.ESRCH) {
 				errs = append(errs, fmt.Errorf("failed to remove the route of %s: %w", p, err))
 			}
@@ -131,6 +132,30 @@ func (r *Routes) Forget(inner []netip.Prefix) error {
 		errs = append(errs, r.stopAnswering(p))
 	}
 	return errors.Join(errs...)
+}
+
+// Keep takes away the routes of this package but those of the inner prefixes given:
+// what a gateway left whose daemon ended before it could.
+func (r *Routes) Keep(inner []netip.Prefix) error {
+	kept := map[netip.Prefix]bool{}
+	for _, p := range inner {
+		kept[p.Masked()] = true
+	}
+	var left []netip.Prefix
+	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
+		for _, protocol := range []netlink.RouteProtocol{ProtocolHere, ProtocolPassing} {
+			routes, err := r.kernel.RouteListFiltered(family, &netlink.Route{Protocol: protocol}, netlink.RT_FILTER_PROTOCOL)
+			if err != nil {
+				return fmt.Errorf("failed to read the routes of nodes: %w", err)
+			}
+			for _, route := range routes {
+				if p, ok := prefix(route.Dst); ok && !kept[p] {
+					left = append(left, p)
+				}
+			}
+		}
+	}
+	return r.Forget(left)
 }
 
 func (r *Routes) replace(p netip.Prefix, route netlink.Route) error {
@@ -177,4 +202,14 @@ func family(a netip.Addr) int {
 func network(p netip.Prefix) *net.IPNet {
 	p = p.Masked()
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// prefix is the inverse of network.
+func prefix(n *net.IPNet) (netip.Prefix, bool) {
+	if n == nil {
+		return netip.Prefix{}, false
+	}
+	a, ok := netip.AddrFromSlice(n.IP)
+	bits, _ := n.Mask.Size()
+	return netip.PrefixFrom(a.Unmap(), bits), ok
 }

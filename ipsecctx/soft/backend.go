@@ -2,6 +2,8 @@ package soft
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -55,6 +57,23 @@ func (g *Gateway) Stage(_ context.Context, id cxtp.SessionID, static *ipsecctx.S
 	return err
 }
 
+// firstSPI is the first that RFC 4303 section 2.1 does not reserve.
+const firstSPI = 256
+
+// ReserveSPI implements [ipsecctx.Reserver] with a random one. Until it is staged
+// nothing but its 32 bits keeps others from taking it.
+func (g *Gateway) ReserveSPI(context.Context, netip.Addr, netip.Addr, ipsecctx.Protocol, ipsecctx.Mode) (uint32, error) {
+	g.tables.RLock()
+	defer g.tables.RUnlock()
+	for {
+		var octets [4]byte
+		rand.Read(octets[:])
+		if spi := binary.BigEndian.Uint32(octets[:]); spi >= firstSPI && g.sad[spi] == nil {
+			return spi, nil
+		}
+	}
+}
+
 // restage puts s in the place of a staged session. It takes over queue and
 // counters before any packet can find it.
 func (g *Gateway) restage(s, old *session) error {
@@ -81,7 +100,7 @@ func (g *Gateway) admit(s, old *session) error {
 	}
 	for _, r := range s.receivers {
 		if other := g.sad[r.sa.SPI]; other != nil && other.session != old {
-			return refuse(cxtp.StatusSPIConflict, "inbound SPI %#x belongs to session %v", r.sa.SPI, other.session.id)
+			return ipsecctx.RefuseSPI(r.sa.ID(), "inbound SPI %#x belongs to session %v", r.sa.SPI, other.session.id)
 		}
 	}
 	if other := g.spd.conflict(s.static, old); other != nil {
@@ -331,6 +350,20 @@ func (g *Gateway) SetRemote(id cxtp.SessionID, remote netip.AddrPort) error {
 		}
 		for _, o := range s.senders {
 			o.remote = remote
+		}
+		return nil
+	})
+}
+
+// SetOutboundSPIs changes the SPIs that a session sends on, as the other end has
+// told: those among the old ones that it has. Nothing else changes.
+func (g *Gateway) SetOutboundSPIs(id cxtp.SessionID, changes []cxtp.SPIChange) error {
+	return g.with(id, "SetOutboundSPIs", func(s *session) error {
+		for _, o := range s.senders {
+			of := func(c cxtp.SPIChange) bool { return c.Old == o.sa.SPI && c.Protocol == uint8(o.sa.Protocol) }
+			if i := slices.IndexFunc(changes, of); i >= 0 {
+				o.sa.SPI = changes[i].New
+			}
 		}
 		return nil
 	})

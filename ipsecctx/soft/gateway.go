@@ -114,7 +114,10 @@ type Gateway struct {
 	stray strayCounters
 }
 
-var _ ipsecctx.Backend = (*Gateway)(nil)
+var (
+	_ ipsecctx.Backend  = (*Gateway)(nil)
+	_ ipsecctx.Reserver = (*Gateway)(nil)
+)
 
 // New makes a Gateway without sessions. It carries traffic while [Gateway.Run]
 // runs; its sessions can be worked on before that.

@@ -77,9 +77,10 @@ func (g *Gateway) limit(ctx context.Context, s *session) error {
 // has just expired finds no such process.
 func isGone(err error) bool { return errors.Is(err, uapi.ErrNotFound) }
 
-// Run tells of ceilings that come near until ctx ends, which is no error.
+// Run tells of ceilings that come near, and follows nodes whose NAT gives them
+// another port, until ctx ends, which is no error.
 func (g *Gateway) Run(ctx context.Context) error {
-	events, err := g.kernel.Watch(ctx, uapi.GroupExpire)
+	events, err := g.kernel.Watch(ctx, uapi.GroupExpire, uapi.GroupMapping)
 	if err != nil {
 		return explain("failed to watch the kernel's SAs", err)
 	}
@@ -98,6 +99,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 		switch e := event.(type) {
 		case *uapi.StateExpired:
 			g.expired(e.State, e.Hard)
+		case *uapi.MappingChanged:
+			g.mapped(ctx, e)
 		case *uapi.EventsLost:
 			if err := g.lookForCeilings(ctx); err != nil {
 				return err

@@ -115,7 +115,10 @@ type Gateway struct {
 	probing sync.Mutex // one SA for a probe at a time
 }
 
-var _ ipsecctx.Backend = (*Gateway)(nil)
+var (
+	_ ipsecctx.Backend  = (*Gateway)(nil)
+	_ ipsecctx.Reserver = (*Gateway)(nil)
+)
 
 // newGateway makes a gateway on a kernel. boot names the life of that kernel's
 // SAs.
@@ -256,7 +259,7 @@ func (g *Gateway) admit(s *session) error {
 	}
 	for i := range s.sas {
 		if other := g.byState[s.sas[i].id]; other != nil {
-			return refuse(cxtp.StatusSPIConflict, "%s: its SPI belongs to session %v", s.static.SAs[i].ID(), other.id)
+			return ipsecctx.RefuseSPI(s.static.SAs[i].ID(), "%s: its SPI belongs to session %v", s.static.SAs[i].ID(), other.id)
 		}
 	}
 	g.enter(s)

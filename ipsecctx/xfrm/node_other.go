@@ -5,8 +5,9 @@ package xfrm
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"runtime"
+
+	"github.com/cxtp/cxtp/cxtp"
 )
 
 // Node is a mobile node's SAs in its own kernel, on Linux.
@@ -21,4 +22,4 @@ func NewNode(uint32) (*Node, error) {
 func (*Node) Close() error { return nil }
 
 // Follow does nothing.
-func (*Node) Follow(context.Context, netip.AddrPort) (int, error) { return 0, nil }
+func (*Node) Follow(context.Context, cxtp.AgentFollow) (int, error) { return 0, nil }

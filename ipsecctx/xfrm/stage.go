@@ -154,7 +154,9 @@ func (s *session) blame(requests []uapi.Request, results []uapi.Result, err erro
 	}
 	id := requests[at].State.ID()
 	if exists {
-		return refuse(cxtp.StatusSPIConflict, "%v is in use at this gateway", id)
+		if i := slices.IndexFunc(s.sas, func(sa saAt) bool { return sa.id == id }); i >= 0 {
+			return ipsecctx.RefuseSPI(s.static.SAs[i].ID(), "%v is in use at this gateway", id)
+		}
 	}
 	return explain(id.String(), results[at].Err)
 }
