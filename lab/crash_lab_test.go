@@ -4,10 +4,13 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -366,4 +369,21 @@ func (g *gateway) awaitHeld(t *testing.T) {
 	if line, _ := g.said.ReadString('\n'); line != beforeFinal+"\n" {
 		t.Fatalf("%s said %q, and was to stand before its final", g.Name, line)
 	}
+}
+
+// TestPowerless starts a daemon that has no right to change the kernel's SAs.
+func TestPowerless(t *testing.T) {
+	f := newFleet(t, "lossless")
+	g := f.gateways[0]
+	g.kill()
+	program, err := os.Executable()
+	f.must(err)
+	daemon := filepath.Join(f.folder, "cxtpd")
+	f.must(os.Symlink(program, daemon))
+	said, err := g.Run(f.ctx, "setpriv", "--bounding-set=-net_admin", daemon, filepath.Join(f.folder, g.Name+".toml"))
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(said, "CAP_NET_ADMIN") || strings.Count(said, "cxtpd:") != 1 {
+		t.Errorf("without CAP_NET_ADMIN: %v: %s", err, said)
+	}
+	t.Log(said)
 }

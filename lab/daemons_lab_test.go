@@ -32,7 +32,7 @@ import (
 
 // TestMain also is the programs under test, when it is run under their names.
 func TestMain(m *testing.M) {
-	switch os.Args[0] {
+	switch filepath.Base(os.Args[0]) {
 	case "cxtpd":
 		os.Exit(runDaemon(os.Args[1]))
 	case "cxtp":
