@@ -72,7 +72,7 @@ type AgentSend struct {
 // AgentFollow points the node's outbound SAs at another gateway, gives them the
 // SPIs that they have there, and lets its inbound SAs go on above the floors. It
 // comes before the acknowledgement, which says that it was done. The lists are
-// those of the message received.
+// those of the message received, and what it takes back.
 type AgentFollow struct {
 	Gateway netip.AddrPort
 	Number  uint64

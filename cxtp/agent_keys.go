@@ -15,6 +15,7 @@ type AgentState struct {
 	Next      *NodeState // what the last update agreed on, until it is known that the gateway has them; nil = none
 	Gateway   Share      // the shares of that agreement, to acknowledge the update again
 	Own       Share
+	Told      []SPIChange // what the last update said of SPIs, should a later one take it back
 }
 
 // agentKeys is what an update changes.
@@ -23,6 +24,7 @@ type agentKeys struct {
 	current      NodeState
 	next         *NodeState
 	gateway, own Share
+	told         []SPIChange
 }
 
 // usedKey is the key of the last request: it serves both halves of a predictive
@@ -37,7 +39,7 @@ type usedKey struct {
 // restore begins where an earlier run ended.
 func (a *Agent) restore(s AgentState) {
 	a.nextToken = s.NextToken
-	a.keys = agentKeys{number: s.Number, gateway: s.Gateway, own: s.Own}
+	a.keys = agentKeys{number: s.Number, gateway: s.Gateway, own: s.Own, told: slices.Clone(s.Told)}
 	if s.Current != nil {
 		a.keys.current = cloneNode(*s.Current)
 	} else {
@@ -54,7 +56,7 @@ func (a *Agent) restore(s AgentState) {
 // State is to be kept where the next run of the agent finds it, before anything
 // that follows from it is sent.
 func (a *Agent) State() AgentState {
-	s := AgentState{Number: a.keys.number, NextToken: a.nextToken, Next: a.keys.next, Gateway: a.keys.gateway, Own: a.keys.own}
+	s := AgentState{Number: a.keys.number, NextToken: a.nextToken, Next: a.keys.next, Gateway: a.keys.gateway, Own: a.keys.own, Told: a.keys.told}
 	if current := a.keys.current; current.Generation != 0 {
 		s.Current = &current
 	}
@@ -137,7 +139,8 @@ func (a *Agent) update(from netip.AddrPort, u *Update) {
 		if !a.agree(&keys, u) {
 			return
 		}
-		a.out = append(a.out, AgentFollow{Gateway: u.Gateway, Number: u.Number, SPIs: u.SPIs, Floors: u.Floors})
+		a.out = append(a.out, AgentFollow{Gateway: u.Gateway, Number: u.Number, SPIs: keys.changes(u.SPIs), Floors: u.Floors})
+		keys.told = slices.Clone(u.SPIs)
 	case u.Share != keys.expected():
 		return
 	}
@@ -174,6 +177,25 @@ func (a *Agent) agree(keys *agentKeys, u *Update) bool {
 	}
 	keys.next, keys.own = &next, x.share
 	return true
+}
+
+// changes are the SPI changes of an update as the node has to make them. One that
+// changes nothing takes back what the last update, of a gateway that is out of the
+// game now, had made of that SPI.
+func (k *agentKeys) changes(update []SPIChange) []SPIChange {
+	var todo []SPIChange
+	for _, c := range update {
+		if c.Old != c.New {
+			todo = append(todo, c)
+			continue
+		}
+		for _, t := range k.told {
+			if t.Protocol == c.Protocol && t.Old == c.Old && t.New != c.Old {
+				todo = append(todo, SPIChange{c.Protocol, t.New, c.New})
+			}
+		}
+	}
+	return todo
 }
 
 // expected is the share of an update that repeats the last accepted number: that

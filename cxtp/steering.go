@@ -38,13 +38,16 @@ func (s *Session) startSteering() {
 // tellFloors is for an owner that goes on above its ceilings where it always was:
 // there is nothing to steer, but a node with extended sequence numbers would
 // count their upper half wrong. It may have been told by the fenced router that
-// this epoch has moved it there, so the Update has a number of its own.
+// this epoch has moved it there, and of SPIs there: so the Update has a number of
+// its own, and says of every SPI that it is as before.
 func (s *Session) tellFloors(m *outgoing) {
 	if !s.node.canBeTold() {
 		return
 	}
 	s.endSteering()
 	s.epoch++
+	s.node.SPIs = append(s.node.SPIs, asBefore(m.highest())...)
+	s.node.SPIs = s.node.SPIs[max(0, len(s.node.SPIs)-MaxUpdateEntries):]
 	s.steer = &steering{epoch: s.epoch, from: m.to, downlink: true, floors: floorsOf(m.highest())}
 	s.startSteering()
 }

@@ -65,6 +65,17 @@ func followed(earlier, later []SPIChange) []SPIChange {
 	return all[max(0, len(all)-MaxUpdateEntries):]
 }
 
+// asBefore says of the SAs that a router receives on that their SPIs are what they
+// were, whatever another router has said meanwhile.
+func asBefore(manifest []ManifestEntry) (same []SPIChange) {
+	for _, m := range manifest {
+		if m.FPT == FPTIPsecSA && m.Direction != directionOut {
+			same = append(same, SPIChange{m.Protocol, m.SPI, m.SPI})
+		}
+	}
+	return same
+}
+
 // floorsOf are the floors of a router that goes on above ceilings.
 func floorsOf(ceilings []ManifestEntry) (floors []SequenceFloor) {
 	for _, c := range ceilings {

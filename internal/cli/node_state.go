@@ -17,13 +17,14 @@ import (
 // an older one would use a token twice, follow an old update, or lose the keys
 // that the gateway has. It is a file of its own, with keys in hexadecimal.
 type nodeState struct {
-	Session   cxtp.SessionID `json:"session"` // the state says nothing about another one
-	NextToken uint32         `json:"next_token"`
-	Number    uint64         `json:"number"`
-	Current   *keptKeys      `json:"current,omitempty"`
-	Next      *keptKeys      `json:"next,omitempty"`
-	Gateway   string         `json:"gateway_share,omitempty"`
-	Own       string         `json:"own_share,omitempty"`
+	Session   cxtp.SessionID   `json:"session"` // the state says nothing about another one
+	NextToken uint32           `json:"next_token"`
+	Number    uint64           `json:"number"`
+	Current   *keptKeys        `json:"current,omitempty"`
+	Next      *keptKeys        `json:"next,omitempty"`
+	Gateway   string           `json:"gateway_share,omitempty"`
+	Own       string           `json:"own_share,omitempty"`
+	Told      []cxtp.SPIChange `json:"told_spis,omitempty"`
 }
 
 // keptKeys is a generation of a node's keys.
@@ -41,7 +42,7 @@ type keptToken struct {
 func keep(session cxtp.SessionID, s cxtp.AgentState) nodeState {
 	kept := nodeState{
 		Session: session, NextToken: s.NextToken, Number: s.Number,
-		Current: keepKeys(s.Current), Next: keepKeys(s.Next),
+		Current: keepKeys(s.Current), Next: keepKeys(s.Next), Told: s.Told,
 	}
 	if !s.Gateway.IsZero() {
 		kept.Gateway, kept.Own = hex.EncodeToString(s.Gateway[:]), hex.EncodeToString(s.Own[:])
@@ -62,7 +63,7 @@ func keepKeys(n *cxtp.NodeState) *keptKeys {
 
 // agent is the state as the agent has it.
 func (s nodeState) agent() (cxtp.AgentState, error) {
-	a := cxtp.AgentState{Number: s.Number, NextToken: s.NextToken}
+	a := cxtp.AgentState{Number: s.Number, NextToken: s.NextToken, Told: s.Told}
 	var errs [4]error
 	a.Current, errs[0] = s.Current.node()
 	a.Next, errs[1] = s.Next.node()
