@@ -16,8 +16,8 @@ var targetGuards = []mutant{
 		name: "fenced-number-again", guard: "an Update after a fence has a number of its own (8.9)",
 		why:  "a fenced router's SAs are gone with what the node was told by it, and no law is about where the node sends: fence_tells_the_floor",
 		file: "steering.go",
-		old:  "	s.epoch++\n	s.steer = &steering{epoch: s.epoch,",
-		new:  "	s.steer = &steering{epoch: m.epoch,",
+		old:  "	s.epoch++\n	s.node.SPIs",
+		new:  "	s.node.SPIs",
 	}, {
 		name: "old-stage-taken", guard: "a stage whose epoch was seen is answered from the record (8.2)", law: "law 1",
 		file: "target.go",
