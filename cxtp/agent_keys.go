@@ -183,19 +183,19 @@ func (a *Agent) agree(keys *agentKeys, u *Update) bool {
 // changes nothing takes back what the last update, of a gateway that is out of the
 // game now, had made of that SPI.
 func (k *agentKeys) changes(update []SPIChange) []SPIChange {
-	var todo []SPIChange
+	var made []SPIChange
 	for _, c := range update {
 		if c.Old != c.New {
-			todo = append(todo, c)
+			made = append(made, c)
 			continue
 		}
 		for _, t := range k.told {
 			if t.Protocol == c.Protocol && t.Old == c.Old && t.New != c.Old {
-				todo = append(todo, SPIChange{c.Protocol, t.New, c.New})
+				made = append(made, SPIChange{c.Protocol, t.New, c.New})
 			}
 		}
 	}
-	return todo
+	return made
 }
 
 // expected is the share of an update that repeats the last accepted number: that
