@@ -11,7 +11,7 @@ import (
 
 // BenchmarkSessions installs 10,000 sessions at a daemon on a kernel gateway, and
 // says what the daemon takes for them: its memory, and time a session. It wants a
-// guest with room: go run ./lab/run -memory 1500 -run XXX -bench Sessions ./lab
+// guest with room: go run ./lab/run -memory 1500 -run NONE -bench Sessions ./lab
 func BenchmarkSessions(b *testing.B) {
 	const sessions = 10_000
 	for range b.N {

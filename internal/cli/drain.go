@@ -48,6 +48,9 @@ func drain(c *urfave.Context) error {
 	d := &drainage{client: client, to: to, outstanding: c.Int("outstanding"), failed: map[cxtp.SessionID]string{}, started: time.Now(),
 		progress: meter{out: c.App.ErrWriter, terminal: isTerminal(c.App.ErrWriter)}}
 	err := d.run(c.Context)
+	if err != nil && d.total == 0 {
+		return err // it has not begun
+	}
 	d.progress.end(d.moved, d.total, len(d.failed))
 	if c.Bool("json") {
 		return errors.Join(printJSON(c, d.document()), err)

@@ -100,6 +100,14 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// TestDrainOfNobody: where there is no daemon, nothing was moved and nothing says so.
+func TestDrainOfNobody(t *testing.T) {
+	refuse := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }
+	if got := run(t, refuse, "drain", "--to", "sg2"); got.code != exitFailed || got.out != "" {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestDrainInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	g := newGatewayOf(100, 1)
