@@ -200,7 +200,11 @@ func (c *chaos) trigger() {
 		from.groupsFail[Verb(1+c.kinds.IntN(int(VerbTakeOver)))] = StatusNoResources
 		switch {
 		case c.chance(50):
-			from.fail[Verb(1+c.IntN(int(VerbMerge)))] = StatusNoResources
+			v := Verb(1 + c.IntN(int(VerbMerge)))
+			from.fail[v] = StatusNoResources
+			if v == VerbFreeze && c.kinds.IntN(2) == 0 {
+				from.fail[v] = StatusBusy
+			}
 		default:
 			to.steering = c.IntN(3)
 		}

@@ -208,8 +208,8 @@ func (s *script) command(fields []string) {
 		s.twice[words[1]] = true
 	case "replay": // replay KIND: everything of that kind that was ever sent
 		s.replay(words[1])
-	case "fail": // fail activate at B [groups], fail steer at B
-		s.fail(words[1], w.router(RouterID(words[3])), has("groups"))
+	case "fail": // fail activate at B [groups], fail freeze at A [busy], fail steer at B
+		s.fail(words[1], w.router(RouterID(words[3])), has("groups"), has("busy"))
 	case "stall": // stall thaw at A: the next one is not begun before A crashes
 		w.router(RouterID(words[3])).stalled[s.verb(words[1])] = true
 	case "restart": // restart B [torn]: torn loses what was being written
@@ -371,14 +371,17 @@ func (s *script) replay(k string) {
 	}
 }
 
-func (s *script) fail(what string, n *simRouter, groups bool) {
+func (s *script) fail(what string, n *simRouter, groups, busy bool) {
 	if what == "steer" {
 		n.steering++
 		return
 	}
-	if groups {
+	switch {
+	case groups:
 		n.groupsFail[s.verb(what)] = StatusNoResources
-	} else {
+	case busy:
+		n.fail[s.verb(what)] = StatusBusy
+	default:
 		n.fail[s.verb(what)] = StatusNoResources
 	}
 }

@@ -1,6 +1,9 @@
 package cxtp
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // outgoing is a move away from here: the source's half.
 type outgoing struct {
@@ -34,6 +37,7 @@ type outgoing struct {
 	next         *outgoing // what waits until the copy is gone
 	fenced       bool      // the operator's word that the target is gone
 	thawing      bool      // a restart found that it was to thaw
+	unsaid       bool      // granted, and the final has not left: the target cannot be active
 
 	started  time.Time // of the first CTD
 	static   []CDB     // as staged
@@ -140,6 +144,7 @@ func (s *Session) sourceDone(d Done) {
 	case stateYielding:
 		s.yielded(d)
 	case stateGranting:
+		m.unsaid = m.leaseEnds.IsZero() && !m.leaseRanOut // at the end of a lease the target needs no final
 		s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventGranted, Peer: m.to})
 		s.do(stateFreezing, Do{Verb: VerbFreeze, Epoch: m.epoch, Peer: m.to})
 	case stateFreezing:
@@ -370,7 +375,13 @@ func (s *Session) grantIfWanted() {
 // frozen sends the final.
 func (s *Session) frozen(d Done) {
 	m := s.src
-	if len(d.Failed) > 0 {
+	switch {
+	case m.unsaid && busy(d.Failed):
+		s.note(Record{Kind: RecordThawed, Epoch: m.epoch, Peer: m.to})
+		m.goodUntil = s.now // a token that came as far as a grant is used up
+		s.giveUp(EventThawed, StatusBusy, "the session goes on here: it is in the middle of something: "+d.Detail)
+		return
+	case len(d.Failed) > 0:
 		s.finish("the outbound SAs could not be frozen: " + d.Detail)
 		return
 	}
@@ -379,6 +390,11 @@ func (s *Session) frozen(d Done) {
 	s.sendFinal()
 	s.repeatEvery(s.cfg.Timers.Repeat)
 	s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventFrozen, Peer: m.to})
+}
+
+// busy says that a freeze found no moment to begin in, and stopped nothing.
+func busy(failed []ContextStatus) bool {
+	return len(failed) > 0 && !slices.ContainsFunc(failed, func(c ContextStatus) bool { return c.Status != StatusBusy })
 }
 
 // sendStage sends the stage, as it was the first time: a repetition that said

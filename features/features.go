@@ -81,6 +81,9 @@ type Feature interface {
 	// queue, and reads the exact dynamic state in the same step. A gateway that
 	// cannot pass its queue on sends what arrives to the peer from before that on:
 	// there the session is staged, and has a queue too.
+	// A feature that is in the middle of something, a rekey for instance, waits for
+	// its end; if that takes too long it refuses with [cxtp.StatusBusy], and nothing
+	// was stopped.
 	Freeze(ctx context.Context, ref Ref) (Snapshot, error)
 
 	// Activate gives the staged SAs their dynamic state and starts them,

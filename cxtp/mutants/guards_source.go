@@ -36,6 +36,16 @@ var sourceGuards = []mutant{
 		old:  "		s.do(stateFreezing, Do{Verb: VerbFreeze, Epoch: m.epoch, Peer: m.to})\n",
 		new:  "		s.act(Do{Op: s.op(), Session: s.id, Mode: s.cfg.Mode, Verb: VerbFreeze, Epoch: m.epoch})\n		s.frozen(Done{})\n",
 	}, {
+		name: "busy-after-the-final", guard: "a freeze that finds the session busy is taken back only while no final can have left (8.3)", law: "law 2",
+		file: "source.go",
+		old:  "	case m.unsaid && busy(d.Failed):\n",
+		new:  "	case busy(d.Failed):\n",
+	}, {
+		name: "busy-under-a-lease", guard: "and while the target may not take over without one (8.3)", law: "law 2",
+		file: "source.go",
+		old:  "m.unsaid = m.leaseEnds.IsZero() && !m.leaseRanOut",
+		new:  "m.unsaid = true",
+	}, {
 		name: "grant-not-durable", guard: "the grant is durable before the freeze (8.3)", law: "law 2",
 		file: "source.go",
 		old: `		s.persist(stateGranting, Record{Kind: RecordGranted, Epoch: m.epoch, Peer: m.to,
