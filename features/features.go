@@ -146,6 +146,11 @@ type Error struct {
 	Err    error
 }
 
+// Refuse is an [Error] with a reason that is formatted as by [fmt.Errorf].
+func Refuse(fpt cxtp.FPT, status cxtp.Status, format string, args ...any) error {
+	return &Error{FPT: fpt, Status: status, Err: fmt.Errorf(format, args...)}
+}
+
 func (e *Error) Error() string {
 	return fmt.Sprintf("context type %#04x: %s: %v", uint16(e.FPT), e.Status, e.Err)
 }

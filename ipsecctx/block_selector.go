@@ -1,12 +1,11 @@
 package ipsecctx
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 
-	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/features/profile"
 )
 
 // The members of a selector (IPsec profile section 5.3). A selector has a
@@ -54,11 +53,7 @@ func (p NextProtocol) kind() selectorKind {
 }
 
 func (w *writer) selectors(list []Selector) {
-	if len(list) == 0 {
-		return
-	}
-	w.mark(saSelectors)
-	if w.count(saSelectors, len(list)) {
+	if w.Begin(saSelectors, len(list)) {
 		for i := range list {
 			w.selector(&list[i])
 		}
@@ -66,8 +61,8 @@ func (w *writer) selectors(list []Selector) {
 }
 
 func (w *writer) selector(s *Selector) {
-	at := len(w.dst)
-	w.dst = append(w.dst, 0, 0)
+	at := w.Len()
+	w.Put(0, 0)
 	var presence uint16
 	if len(s.Local) > 0 {
 		presence |= selLocal
@@ -79,19 +74,18 @@ func (w *writer) selector(s *Selector) {
 	}
 	if s.Protocol != (NextProtocol{}) {
 		presence |= selProtocol
-		w.dst = append(w.dst, uint8(s.Protocol.Match), s.Protocol.Number)
+		w.Put(uint8(s.Protocol.Match), s.Protocol.Number)
 	}
 	presence |= w.dependent(s)
 	if s.Name.Type != 0 {
 		presence |= selName
-		w.dst = append(w.dst, s.Name.Type)
-		w.string16(saSelectors, s.Name.Data)
+		w.PutIdentity(saSelectors, &s.Name)
 	}
 	if len(s.Sensitivity) > 0 {
 		presence |= selSensitivity
-		w.string16(saSelectors, s.Sensitivity)
+		w.PutString(saSelectors, s.Sensitivity)
 	}
-	binary.BigEndian.PutUint16(w.dst[at:], presence)
+	w.Set16(at, presence)
 }
 
 // dependent writes the selectors that the next-layer protocol decides on, and
@@ -110,7 +104,7 @@ func (w *writer) dependent(s *Selector) (presence uint16) {
 	case kindICMP:
 		if c := s.ICMP; c != (ICMPRange{}) {
 			presence = selICMP
-			w.dst = append(w.dst, uint8(c.Match), c.TypeFrom, c.TypeTo, c.CodeFrom, c.CodeTo)
+			w.Put(uint8(c.Match), c.TypeFrom, c.TypeTo, c.CodeFrom, c.CodeTo)
 		}
 	case kindMobility:
 		if s.MobilityHeader != AnyPort {
@@ -122,33 +116,33 @@ func (w *writer) dependent(s *Selector) (presence uint16) {
 }
 
 func (w *writer) ports(p Ports) {
-	w.dst = binary.BigEndian.AppendUint16(w.dst, p.From)
-	w.dst = binary.BigEndian.AppendUint16(w.dst, p.To)
+	w.Put16(p.From)
+	w.Put16(p.To)
 }
 
 // ranges writes a list of address ranges under one family octet.
 func (w *writer) ranges(list []Range) {
-	family := familyOf(list[0].From)
-	w.dst = append(w.dst, family)
-	if !w.count(saSelectors, len(list)) {
+	family := profile.FamilyOf(list[0].From)
+	w.Put(family)
+	if !w.Count(saSelectors, len(list)) {
 		return
 	}
 	for _, r := range list {
-		if !r.From.IsValid() || familyOf(r.From) != family || !r.To.IsValid() || familyOf(r.To) != family {
-			w.fail(saSelectors, errors.New("address ranges of two families, or ANY beside others, in one list"))
+		if !r.From.IsValid() || profile.FamilyOf(r.From) != family || !r.To.IsValid() || profile.FamilyOf(r.To) != family {
+			w.Fail(saSelectors, errors.New("address ranges of two families, or ANY beside others, in one list"))
 			return
 		}
-		w.address(saSelectors, r.From)
-		w.address(saSelectors, r.To)
+		w.PutAddress(saSelectors, r.From)
+		w.PutAddress(saSelectors, r.To)
 	}
 }
 
 // selectors reads the list into the memory of dst.
 func (r *reader) selectors(dst []Selector) []Selector {
-	if !r.has(saSelectors) {
+	if !r.Has(saSelectors) {
 		return dst
 	}
-	for n := r.next8(); n > 0 && r.err == nil; n-- {
+	for n := r.Next8(); n > 0 && r.Err() == nil; n-- {
 		dst = extend(dst)
 		r.selector(&dst[len(dst)-1])
 	}
@@ -163,10 +157,8 @@ func extend[T any](s []T) []T {
 }
 
 func (r *reader) selector(s *Selector) {
-	presence := r.next16()
-	if presence&^selKnown != 0 {
-		r.fault(cxtp.StatusUnknownCritical, r.layout.fields[saSelectors], dataStart+r.at-2, fmt.Sprintf("selector presence bits %#04x are not assigned in this version of the profile", presence&^selKnown))
-	}
+	presence := r.Next16()
+	r.Unassigned("selector presence bits", uint32(presence&^selKnown), 2)
 	s.Local, s.Remote = s.Local[:0], s.Remote[:0]
 	if presence&selLocal != 0 {
 		s.Local = r.ranges(s.Local)
@@ -176,15 +168,15 @@ func (r *reader) selector(s *Selector) {
 	}
 	s.Protocol = NextProtocol{}
 	if presence&selProtocol != 0 {
-		s.Protocol = NextProtocol{Match: Match(r.next8()), Number: r.next8()}
+		s.Protocol = NextProtocol{Match: Match(r.Next8()), Number: r.Next8()}
 	}
 	r.dependent(s, presence)
 	s.Name, s.Sensitivity = Name{}, nil
 	if presence&selName != 0 {
-		s.Name = r.nextName()
+		s.Name = r.NextIdentity()
 	}
 	if presence&selSensitivity != 0 {
-		s.Sensitivity = r.string16()
+		s.Sensitivity = r.NextString()
 	}
 }
 
@@ -199,7 +191,7 @@ func (r *reader) dependent(s *Selector, presence uint16) {
 	kind := s.Protocol.kind()
 	s.LocalPort, s.RemotePort, s.ICMP, s.MobilityHeader = AnyPort, AnyPort, ICMPRange{}, AnyPort
 	if wrong := presence & (selLocalPort | selRemotePort | selICMP | selMobility) &^ allowed[kind]; wrong != 0 {
-		r.fail(fmt.Sprintf("selector presence bits %#04x do not belong to next-layer protocol %d", wrong, s.Protocol.Number))
+		r.Fail(fmt.Sprintf("selector presence bits %#04x do not belong to next-layer protocol %d", wrong, s.Protocol.Number))
 		return
 	}
 	if presence&selLocalPort != 0 {
@@ -209,7 +201,7 @@ func (r *reader) dependent(s *Selector, presence uint16) {
 		s.RemotePort = r.ports()
 	}
 	if presence&selICMP != 0 {
-		if b := r.take(5); b != nil {
+		if b := r.Take(5); b != nil {
 			s.ICMP = ICMPRange{Match: Match(b[0]), TypeFrom: b[1], TypeTo: b[2], CodeFrom: b[3], CodeTo: b[4]}
 		}
 	}
@@ -218,16 +210,16 @@ func (r *reader) dependent(s *Selector, presence uint16) {
 	}
 }
 
-func (r *reader) ports() Ports { return Ports{From: r.next16(), To: r.next16()} }
+func (r *reader) ports() Ports { return Ports{From: r.Next16(), To: r.Next16()} }
 
 func (r *reader) ranges(dst []Range) []Range {
-	size := r.family()
-	n := r.next8()
+	size := r.NextFamily()
+	n := r.Next8()
 	if n == 0 {
-		r.fail("a list of no address ranges: ANY is written by leaving the list out")
+		r.Fail("a list of no address ranges: ANY is written by leaving the list out")
 	}
-	for ; n > 0 && r.err == nil; n-- {
-		dst = append(dst, Range{From: r.address(size), To: r.address(size)})
+	for ; n > 0 && r.Err() == nil; n-- {
+		dst = append(dst, Range{From: r.NextAddress(size), To: r.NextAddress(size)})
 	}
 	return dst
 }

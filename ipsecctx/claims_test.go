@@ -89,17 +89,17 @@ func TestIdentities(t *testing.T) {
 		want string
 	}{
 		{Name{}, ""},
-		{Name{IDIPv4, []byte{192, 0, 2, 1}}, "ipv4:192.0.2.1"},
-		{Name{IDIPv6, netip.MustParseAddr("2001:db8::1").AsSlice()}, "ipv6:2001:db8::1"},
-		{Name{IDFQDN, []byte("node1.example")}, "fqdn:node1.example"},
-		{Name{IDRFC822, []byte("ann@example.com")}, "rfc822:ann@example.com"},
-		{Name{IDDN, []byte("\x30\x10\x31\x0e\x30\x0c\x06\x03\x55\x04\x03\x0c\x05node1")}, "dn:CN=node1"},
-		{Name{IDDN, []byte("\x30\x10\x31\x0e\x30\x0c\x06\x03\x55\x04\x03\x0c\x05no\ne1")}, "dn:3010310e300c06035504030c056e6f0a6531"},
-		{Name{IDDN, []byte{0x30, 0}}, "dn:3000"},
-		{Name{IDGN, []byte{0x30, 0x80}}, "gn:3080"},
-		{Name{IDKeyID, []byte{0, 0xff}}, "keyid:00ff"},
-		{Name{201, []byte{1}}, "id201:01"},
-		{Name{IDFQDN, []byte("a\x1b[2J")}, `fqdn:"a\x1b[2J"`},
+		{Name{Type: IDIPv4, Data: []byte{192, 0, 2, 1}}, "ipv4:192.0.2.1"},
+		{Name{Type: IDIPv6, Data: netip.MustParseAddr("2001:db8::1").AsSlice()}, "ipv6:2001:db8::1"},
+		{Name{Type: IDFQDN, Data: []byte("node1.example")}, "fqdn:node1.example"},
+		{Name{Type: IDRFC822, Data: []byte("ann@example.com")}, "rfc822:ann@example.com"},
+		{Name{Type: IDDN, Data: []byte("\x30\x10\x31\x0e\x30\x0c\x06\x03\x55\x04\x03\x0c\x05node1")}, "dn:CN=node1"},
+		{Name{Type: IDDN, Data: []byte("\x30\x10\x31\x0e\x30\x0c\x06\x03\x55\x04\x03\x0c\x05no\ne1")}, "dn:3010310e300c06035504030c056e6f0a6531"},
+		{Name{Type: IDDN, Data: []byte{0x30, 0}}, "dn:3000"},
+		{Name{Type: IDGN, Data: []byte{0x30, 0x80}}, "gn:3080"},
+		{Name{Type: IDKeyID, Data: []byte{0, 0xff}}, "keyid:00ff"},
+		{Name{Type: 201, Data: []byte{1}}, "id201:01"},
+		{Name{Type: IDFQDN, Data: []byte("a\x1b[2J")}, `fqdn:"a\x1b[2J"`},
 	} {
 		if got := c.name.String(); got != c.want {
 			t.Errorf("type %d, %x is %q, want %q", c.name.Type, c.name.Data, got, c.want)

@@ -1,12 +1,12 @@
 package ipsecctx
 
 import (
-	"fmt"
 	"sync"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/cxtp/secret"
 	"github.com/cxtp/cxtp/features"
+	"github.com/cxtp/cxtp/features/profile"
 )
 
 // AppendSession appends the static context blocks of s to blocks: the session
@@ -16,116 +16,39 @@ import (
 // the arena to hand in next time.
 //
 // The error is a [features.Error]: a field without a default has no value, or
-// something is [ErrTooLarge]. Then blocks and arena come back as they were.
+// something is
+// [ErrTooLarge]. Then blocks and arena come back as they were.
 func AppendSession(blocks []cxtp.CDB, arena []byte, s *Session) ([]cxtp.CDB, []byte, error) {
-	a := appender{blocks: blocks, arena: arena}
-	a.add(s.encode)
+	a := profile.Appender{Blocks: blocks, Arena: arena}
+	a.Add(s.encode)
 	for i := range s.SAs {
-		a.add(s.SAs[i].encode)
+		a.Add(s.SAs[i].encode)
 	}
-	return a.result(blocks, arena)
+	return a.Result(blocks, arena)
 }
 
 // AppendDynamic appends one block for each entry of dynamic, in order, with
 // blocks, arena and errors as [AppendSession] has them.
 func AppendDynamic(blocks []cxtp.CDB, arena []byte, dynamic []Dynamic) ([]cxtp.CDB, []byte, error) {
-	a := appender{blocks: blocks, arena: arena}
+	a := profile.Appender{Blocks: blocks, Arena: arena}
 	for i := range dynamic {
-		a.add(dynamic[i].encode)
+		a.Add(dynamic[i].encode)
 	}
-	return a.result(blocks, arena)
-}
-
-// appender collects blocks until the first failure.
-type appender struct {
-	blocks []cxtp.CDB
-	arena  []byte
-	err    error
-}
-
-func (a *appender) add(encode func(arena []byte) (cxtp.CDB, error)) {
-	if a.err != nil {
-		return
-	}
-	a.arena = reserve(a.arena)
-	block, err := encode(a.arena)
-	if err != nil {
-		a.err = err
-		return
-	}
-	a.blocks = append(a.blocks, block)
-	a.arena = a.arena[:len(a.arena)+len(block.Data)]
-}
-
-// result gives what was collected, or after a failure wipes it and gives back
-// what there was before.
-func (a *appender) result(blocks []cxtp.CDB, arena []byte) ([]cxtp.CDB, []byte, error) {
-	if a.err == nil {
-		return a.blocks, a.arena, nil
-	}
-	for _, b := range a.blocks[len(blocks):] {
-		clear(b.Data)
-	}
-	return blocks, arena, a.err
-}
-
-// reserve makes room for one block without moving what is in the arena.
-func reserve(arena []byte) []byte {
-	if cap(arena)-len(arena) < maxData {
-		return make([]byte, 0, 2*maxData)
-	}
-	return arena
+	return a.Result(blocks, arena)
 }
 
 // EncodeSession is [AppendSession] with memory of its own, as much as it takes.
 func EncodeSession(s *Session) ([]cxtp.CDB, error) {
-	return encode(1+len(s.SAs), func(blocks []cxtp.CDB, arena []byte) ([]cxtp.CDB, []byte, error) {
+	return profile.Encode(1+len(s.SAs), func(blocks []cxtp.CDB, arena []byte) ([]cxtp.CDB, []byte, error) {
 		return AppendSession(blocks, arena, s)
 	})
 }
 
 // EncodeDynamic is [AppendDynamic] with memory of its own, as much as it takes.
 func EncodeDynamic(dynamic []Dynamic) ([]cxtp.CDB, error) {
-	return encode(len(dynamic), func(blocks []cxtp.CDB, arena []byte) ([]cxtp.CDB, []byte, error) {
+	return profile.Encode(len(dynamic), func(blocks []cxtp.CDB, arena []byte) ([]cxtp.CDB, []byte, error) {
 		return AppendDynamic(blocks, arena, dynamic)
 	})
-}
-
-// arenas have room for the blocks of a usual session. What is in the pool has
-// been wiped.
-var arenas = sync.Pool{New: func() any { return new([4 * maxData]byte) }}
-
-// encode has n blocks appended in an arena of the pool, moves their data to where
-// they have no more room than they need, and wipes where they were.
-func encode(n int, add func([]cxtp.CDB, []byte) ([]cxtp.CDB, []byte, error)) ([]cxtp.CDB, error) {
-	arena := arenas.Get().(*[4 * maxData]byte)
-	defer arenas.Put(arena)
-	blocks, _, err := add(make([]cxtp.CDB, 0, n), arena[:0])
-	if err != nil {
-		return nil, err
-	}
-	lent := make([][]byte, 0, 8) // on the stack, of a usual session
-	for _, b := range blocks {
-		lent = append(lent, b.Data)
-	}
-	own(blocks)
-	for _, data := range lent {
-		clear(data)
-	}
-	return blocks, nil
-}
-
-// own copies the data of blocks to memory of their own, no more than it takes.
-func own(blocks []cxtp.CDB) {
-	octets := 0
-	for _, b := range blocks {
-		octets += len(b.Data)
-	}
-	all := make([]byte, 0, octets)
-	for i, b := range blocks {
-		all = append(all, b.Data...)
-		blocks[i].Data = all[len(all)-len(b.Data) : len(all) : len(all)]
-	}
 }
 
 // Decode reads the static contexts among blocks, in whatever order, into s; the
@@ -149,16 +72,16 @@ func (s *Session) Decode(blocks []cxtp.CDB) error {
 			if announced >= 0 {
 				return malformed(b.FPT, "two session blocks: a context has one")
 			}
-			r.open(b, sessionLayout)
+			r.Open(b, sessionLayout)
 			announced = s.read(&r)
 		case cxtp.FPTIPsecSA:
-			r.open(b, saLayout)
+			r.Open(b, saLayout)
 			s.SAs = extend(s.SAs)
 			s.SAs[len(s.SAs)-1].read(&r)
 		default:
 			continue
 		}
-		if err := r.finish(); err != nil {
+		if err := r.Finish(); err != nil {
 			return err
 		}
 	}
@@ -227,10 +150,10 @@ func AppendDecodedDynamic(dst []Dynamic, blocks []cxtp.CDB) ([]Dynamic, error) {
 		if b.FPT != cxtp.FPTIPsecDynamic {
 			continue
 		}
-		r.open(b, dynamicLayout)
+		r.Open(b, dynamicLayout)
 		dst = extend(dst)
 		dst[len(dst)-1].read(&r)
-		if err := r.finish(); err != nil {
+		if err := r.Finish(); err != nil {
 			return dst[:len(dst)-1], err
 		}
 	}
@@ -247,5 +170,5 @@ func malformed(fpt cxtp.FPT, format string, args ...any) error {
 }
 
 func refusal(fpt cxtp.FPT, status cxtp.Status, format string, args ...any) error {
-	return &features.Error{FPT: fpt, Status: status, Err: fmt.Errorf(format, args...)}
+	return features.Refuse(fpt, status, format, args...)
 }

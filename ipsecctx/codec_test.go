@@ -14,6 +14,7 @@ import (
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/cxtp/secret"
 	"github.com/cxtp/cxtp/features"
+	"github.com/cxtp/cxtp/features/profile"
 	"pgregory.net/rapid"
 )
 
@@ -234,7 +235,7 @@ func TestAppendKeepsTheArena(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, capacity := range []int{0, 100, maxData, 3 * maxData} {
+	for _, capacity := range []int{0, 100, profile.MaxData, 3 * profile.MaxData} {
 		arena := make([]byte, 0, capacity)
 		blocks, _, err := AppendSession(nil, arena, s)
 		if err != nil {
@@ -257,7 +258,7 @@ func TestAppendKeepsTheArena(t *testing.T) {
 func TestFailedEncodingLeavesNoKeys(t *testing.T) {
 	s := testSession()
 	s.SAs[1].Selectors = nil
-	arena := make([]byte, 0, 4*maxData)
+	arena := make([]byte, 0, 4*profile.MaxData)
 	blocks, rest, err := AppendSession(nil, arena, s)
 	if err == nil || len(blocks) > 0 || len(rest) > 0 {
 		t.Fatalf("%d blocks, %d octets, error %v", len(blocks), len(rest), err)

@@ -5,13 +5,14 @@ import (
 	"testing"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/features/profile"
 	"pgregory.net/rapid"
 )
 
 // TestArenasAreWiped encodes where other sessions will be encoded.
 func TestArenasAreWiped(t *testing.T) {
 	var lent []byte
-	blocks, err := encode(1, func(blocks []cxtp.CDB, arena []byte) ([]cxtp.CDB, []byte, error) {
+	blocks, err := profile.Encode(1, func(blocks []cxtp.CDB, arena []byte) ([]cxtp.CDB, []byte, error) {
 		lent = arena[:cap(arena)]
 		return AppendSession(blocks, arena, testSession())
 	})

@@ -3,10 +3,9 @@ package ipsecctx
 import (
 	"encoding/hex"
 	"fmt"
-	"slices"
 
 	"github.com/cxtp/cxtp/cxtp"
-	"github.com/cxtp/cxtp/cxtp/secret"
+	"github.com/cxtp/cxtp/features/profile"
 )
 
 // Describers are what [cxtp.DescribeOptions] needs to show the fields of this
@@ -22,26 +21,26 @@ func Describers() map[cxtp.FPT]func(cxtp.CDB) ([]cxtp.FieldDump, error) {
 func describeSession(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 	var r reader
 	var s Session
-	r.open(&b, sessionLayout)
+	r.Open(&b, sessionLayout)
 	count := s.read(&r)
-	err := r.finish()
-	return r.dump("IPsec profile section 4", []any{
+	err := r.Finish()
+	return r.Dump("IPsec profile section 4", []any{
 		sessionSACount:     count,
-		sessionFlags:       set{{s.Initiator, "initiator"}},
+		sessionFlags:       profile.Set{{s.Initiator, "initiator"}},
 		sessionInner:       s.Inner,
 		sessionLocalID:     s.LocalID,
 		sessionRemoteID:    s.RemoteID,
-		sessionEAPIdentity: printable(s.EAPIdentity),
+		sessionEAPIdentity: profile.Printable(s.EAPIdentity),
 	}), err
 }
 
 func describeSA(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 	var r reader
 	var sa SA
-	r.open(&b, saLayout)
+	r.Open(&b, saLayout)
 	sa.read(&r)
-	err := r.finish()
-	return r.dump("IPsec profile section 5", []any{
+	err := r.Finish()
+	return r.Dump("IPsec profile section 5", []any{
 		saDirection:    sa.Direction,
 		saProtocol:     sa.Protocol,
 		saSPI:          fmt.Sprintf("%08x", sa.SPI),
@@ -58,7 +57,7 @@ func describeSA(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 		saAuth:         sa.Integrity.name(),
 		saAuthKey:      sa.Integrity.Key,
 		saAuthTruncate: sa.Integrity.Truncate,
-		saFlags: set{
+		saFlags: profile.Set{
 			{sa.ESN, "ESN"}, {sa.Overflow, "overflow"}, {sa.CopyDSCP, "copy DSCP"},
 			{sa.StatefulFragments, "stateful fragments"}, {sa.NoRekey, "no rekey"},
 		},
@@ -76,10 +75,10 @@ func describeSA(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 func describeDynamic(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 	var r reader
 	var d Dynamic
-	r.open(&b, dynamicLayout)
+	r.Open(&b, dynamicLayout)
 	d.read(&r)
-	err := r.finish()
-	return r.dump("IPsec profile section 6", []any{
+	err := r.Finish()
+	return r.Dump("IPsec profile section 6", []any{
 		dynDirection: d.Direction,
 		dynProtocol:  d.Protocol,
 		dynSPI:       fmt.Sprintf("%08x", d.SPI),
@@ -89,52 +88,4 @@ func describeDynamic(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 		dynIdle:      d.Idle,
 		dynChainIV:   d.ChainIV,
 	}), err
-}
-
-// dump lists the fields that the reader has read, with their values. The field
-// that it failed at is not among them.
-func (r *reader) dump(section string, values []any) []cxtp.FieldDump {
-	reached, end := r.reached, r.at
-	if r.err != nil && reached != 0 {
-		reached &^= bit(r.field)
-		end = int(r.starts[r.field])
-	}
-	var fields []cxtp.FieldDump
-	for field := bitExtensions; field >= 0; field-- {
-		if reached&bit(field) == 0 {
-			continue
-		}
-		start := int(r.starts[field])
-		f := cxtp.FieldDump{
-			Offset:  dataStart + start,
-			Length:  end - start,
-			Name:    r.layout.fields[field],
-			Value:   hex.EncodeToString(r.data[start:end]),
-			Section: section,
-		}
-		if field < len(values) {
-			f.Value, f.Secret = text(values[field])
-		}
-		fields = append(fields, f)
-		end = start
-	}
-	slices.Reverse(fields)
-	if r.err == nil && r.at < len(r.data) {
-		fields = append(fields, cxtp.FieldDump{
-			Offset:  dataStart + r.at,
-			Length:  len(r.data) - r.at,
-			Name:    "padding",
-			Value:   hex.EncodeToString(r.data[r.at:]),
-			Section: section,
-		})
-	}
-	return fields
-}
-
-// text writes a value for people; secret says that it is key material.
-func text(value any) (s string, isSecret bool) {
-	if k, ok := value.(secret.Key); ok {
-		return hex.EncodeToString(k.Bytes()), true
-	}
-	return fmt.Sprint(value), false
 }

@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
+	"github.com/cxtp/cxtp/features/ledger"
+	"github.com/cxtp/cxtp/features/profile"
 )
 
 // Options of a [Feature].
@@ -19,12 +20,9 @@ type Options struct {
 	LocalEndpoint func(remote netip.Addr) (netip.Addr, uint16)
 
 	// Remember is the number of sessions whose epochs are remembered; 0 means
-	// DefaultRemember. More are kept only while they are staged or frozen.
+	// [ledger.DefaultLimit]. More are kept only while they are staged or frozen.
 	Remember int
 }
-
-// DefaultRemember is the number of sessions of a large gateway.
-const DefaultRemember = 65536
 
 // Feature is the IPsec feature context on top of a gateway: it encodes and
 // decodes, checks, answers repetitions, and refuses epochs that are over, so
@@ -37,21 +35,17 @@ const DefaultRemember = 65536
 type Feature struct {
 	backend Backend
 	options Options
-	records records
+	records *ledger.Ledger[record, *record]
 }
 
 var _ features.Feature = (*Feature)(nil)
 
 // NewFeature puts the IPsec context on top of a gateway.
 func NewFeature(b Backend, options Options) *Feature {
-	limit := options.Remember
-	if limit == 0 {
-		limit = DefaultRemember
-	}
 	return &Feature{
 		backend: b,
 		options: options,
-		records: records{byID: map[cxtp.SessionID]*record{}, limit: limit},
+		records: ledger.New[record](cxtp.FPTIPsecSession, options.Remember),
 	}
 }
 
@@ -60,45 +54,10 @@ func (*Feature) FPTs() []cxtp.FPT {
 	return []cxtp.FPT{cxtp.FPTIPsecSession, cxtp.FPTIPsecSA, cxtp.FPTIPsecDynamic}
 }
 
-// once runs an operation in the session's turn, unless it has been answered for
-// this Ref.
-func (f *Feature) once(ctx context.Context, ref features.Ref, op operation, run func(*record) (features.Snapshot, error)) (features.Snapshot, error) {
-	r, err := f.records.enter(ctx, ref.Session)
-	if err != nil {
-		return features.Snapshot{}, fmt.Errorf("failed to wait for the session's turn: %w", err)
-	}
-	defer f.records.leave(r)
-	if err := r.admit(op, ref.Epoch); err != nil {
-		return features.Snapshot{}, err
-	}
-	if r.answered(op) {
-		return r.answer(op)
-	}
-	snapshot, err := run(r)
-	if settled(err) {
-		r.settle(op, snapshot, err)
-	}
-	return snapshot, err
-}
-
-func copySnapshot(s features.Snapshot) features.Snapshot {
-	s.Blocks, s.Manifest = slices.Clone(s.Blocks), slices.Clone(s.Manifest)
-	own(s.Blocks)
-	return s
-}
-
-// do is once for an operation that reads nothing.
-func (f *Feature) do(ctx context.Context, ref features.Ref, op operation, run func(*record) error) error {
-	_, err := f.once(ctx, ref, op, func(r *record) (features.Snapshot, error) {
-		return features.Snapshot{}, run(r)
-	})
-	return err
-}
-
 // Export implements [features.Feature]. The SAs of a session are one thing: there
 // is no part of them that could be asked for.
 func (f *Feature) Export(ctx context.Context, ref features.Ref, _ []cxtp.FPT) (features.Snapshot, error) {
-	return f.once(ctx, ref, opExport, func(*record) (features.Snapshot, error) {
+	return f.records.Once(ctx, ref, ledger.Export, func(*record) (features.Snapshot, error) {
 		s, dynamic, err := f.backend.Export(ctx, ref.Session)
 		if err != nil {
 			return features.Snapshot{}, fmt.Errorf("failed to export: %w", err)
@@ -117,8 +76,8 @@ func (f *Feature) Export(ctx context.Context, ref features.Ref, _ []cxtp.FPT) (f
 // Stage implements [features.Feature]. A stage without IPsec contexts, of a
 // session that has none, stages nothing.
 func (f *Feature) Stage(ctx context.Context, ref features.Ref, st features.Staging) error {
-	return f.do(ctx, ref, opStage, func(r *record) error {
-		if r.holds == holdsFrozen {
+	return f.records.Do(ctx, ref, ledger.Stage, func(r *record) error {
+		if r.Holds == ledger.HoldsFrozen {
 			return refusal(cxtp.FPTIPsecSession, cxtp.StatusBusy, "the session is frozen here, on its way to another gateway")
 		}
 		base, changes, err := f.stage(ctx, ref.Session, st)
@@ -156,13 +115,13 @@ func (f *Feature) stage(ctx context.Context, id cxtp.SessionID, st features.Stag
 // dropStaged discards what an earlier epoch staged and a later one has not
 // replaced: it can no longer be activated.
 func (f *Feature) dropStaged(ctx context.Context, r *record) error {
-	if r.holds != holdsStaged {
+	if r.Holds != ledger.HoldsStaged {
 		return nil
 	}
 	if err := f.discard(ctx, r); err != nil {
 		return err
 	}
-	r.holds, r.base = holdsUnknown, nil
+	r.Holds, r.base = ledger.HoldsUnknown, nil
 	return nil
 }
 
@@ -189,7 +148,7 @@ func (f *Feature) localise(sa *SA) error {
 		return nil
 	}
 	local, port := f.options.LocalEndpoint(sa.Remote)
-	if reason := unicast(local); reason != "" || local.Is4() != sa.Remote.Is4() {
+	if reason := profile.Unicast(local); reason != "" || local.Is4() != sa.Remote.Is4() {
 		return refusal(cxtp.FPTIPsecSA, cxtp.StatusUnsupported, "%s: this gateway has no outer address towards %s", sa.ID(), sa.Remote)
 	}
 	if sa.Mode == Transport && sa.Local != local {
@@ -229,7 +188,7 @@ func checkManifest(s *Session, manifest []cxtp.ManifestEntry) error {
 
 // Freeze implements [features.Feature].
 func (f *Feature) Freeze(ctx context.Context, ref features.Ref) (features.Snapshot, error) {
-	return f.once(ctx, ref, opFreeze, func(r *record) (features.Snapshot, error) {
+	return f.records.Once(ctx, ref, ledger.Freeze, func(r *record) (features.Snapshot, error) {
 		if d, ok := f.backend.(Diverter); ok && ref.Peer != "" {
 			d.Divert(ctx, ref.Session, ref.Peer)
 		}
@@ -237,7 +196,7 @@ func (f *Feature) Freeze(ctx context.Context, ref features.Ref) (features.Snapsh
 		if err != nil {
 			return features.Snapshot{}, fmt.Errorf("failed to freeze: %w", err)
 		}
-		r.holds = holdsFrozen
+		r.Holds = ledger.HoldsFrozen
 		return snapshot(dynamic)
 	})
 }
@@ -259,8 +218,8 @@ func snapshot(dynamic []Dynamic) (features.Snapshot, error) {
 // staged SAs, or whose counters are above the ceilings that were staged, is
 // refused with StatusNoBase.
 func (f *Feature) Activate(ctx context.Context, ref features.Ref, blocks []cxtp.CDB) error {
-	return f.do(ctx, ref, opActivate, func(r *record) error {
-		if r.holds != holdsStaged || r.staged != ref.Epoch {
+	return f.records.Do(ctx, ref, ledger.Activate, func(r *record) error {
+		if !r.IsStaged(ref.Epoch) {
 			return refusal(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "nothing is staged for epoch %d", ref.Epoch)
 		}
 		dynamic, err := DecodeDynamic(blocks)
@@ -278,26 +237,26 @@ func (f *Feature) Activate(ctx context.Context, ref features.Ref, blocks []cxtp.
 				return fmt.Errorf("failed to activate: %w", err)
 			}
 		}
-		r.holds = holdsActive
+		r.Holds = ledger.HoldsActive
 		return nil
 	})
 }
 
 // Thaw implements [features.Feature].
 func (f *Feature) Thaw(ctx context.Context, ref features.Ref, floors []cxtp.ManifestEntry) error {
-	return f.do(ctx, ref, opThaw, func(r *record) error {
+	return f.records.Do(ctx, ref, ledger.Thaw, func(r *record) error {
 		if err := f.backend.Thaw(ctx, ref.Session, ceilingsOf(floors)); err != nil {
 			return fmt.Errorf("failed to thaw: %w", err)
 		}
-		r.holds = holdsActive
-		r.forgetOne(opExport)
+		r.Holds = ledger.HoldsActive
+		r.ForgetAnswer(ledger.Export)
 		return nil
 	})
 }
 
 // Redirect implements [features.Feature].
 func (f *Feature) Redirect(ctx context.Context, ref features.Ref, to cxtp.RouterID) error {
-	return f.do(ctx, ref, opRedirect, func(*record) error {
+	return f.records.Do(ctx, ref, ledger.Redirect, func(*record) error {
 		if err := f.backend.Redirect(ctx, ref.Session, to); err != nil {
 			return fmt.Errorf("failed to redirect: %w", err)
 		}
@@ -308,7 +267,7 @@ func (f *Feature) Redirect(ctx context.Context, ref features.Ref, to cxtp.Router
 // Close implements [features.Feature]. Only inbound SAs are in the snapshot:
 // the outbound ones have been frozen since the final.
 func (f *Feature) Close(ctx context.Context, ref features.Ref) (features.Snapshot, error) {
-	return f.once(ctx, ref, opClose, func(*record) (features.Snapshot, error) {
+	return f.records.Once(ctx, ref, ledger.Close, func(*record) (features.Snapshot, error) {
 		dynamic, err := f.backend.Close(ctx, ref.Session)
 		if err != nil {
 			return features.Snapshot{}, fmt.Errorf("failed to close: %w", err)
@@ -328,7 +287,7 @@ func (f *Feature) Merge(ctx context.Context, ref features.Ref, blocks []cxtp.CDB
 	if len(last) == 0 {
 		return f.doWithout(ctx, ref)
 	}
-	return f.do(ctx, ref, opMerge, func(r *record) error {
+	return f.records.Do(ctx, ref, ledger.Merge, func(r *record) error {
 		base := r.base
 		if base == nil {
 			// A restart between Activate and Merge: the SAs tell it again.
@@ -351,7 +310,7 @@ func (f *Feature) Merge(ctx context.Context, ref features.Ref, blocks []cxtp.CDB
 
 // Release implements [features.Feature].
 func (f *Feature) Release(ctx context.Context, ref features.Ref) error {
-	return f.do(ctx, ref, opRelease, func(r *record) error {
+	return f.records.Do(ctx, ref, ledger.Release, func(r *record) error {
 		if err := f.backend.Release(ctx, ref.Session); err != nil {
 			return fmt.Errorf("failed to release: %w", err)
 		}
@@ -363,9 +322,9 @@ func (f *Feature) Release(ctx context.Context, ref features.Ref) error {
 // Discard implements [features.Feature]. It does nothing to a session that was
 // activated in an earlier epoch, and refuses one activated in this.
 func (f *Feature) Discard(ctx context.Context, ref features.Ref) error {
-	return f.do(ctx, ref, opDiscard, func(r *record) error {
-		if r.holds == holdsActive || r.holds == holdsFrozen {
-			if r.staged == ref.Epoch {
+	return f.records.Do(ctx, ref, ledger.Discard, func(r *record) error {
+		if r.Holds == ledger.HoldsActive || r.Holds == ledger.HoldsFrozen {
+			if r.Staged == ref.Epoch {
 				return errors.New("failed to discard: the session is active, and no longer only staged")
 			}
 			return nil
@@ -379,7 +338,7 @@ func (f *Feature) Discard(ctx context.Context, ref features.Ref) error {
 }
 
 func (f *Feature) discard(ctx context.Context, r *record) error {
-	if err := f.backend.Discard(ctx, r.id); err != nil {
+	if err := f.backend.Discard(ctx, r.ID); err != nil {
 		return fmt.Errorf("failed to discard: %w", err)
 	}
 	return nil

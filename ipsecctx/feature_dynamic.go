@@ -8,6 +8,7 @@ import (
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
+	"github.com/cxtp/cxtp/features/ledger"
 )
 
 func inboundOnly(dynamic []Dynamic) []Dynamic {
@@ -16,8 +17,8 @@ func inboundOnly(dynamic []Dynamic) []Dynamic {
 
 // doWithout counts everything up to the right edge of the windows as seen.
 func (f *Feature) doWithout(ctx context.Context, ref features.Ref) error {
-	return f.do(ctx, ref, opDoWithout, func(r *record) error {
-		if r.holds != holdsActive || len(r.base) == 0 {
+	return f.records.Do(ctx, ref, ledger.DoWithout, func(r *record) error {
+		if r.Holds != ledger.HoldsActive || len(r.base) == 0 {
 			return nil // no SAs came, or not to this process, or they have been merged
 		}
 		s, dynamic, err := f.backend.Export(ctx, ref.Session)

@@ -56,14 +56,11 @@ func (r *record) here(dynamic []Dynamic) []Dynamic {
 }
 
 // Reassigned implements [features.Reassigner].
-func (f *Feature) Reassigned(ref features.Ref) []cxtp.SPIChange {
-	r, err := f.records.enter(context.Background(), ref.Session)
-	if err != nil {
-		return nil
-	}
-	defer f.records.leave(r)
-	if r.holds != holdsStaged || r.staged != ref.Epoch {
-		return nil
-	}
-	return slices.Clone(r.changes)
+func (f *Feature) Reassigned(ref features.Ref) (changes []cxtp.SPIChange) {
+	f.records.Look(ref.Session, func(r *record) {
+		if r.IsStaged(ref.Epoch) {
+			changes = slices.Clone(r.changes)
+		}
+	})
+	return changes
 }

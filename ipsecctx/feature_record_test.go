@@ -1,12 +1,9 @@
 package ipsecctx
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"slices"
 	"testing"
-	"testing/synctest"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
@@ -141,101 +138,4 @@ func TestFailuresMayBeRetried(t *testing.T) {
 			t.Errorf("%s again: %v", name, err)
 		}
 	}
-}
-
-// TestKeptKeysAreWiped looks at the copies that the feature keeps for
-// repetitions.
-func TestKeptKeysAreWiped(t *testing.T) {
-	ctx := t.Context()
-	for name, end := range map[string]func(*Feature) error{
-		"release":       func(f *Feature) error { return f.Release(ctx, ref(1)) },
-		"thaw":          func(f *Feature) error { return f.Thaw(ctx, ref(1), nil) },
-		"later epoch":   func(f *Feature) error { _, err := f.Freeze(ctx, ref(2)); return err },
-		"later discard": func(f *Feature) error { return f.Discard(ctx, ref(2)) },
-		"eviction": func(f *Feature) error {
-			_, err := f.Export(ctx, features.Ref{Session: cxtp.SessionID{8}, Epoch: 1}, nil)
-			return err
-		},
-	} {
-		f := NewFeature(newFake(), Options{Remember: 1})
-		if _, err := f.Export(ctx, ref(1), nil); err != nil {
-			t.Fatal(err)
-		}
-		var kept [][]byte
-		for _, b := range f.records.byID[ref(1).Session].answers[opExport].snapshot.Blocks {
-			kept = append(kept, b.Data)
-		}
-		if len(kept) != 3 {
-			t.Fatalf("%s: %d blocks kept, want 3", name, len(kept))
-		}
-		if err := end(f); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		for _, data := range kept {
-			if !bytes.Equal(data, make([]byte, len(data))) {
-				t.Errorf("after %s, a kept block is not wiped", name)
-			}
-		}
-	}
-}
-
-// TestRememberIsBounded: refused strangers do not fill the memory, and what is
-// staged is not forgotten for their sake.
-func TestRememberIsBounded(t *testing.T) {
-	ctx := t.Context()
-	f := NewFeature(newFake(), Options{Remember: 8})
-	if err := f.Stage(ctx, ref(1), exported(t)); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 1000 {
-		stranger := features.Ref{Session: cxtp.SessionID{9, byte(i), byte(i >> 8)}, Epoch: 1}
-		if err := f.Stage(ctx, stranger, features.Staging{Blocks: make([]cxtp.CDB, 1)}); err == nil {
-			t.Fatal("staged nonsense")
-		}
-	}
-	if n := len(f.records.byID); n > 8 || len(f.records.order) != n {
-		t.Errorf("%d sessions remembered in %d places, want at most 8", n, len(f.records.order))
-	}
-	if err := f.Activate(ctx, ref(1), encodeDynamic(t, testDynamic())); err != nil {
-		t.Errorf("the staged session is forgotten: %v", err)
-	}
-}
-
-// TestTurns: operations on one session wait for each other, those on another do
-// not, and waiting ends with the context.
-func TestTurns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newFake()
-		b.hold = make(chan struct{})
-		f := NewFeature(b, Options{})
-		done := make(chan error, 2)
-		go func() { _, err := f.Freeze(t.Context(), ref(1)); done <- err }()
-		synctest.Wait() // the freeze is inside the backend
-		go func() { done <- f.Thaw(t.Context(), ref(1), nil) }()
-		synctest.Wait()
-		if len(done) > 0 {
-			t.Error("an operation did not wait for the session's turn")
-		}
-		other := features.Ref{Session: cxtp.SessionID{8}, Epoch: 1}
-		if err := f.Thaw(t.Context(), other, nil); err != nil {
-			t.Errorf("another session: %v", err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if err := f.Thaw(ctx, ref(1), nil); !errors.Is(err, context.Canceled) {
-			t.Errorf("waited with a cancelled context: %v", err)
-		}
-		close(b.hold)
-		for range 2 {
-			if err := <-done; err != nil {
-				t.Error(err)
-			}
-		}
-		if want := []string{"thaw", "freeze", "thaw"}; !slices.Equal(b.since(), want) {
-			t.Errorf("order is not %v", want)
-		}
-		if err := f.Thaw(t.Context(), ref(2), nil); err != nil {
-			t.Errorf("when nobody has the turn any more: %v", err)
-		}
-	})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/cxtp/secret"
 	"github.com/cxtp/cxtp/features"
+	"github.com/cxtp/cxtp/features/ledger"
 )
 
 // Ceilings are the last sequence numbers that outbound SAs may use; an SA that
@@ -24,22 +25,9 @@ func ceilingsOf(manifest []cxtp.ManifestEntry) Ceilings {
 	return c
 }
 
-// turn runs an operation in the session's turn each time that it is asked for.
-func (f *Feature) turn(ctx context.Context, ref features.Ref, op operation, run func(*record) error) error {
-	r, err := f.records.enter(ctx, ref.Session)
-	if err != nil {
-		return fmt.Errorf("failed to wait for the session's turn: %w", err)
-	}
-	defer f.records.leave(r)
-	if err := r.admit(op, ref.Epoch); err != nil {
-		return err
-	}
-	return run(r)
-}
-
 // Limit implements [features.Feature].
 func (f *Feature) Limit(ctx context.Context, ref features.Ref, manifest []cxtp.ManifestEntry) error {
-	return f.turn(ctx, ref, opLimit, func(*record) error {
+	return f.records.Turn(ctx, ref, ledger.Limit, func(*record) error {
 		if err := f.backend.Limit(ctx, ref.Session, ceilingsOf(manifest)); err != nil {
 			return fmt.Errorf("failed to limit: %w", err)
 		}
@@ -49,7 +37,7 @@ func (f *Feature) Limit(ctx context.Context, ref features.Ref, manifest []cxtp.M
 
 // Sample implements [features.Feature].
 func (f *Feature) Sample(ctx context.Context, ref features.Ref) (s features.Snapshot, err error) {
-	err = f.turn(ctx, ref, opSample, func(*record) error {
+	err = f.records.Turn(ctx, ref, ledger.Sample, func(*record) error {
 		_, dynamic, err := f.backend.Export(ctx, ref.Session)
 		if err != nil {
 			return fmt.Errorf("failed to sample: %w", err)
@@ -63,8 +51,8 @@ func (f *Feature) Sample(ctx context.Context, ref features.Ref) (s features.Snap
 // Renew implements [features.Feature]. What it is given is checked as a final
 // is.
 func (f *Feature) Renew(ctx context.Context, ref features.Ref, st features.Staging) error {
-	return f.turn(ctx, ref, opRenew, func(r *record) error {
-		if r.holds != holdsStaged || r.staged != ref.Epoch {
+	return f.records.Turn(ctx, ref, ledger.Renew, func(r *record) error {
+		if !r.IsStaged(ref.Epoch) {
 			return refusal(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "nothing is staged for epoch %d", ref.Epoch)
 		}
 		dynamic, err := DecodeDynamic(st.Blocks)
@@ -87,8 +75,8 @@ func (f *Feature) Renew(ctx context.Context, ref features.Ref, st features.Stagi
 // TakeOver implements [features.Feature]. Without any Renew it refuses: there is
 // no window to go on with.
 func (f *Feature) TakeOver(ctx context.Context, ref features.Ref) error {
-	return f.do(ctx, ref, opTakeOver, func(r *record) error {
-		if r.holds != holdsStaged || r.staged != ref.Epoch {
+	return f.records.Do(ctx, ref, ledger.TakeOver, func(r *record) error {
+		if !r.IsStaged(ref.Epoch) {
 			return refusal(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "nothing is staged for epoch %d", ref.Epoch)
 		}
 		if len(r.sample) != len(r.base) {
@@ -110,7 +98,7 @@ func (f *Feature) TakeOver(ctx context.Context, ref features.Ref) error {
 		if err := f.backend.Activate(ctx, ref.Session, above); err != nil {
 			return fmt.Errorf("failed to take over: %w", err)
 		}
-		r.holds = holdsActive
+		r.Holds = ledger.HoldsActive
 		return nil
 	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
+	"github.com/cxtp/cxtp/features/profile"
 )
 
 // fakeBackend records what it is asked and answers with what the test sets.
@@ -151,7 +152,8 @@ func TestMove(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		// The source may have counted on, and the machine may have wiped its copy.
-		kept := copySnapshot(first)
+		kept := features.Snapshot{Blocks: slices.Clone(first.Blocks), Manifest: slices.Clone(first.Manifest)}
+		profile.Own(kept.Blocks)
 		pAR.dynamic = testDynamic()
 		pAR.dynamic[1].Sequence++
 		for _, b := range first.Blocks {
@@ -210,7 +212,7 @@ func TestStageRefuses(t *testing.T) {
 	}{
 		{"truncated block", func(s *features.Staging, _ *fakeBackend, _ *Options) { s.Blocks[1].Data = s.Blocks[1].Data[:20] }, cxtp.StatusMalformed},
 		{"critical extension", func(s *features.Staging, _ *fakeBackend, _ *Options) {
-			s.Blocks[1].Presence |= bit(bitExtensions)
+			s.Blocks[1].Presence |= profile.Bit(profile.BitExtensions)
 			s.Blocks[1].Data = append(slices.Clone(s.Blocks[1].Data), 0, 4, 0x80, 1, 0, 0)
 		}, cxtp.StatusUnknownCritical},
 		{"reserved SPI", func(s *features.Staging, _ *fakeBackend, _ *Options) {

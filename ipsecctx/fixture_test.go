@@ -14,8 +14,8 @@ func testSession() *Session {
 	node := netip.MustParsePrefix("10.4.0.7/32")
 	return &Session{
 		Inner:    []netip.Prefix{node},
-		LocalID:  Name{IDFQDN, []byte("sg.example")},
-		RemoteID: Name{IDFQDN, []byte("node1.example")},
+		LocalID:  Name{Type: IDFQDN, Data: []byte("sg.example")},
+		RemoteID: Name{Type: IDFQDN, Data: []byte("node1.example")},
 		SAs: []SA{
 			testSA(Inbound, 0xc0000001, 0x10),
 			testSA(Outbound, 0xc0000002, 0x50),

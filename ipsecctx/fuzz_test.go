@@ -7,6 +7,7 @@ import (
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
+	"github.com/cxtp/cxtp/features/profile"
 )
 
 // addVectors seeds a fuzz target with the blocks of one type.
@@ -42,9 +43,9 @@ func FuzzSession(f *testing.F) {
 		b := cxtp.CDB{FPT: cxtp.FPTIPsecSession, HasPresence: true, Presence: presence, Data: data}
 		var r reader
 		var s Session
-		r.open(&b, sessionLayout)
+		r.Open(&b, sessionLayout)
 		s.SAs = make([]SA, s.read(&r))
-		err := r.finish()
+		err := r.Finish()
 		checkRefusal(t, b, err)
 		if err != nil || s.checkShared() != nil {
 			return
@@ -54,9 +55,9 @@ func FuzzSession(f *testing.F) {
 			t.Fatalf("a valid block is not encoded again: %v", err)
 		}
 		var second Session
-		r.open(&again, sessionLayout)
+		r.Open(&again, sessionLayout)
 		second.SAs = make([]SA, second.read(&r))
-		if err := r.finish(); err != nil {
+		if err := r.Finish(); err != nil {
 			t.Fatalf("what was encoded is not decoded: %v", err)
 		}
 		if !reflect.DeepEqual(normal(&second), normal(&s)) {
@@ -69,7 +70,7 @@ func FuzzSA(f *testing.F) {
 	addVectors(f, cxtp.FPTIPsecSA)
 	f.Fuzz(func(t *testing.T, presence uint32, data []byte) {
 		blocks := []cxtp.CDB{
-			{FPT: cxtp.FPTIPsecSession, HasPresence: true, Presence: bit(sessionSACount), Data: []byte{0, 1}},
+			{FPT: cxtp.FPTIPsecSession, HasPresence: true, Presence: profile.Bit(sessionSACount), Data: []byte{0, 1}},
 			{FPT: cxtp.FPTIPsecSA, HasPresence: true, Presence: presence, Data: data},
 		}
 		s, err := DecodeSession(blocks)

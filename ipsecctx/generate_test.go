@@ -131,13 +131,13 @@ func drawLifetime(t *rapid.T) Lifetime {
 func drawName(t *rapid.T, label string) Name {
 	return rapid.SampledFrom([]Name{
 		{},
-		{IDIPv4, []byte{192, 0, 2, 1}},
-		{IDFQDN, []byte("node1.example")},
-		{IDRFC822, []byte("ann@example.com")},
-		{IDIPv6, make([]byte, 16)},
-		{IDDN, []byte{0x30, 0}},
-		{IDKeyID, []byte{0, 1, 2}},
-		{201, []byte{0xff}},
+		{Type: IDIPv4, Data: []byte{192, 0, 2, 1}},
+		{Type: IDFQDN, Data: []byte("node1.example")},
+		{Type: IDRFC822, Data: []byte("ann@example.com")},
+		{Type: IDIPv6, Data: make([]byte, 16)},
+		{Type: IDDN, Data: []byte{0x30, 0}},
+		{Type: IDKeyID, Data: []byte{0, 1, 2}},
+		{Type: 201, Data: []byte{0xff}},
 	}).Draw(t, label)
 }
 

@@ -209,14 +209,6 @@ type ICMPRange struct {
 	CodeFrom, CodeTo uint8
 }
 
-// Name is a symbolic identity, as an SPD entry's name selector or as the
-// identity of a session's end. Type is an IKEv2 ID type (RFC 7296 section 3.5);
-// 0 means there is none.
-type Name struct {
-	Type uint8
-	Data []byte
-}
-
 // Session is what the SAs of one node share, and the SAs: the whole static
 // IPsec state that moves together.
 type Session struct {

@@ -5,22 +5,6 @@ import (
 	"strings"
 )
 
-// set is a list of names of flags, with those that are set.
-type set []struct {
-	is   bool
-	name string
-}
-
-func (flags set) String() string {
-	var names []string
-	for _, f := range flags {
-		if f.is {
-			names = append(names, f.name)
-		}
-	}
-	return strings.Join(names, ", ")
-}
-
 func (e Encap) String() string {
 	return fmt.Sprintf("local port %d, remote port %d", e.LocalPort, e.RemotePort)
 }

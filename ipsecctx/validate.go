@@ -8,6 +8,7 @@ import (
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
+	"github.com/cxtp/cxtp/features/profile"
 )
 
 // Validate checks that the SA means something by itself: that its transforms,
@@ -66,7 +67,7 @@ func checkIdentity(sa *SA) *fault {
 
 func checkOuter(sa *SA) *fault {
 	for _, a := range [...]netip.Addr{sa.Local, sa.Remote} {
-		if reason := unicast(a); reason != "" {
+		if reason := profile.Unicast(a); reason != "" {
 			return wrong("outer address %s %s", a, reason)
 		}
 	}
@@ -80,23 +81,6 @@ func checkOuter(sa *SA) *fault {
 		return faultf(cxtp.StatusUnsupported, "UDP encapsulation is for ESP alone (RFC 3948 section 1)")
 	}
 	return nil
-}
-
-// unicast says why an address cannot be one end of a tunnel; "" = it can.
-func unicast(a netip.Addr) string {
-	switch {
-	case !a.IsValid():
-		return "is missing"
-	case a.Is4In6():
-		return "is IPv4 written as IPv6"
-	case a.Zone() != "":
-		return "has a zone, which means nothing to another gateway"
-	case a.IsUnspecified():
-		return "is unspecified"
-	case a.IsMulticast():
-		return "is multicast, which this profile does not cover"
-	}
-	return ""
 }
 
 func checkReplay(sa *SA) *fault {

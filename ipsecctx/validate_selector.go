@@ -2,7 +2,8 @@ package ipsecctx
 
 import (
 	"fmt"
-	"net/netip"
+
+	"github.com/cxtp/cxtp/features/profile"
 )
 
 // maxMobilityType is the last Mobility Header type.
@@ -32,7 +33,7 @@ func (s *Selector) check() error {
 	if err := s.checkDependent(); err != nil {
 		return err
 	}
-	return s.Name.check()
+	return s.Name.Check()
 }
 
 // rangesFamily checks the address lists of a selector and gives their common
@@ -49,10 +50,10 @@ func rangesFamily(lists ...[]Range) (family uint8, err error) {
 				return 0, fmt.Errorf("range %s to %s is IPv4 written as IPv6", r.From, r.To)
 			case r.From.Zone() != "" || r.To.Zone() != "":
 				return 0, fmt.Errorf("range %s to %s has a zone, which means nothing to another gateway", r.From, r.To)
-			case family != 0 && family != familyOf(r.From):
+			case family != 0 && family != profile.FamilyOf(r.From):
 				return 0, fmt.Errorf("addresses of two families (RFC 4301 section 4.4.1.1)")
 			}
-			family = familyOf(r.From)
+			family = profile.FamilyOf(r.From)
 		}
 	}
 	return family, nil
@@ -66,7 +67,7 @@ func (p NextProtocol) check(family uint8) error {
 		return fmt.Errorf("next-layer protocol %d beside ANY or OPAQUE", p.Number)
 	case p.Match == MatchValue && p.Number == 0:
 		return fmt.Errorf("next-layer protocol 0: IKE writes ANY so")
-	case p.Match == MatchOpaque && family == familyIPv4:
+	case p.Match == MatchOpaque && family == profile.IPv4:
 		return fmt.Errorf("next-layer protocol OPAQUE with IPv4 addresses (RFC 4301 section 4.4.1.1)")
 	}
 	return nil
@@ -111,17 +112,4 @@ func (c ICMPRange) check() error {
 // way RFC 4301 section 4.4.1.1 compares them.
 func (c ICMPRange) bounds() (from, to uint16) {
 	return uint16(c.TypeFrom)<<8 | uint16(c.CodeFrom), uint16(c.TypeTo)<<8 | uint16(c.CodeTo)
-}
-
-// checkPrefix says why a prefix cannot be an inner address.
-func checkPrefix(p netip.Prefix) error {
-	switch {
-	case !p.IsValid():
-		return fmt.Errorf("inner prefix without a value")
-	case p.Addr().Is4In6():
-		return fmt.Errorf("inner prefix %s is IPv4 written as IPv6", p)
-	case p != p.Masked():
-		return fmt.Errorf("inner prefix %s has bits behind its length: %s is the prefix", p, p.Masked())
-	}
-	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/features/profile"
 )
 
 // Validate checks every SA, what the SAs share, and that the two directions of
@@ -36,17 +37,17 @@ func (s *Session) checkShared() error {
 		return fmt.Errorf("session without an SA: there is nothing to move")
 	}
 	for _, p := range s.Inner {
-		if err := checkPrefix(p); err != nil {
+		if err := profile.CheckPrefix(p); err != nil {
 			return err
 		}
 	}
-	if err := s.LocalID.check(); err != nil {
+	if err := s.LocalID.Check(); err != nil {
 		return fmt.Errorf("local %w", err)
 	}
-	if err := s.RemoteID.check(); err != nil {
+	if err := s.RemoteID.Check(); err != nil {
 		return fmt.Errorf("remote %w", err)
 	}
-	if err := checkText(s.EAPIdentity); err != nil {
+	if err := profile.CheckText(s.EAPIdentity); err != nil {
 		return fmt.Errorf("EAP %w", err)
 	}
 	return nil

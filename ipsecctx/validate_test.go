@@ -141,7 +141,7 @@ func TestSAValidate(t *testing.T) {
 		{"ICMP backwards", func(sa *SA) { sa.Selectors[1].ICMP.TypeTo = 7 }, malformed},
 		{"ICMP types beside ANY", func(sa *SA) { sa.Selectors[1].ICMP.Match = MatchAny }, malformed},
 		{"ICMP match", func(sa *SA) { sa.Selectors[1].ICMP.Match = 3 }, malformed},
-		{"name that cannot be shown", selector(func(s *Selector) { s.Name = Name{IDFQDN, []byte("a\nb")} }), malformed},
+		{"name that cannot be shown", selector(func(s *Selector) { s.Name = Name{Type: IDFQDN, Data: []byte("a\nb")} }), malformed},
 	} {
 		sa := testSA(Inbound, 0xc0000001, 1)
 		c.change(&sa)
@@ -165,7 +165,7 @@ func TestSessionValidate(t *testing.T) {
 		"inner host bits":   func(s *Session) { s.Inner[0] = netip.MustParsePrefix("10.4.0.7/24") },
 		"inner nothing":     func(s *Session) { s.Inner[0] = netip.Prefix{} },
 		"inner IPv4 as 6":   func(s *Session) { s.Inner[0] = netip.MustParsePrefix("::ffff:10.4.0.7/128") },
-		"identity":          func(s *Session) { s.RemoteID = Name{IDIPv4, []byte{1}} },
+		"identity":          func(s *Session) { s.RemoteID = Name{Type: IDIPv4, Data: []byte{1}} },
 		"empty identity":    func(s *Session) { s.RemoteID = Name{Type: IDFQDN} },
 		"untyped identity":  func(s *Session) { s.LocalID = Name{Data: []byte{1}} },
 		"EAP with controls": func(s *Session) { s.EAPIdentity = []byte("a\x1b[2J") },

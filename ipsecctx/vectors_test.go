@@ -11,6 +11,7 @@ import (
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
+	"github.com/cxtp/cxtp/features/profile"
 	"github.com/cxtp/cxtp/testvectors"
 )
 
@@ -34,17 +35,17 @@ func decodeOne(b cxtp.CDB) (again cxtp.CDB, err error) {
 	switch b.FPT {
 	case cxtp.FPTIPsecSession:
 		var s Session
-		r.open(&b, sessionLayout)
+		r.Open(&b, sessionLayout)
 		s.SAs = make([]SA, s.read(&r))
-		if err := r.finish(); err != nil {
+		if err := r.Finish(); err != nil {
 			return again, err
 		}
 		return s.encode(nil)
 	case cxtp.FPTIPsecSA:
 		var sa SA
-		r.open(&b, saLayout)
+		r.Open(&b, saLayout)
 		sa.read(&r)
-		if err := r.finish(); err != nil {
+		if err := r.Finish(); err != nil {
 			return again, err
 		}
 		return sa.encode(nil)
@@ -120,7 +121,7 @@ func checkFields(t *testing.T, b cxtp.CDB, want map[string]string) {
 		t.Fatalf("failed to describe: %v", err)
 	}
 	got := map[string]string{}
-	end := dataStart
+	end := profile.DataStart
 	for _, f := range fields {
 		if f.Offset != end {
 			t.Errorf("field %q starts at octet %d, want %d: no gap, no overlap", f.Name, f.Offset, end)
@@ -128,8 +129,8 @@ func checkFields(t *testing.T, b cxtp.CDB, want map[string]string) {
 		end = f.Offset + f.Length
 		got[f.Name] = f.Value
 	}
-	if end != dataStart+len(b.Data) {
-		t.Errorf("fields end at octet %d of %d", end, dataStart+len(b.Data))
+	if end != profile.DataStart+len(b.Data) {
+		t.Errorf("fields end at octet %d of %d", end, profile.DataStart+len(b.Data))
 	}
 	for name, value := range want {
 		if got[name] != value {
@@ -209,7 +210,7 @@ func TestDescribeStopsAtTheFailure(t *testing.T) {
 			cut.Data = b.Data[:n]
 			fields, _ := Describers()[b.FPT](cut)
 			for _, f := range fields {
-				if f.Offset+f.Length > dataStart+n {
+				if f.Offset+f.Length > profile.DataStart+n {
 					t.Fatalf("%s cut to %d octets: field %q ends at octet %d", v.Name, n, f.Name, f.Offset+f.Length)
 				}
 			}
@@ -232,7 +233,7 @@ func TestEveryPrefix(t *testing.T) {
 		}
 		unpadded := len(b.Data)
 		if last := fields[len(fields)-1]; last.Name == "padding" {
-			unpadded = last.Offset - dataStart
+			unpadded = last.Offset - profile.DataStart
 		}
 		for n := range b.Data {
 			cut := b
@@ -247,7 +248,7 @@ func TestEveryPrefix(t *testing.T) {
 				}
 			case !errors.As(err, &refused) || !errors.As(err, &blame) || refused.Status != cxtp.StatusMalformed:
 				t.Errorf("%s cut to %d of %d octets: error %v, want a malformed block", v.Name, n, unpadded, err)
-			case blame.Offset > dataStart+n:
+			case blame.Offset > profile.DataStart+n:
 				t.Errorf("%s cut to %d octets: blamed octet %d", v.Name, n, blame.Offset)
 			}
 		}

@@ -1,4 +1,4 @@
-package ipsecctx
+package profile
 
 import (
 	"bytes"
@@ -12,6 +12,14 @@ import (
 	"unicode"
 	"unicode/utf8"
 )
+
+// Identity is a symbolic identity: the end of a session, or the name selector of
+// an SPD entry. Type is an IKEv2 ID type (RFC 7296 section 3.5); 0 means there is
+// none.
+type Identity struct {
+	Type uint8
+	Data []byte
+}
 
 // The IKEv2 identification types, RFC 7296 section 3.5.
 const (
@@ -30,19 +38,19 @@ const (
 // cannot be written so is its DER in hexadecimal. No two identities of a valid
 // session are written the same, but for distinguished names that differ in
 // their string types alone. Type 0 is "".
-func (n Name) String() string {
+func (n Identity) String() string {
 	switch n.Type {
 	case 0:
 		return ""
 	case IDIPv4, IDIPv6:
 		if a, ok := netip.AddrFromSlice(n.Data); ok {
-			return fmt.Sprintf("ipv%d:%s", familyOf(a), a)
+			return fmt.Sprintf("ipv%d:%s", FamilyOf(a), a)
 		}
 		return "ip:" + hex.EncodeToString(n.Data)
 	case IDFQDN:
-		return "fqdn:" + printable(n.Data)
+		return "fqdn:" + Printable(n.Data)
 	case IDRFC822:
-		return "rfc822:" + printable(n.Data)
+		return "rfc822:" + Printable(n.Data)
 	case IDDN:
 		return "dn:" + distinguishedName(n.Data)
 	case IDGN:
@@ -53,9 +61,9 @@ func (n Name) String() string {
 	return fmt.Sprintf("id%d:%s", n.Type, hex.EncodeToString(n.Data))
 }
 
-// printable is the text, or where it is not fit to be shown, the text quoted.
-func printable(text []byte) string {
-	if checkText(text) != nil {
+// Printable is the text, or where it is not fit to be shown, the text quoted.
+func Printable(text []byte) string {
+	if CheckText(text) != nil {
 		return strconv.QuoteToASCII(string(text))
 	}
 	return string(text)
@@ -77,9 +85,9 @@ func distinguishedName(der []byte) string {
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
-// check says what is wrong with an identity. Text must be printable: it ends up
+// Check says what is wrong with an identity. Text must be printable: it ends up
 // in policies and in logs.
-func (n Name) check() error {
+func (n Identity) Check() error {
 	switch {
 	case n.Type == 0 && len(n.Data) > 0:
 		return fmt.Errorf("identity of type 0 with %d octets: type 0 means none", len(n.Data))
@@ -88,12 +96,13 @@ func (n Name) check() error {
 	case n.Type == IDIPv4 && len(n.Data) != 4, n.Type == IDIPv6 && len(n.Data) != 16:
 		return fmt.Errorf("address identity of type %d with %d octets", n.Type, len(n.Data))
 	case n.Type == IDFQDN || n.Type == IDRFC822:
-		return checkText(n.Data)
+		return CheckText(n.Data)
 	}
 	return nil
 }
 
-func checkText(text []byte) error {
+// CheckText says why a text is not fit to stand in a policy or in a log.
+func CheckText(text []byte) error {
 	if !utf8.Valid(text) {
 		return fmt.Errorf("identity %q is not UTF-8", text)
 	}
