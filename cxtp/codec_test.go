@@ -111,7 +111,7 @@ var draws = map[cxtp.Type]func(t *rapid.T, v4 bool) cxtp.Message{
 	cxtp.TypeOutcome: func(t *rapid.T, v4 bool) cxtp.Message {
 		m := &cxtp.Outcome{Question: rapid.Bool().Draw(t, "Q"), Previous: drawAddr(t, v4, "previous"), Session: drawSession(t),
 			Epoch: cxtp.Epoch(rapid.Uint64().Draw(t, "epoch")), Incarnation: cxtp.Incarnation(rapid.Uint64().Draw(t, "incarnation")),
-			Go: rapid.Bool().Draw(t, "G"), Steered: rapid.Bool().Draw(t, "D"),
+			Go: rapid.Bool().Draw(t, "G"), Steered: rapid.Bool().Draw(t, "D"), Untold: rapid.Bool().Draw(t, "U"),
 			Serial: rapid.Uint32().Draw(t, "serial"), Statuses: drawStatuses(t)}
 		if !m.Question {
 			m.State = cxtp.OutcomeState(rapid.IntRange(int(cxtp.OutcomeUnseen), int(cxtp.OutcomePending)).Draw(t, "state"))

@@ -91,6 +91,9 @@ const (
 type Claims struct {
 	Identity string         // the node's identity as policies write it; "" = none given
 	Inner    []netip.Prefix // inner addresses of the node
+	// Gateways is what the node has for its gateway: the outer address, and the
+	// UDP encapsulation port or 0. Nothing is refused for it.
+	Gateways []netip.AddrPort
 }
 
 // Timers are the machine's times. DefaultTimers has what RFC 4067 section 4 and
@@ -203,6 +206,16 @@ func (t *Timers) validate() error {
 		return fmt.Errorf("the lease is %s: it is 0, or from 1 ms to 32 bits of milliseconds", t.Lease)
 	}
 	return nil
+}
+
+// announces reports whether this gateway is where a node would look for its own:
+// at that outer address, and at that UDP encapsulation port if there is one.
+func (c *Config) announces(gateway netip.AddrPort) bool {
+	here := c.Gateway4
+	if gateway.Addr().Is6() {
+		here = c.Gateway6
+	}
+	return here.Addr() == gateway.Addr() && (gateway.Port() == 0 || here.Port() == 0 || here.Port() == gateway.Port())
 }
 
 // peer finds a peer by name.

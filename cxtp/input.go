@@ -24,6 +24,7 @@ type Handover struct {
 	Session   SessionID
 	To        RouterID
 	StageOnly bool // predictive: stage now, and wait for a second trigger or the node
+	Force     bool // also where the node would be left behind: see StatusUntold
 	Ticket    Ticket
 }
 
@@ -35,6 +36,7 @@ type Pull struct {
 	Session   SessionID // zero, or which of several at that address
 	From      RouterID
 	StageOnly bool
+	Force     bool   // as in Handover
 	Sequence  uint32 // random, not used in the last 7 s (section 3.2)
 	Ticket    Ticket
 }

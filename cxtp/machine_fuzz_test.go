@@ -119,6 +119,9 @@ func nodeOf(id SessionID) NodeState {
 		Tokens: []NumberedKey{{1, key(1)}, {2, key(2)}}}
 }
 
+// simGateway is the outer address of whoever stages here.
+var simGateway = netip.MustParseAddrPort("192.0.2.1:4500")
+
 func claimsOf(id SessionID) Claims {
 	return Claims{Identity: "node", Inner: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, id[0]}), 32)}}
 }
@@ -215,7 +218,7 @@ func (b *bench) data() {
 	id, from, phase := b.session(), b.peer(), Phase(1+b.index(len(phaseNames)-1))
 	c := Control{Phase: phase, Mode: ModeLossless, Session: id, Target: "B", Incarnation: b.cfg.Incarnation,
 		Manifest: []ManifestEntry{{FPTIPsecSA, 2, 50, simSPI, 1000}}}
-	blocks := []CDB{{FPT: FPTIPsecSession, Data: simText("node", claimsOf(id).Inner[0])}}
+	blocks := []CDB{{FPT: FPTIPsecSession, Data: simText(claimsOf(id), simGateway)}}
 	if node, err := nodeOf(id).Block(); err == nil {
 		blocks = append(blocks, node)
 	}
@@ -479,7 +482,7 @@ func (b *bench) feature(i int, d Do, result *Done) {
 	case after[d.Verb] != 0:
 		b.sas[i] = after[d.Verb]
 	}
-	sa := simSA{seq: 5, contexts: []CDB{{FPT: FPTIPsecSession, Data: simText("node", claimsOf(d.Session).Inner[0])}}}
+	sa := simSA{seq: 5, contexts: []CDB{{FPT: FPTIPsecSession, Data: simText(claimsOf(d.Session), simGateway)}}}
 	switch d.Verb {
 	case VerbExport:
 		result.Blocks, result.Manifest = sa.contexts, sa.manifest()

@@ -59,7 +59,7 @@ func (w *world) message(m Message) string {
 		}
 	case *Outcome:
 		line += fmt.Sprintf(" %s e%d", w.name(m.Session), m.Epoch)
-		line += flagged(m.Serial > 0, fmt.Sprintf(" #%d", m.Serial)) + flagged(m.Go, " go") + flagged(m.Steered, " steered") + statusList(m.Statuses)
+		line += flagged(m.Serial > 0, fmt.Sprintf(" #%d", m.Serial)) + flagged(m.Go, " go") + flagged(m.Steered, " steered") + flagged(m.Untold, " untold") + statusList(m.Statuses)
 	case *CTReq:
 		line += fmt.Sprintf(" for %s seq %d", m.Previous, m.Sequence) + flagged(m.Token.IsZero(), " null-token") + typeList(m.Requests) + strongText(m.Requests)
 	case *CTAR:
@@ -150,9 +150,9 @@ func (w *world) input(n *simRouter, in Input) string {
 	case Adopt:
 		return "adopt " + w.name(in.Session)
 	case Handover:
-		return fmt.Sprintf("handover %s to %s", w.name(in.Session), in.To) + flagged(in.StageOnly, " stage-only") + fmt.Sprintf(" ticket %d", in.Ticket)
+		return fmt.Sprintf("handover %s to %s", w.name(in.Session), in.To) + flagged(in.StageOnly, " stage-only") + flagged(in.Force, " force") + fmt.Sprintf(" ticket %d", in.Ticket)
 	case Pull:
-		return fmt.Sprintf("pull %s from %s", in.Previous, in.From) + flagged(in.StageOnly, " stage-only") + fmt.Sprintf(" ticket %d", in.Ticket)
+		return fmt.Sprintf("pull %s from %s", in.Previous, in.From) + flagged(in.StageOnly, " stage-only") + flagged(in.Force, " force") + fmt.Sprintf(" ticket %d", in.Ticket)
 	case Cancel:
 		return fmt.Sprintf("cancel %s ticket %d", w.name(in.Session), in.Ticket)
 	case Resolve:

@@ -3,6 +3,7 @@ package cxtp
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -75,8 +76,8 @@ func (w *simWindow) fill() {
 const simSPI = 0x1001
 
 // simText is the shared context: text, so that padding is no concern.
-func simText(identity string, inner netip.Prefix) []byte {
-	return fmt.Appendf(nil, "%s %s", identity, inner)
+func simText(claims Claims, gateway netip.AddrPort) []byte {
+	return fmt.Appendf(nil, "%s %s %s", claims.Identity, claims.Inner[0], gateway)
 }
 
 // simInspect is the Inspect of every simulated router.
@@ -85,12 +86,13 @@ func simInspect(blocks []CDB) (Claims, error) {
 		if b.FPT != FPTIPsecSession {
 			continue
 		}
-		var identity, inner string
-		if _, err := fmt.Sscan(string(bytes.TrimRight(b.Data, "\x00")), &identity, &inner); err != nil {
+		var identity, inner, gateway string
+		if _, err := fmt.Sscan(string(bytes.TrimRight(b.Data, "\x00")), &identity, &inner, &gateway); err != nil {
 			return Claims{}, fmt.Errorf("failed to read session context: %w", err)
 		}
 		p, err := netip.ParsePrefix(inner)
-		return Claims{Identity: identity, Inner: []netip.Prefix{p}}, err
+		g, bad := netip.ParseAddrPort(gateway)
+		return Claims{Identity: identity, Inner: []netip.Prefix{p}, Gateways: []netip.AddrPort{g}}, errors.Join(err, bad)
 	}
 	return Claims{}, fmt.Errorf("no session context")
 }
@@ -167,7 +169,7 @@ func (w *world) carryOut(n *simRouter, d Do) Done {
 			w.violation("law 2: %s: stage of %s e%d over SAs that are %s", n.id, w.name(d.Session), d.Epoch, saNames[sa.state])
 		}
 		w.taken(n, d)
-		staged := w.staged(d)
+		staged := w.staged(n, d)
 		if n.conflicts[d.Session] && !w.reassigned(d, staged, &result) {
 			return result
 		}
@@ -223,9 +225,12 @@ func (w *world) carryOut(n *simRouter, d Do) Done {
 	return result
 }
 
-func (w *world) staged(d Do) *simSA {
+func (w *world) staged(n *simRouter, d Do) *simSA {
 	sa := &simSA{state: saStaged, epoch: d.Epoch, from: w.stagedFrom[simRef{d.Session, d.Epoch}], contexts: cloneBlocks(d.Blocks)}
-	for _, b := range d.Blocks {
+	for i, b := range sa.contexts {
+		if b.FPT == FPTIPsecSession { // with this router's outer address
+			sa.contexts[i].Data = simText(w.sessions[d.Session].claims, n.cfg.Gateway4)
+		}
 		if b.FPT == FPTIPsecSA {
 			sa.key = strings.TrimRight(string(b.Data), "\x00")
 		}

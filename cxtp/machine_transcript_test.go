@@ -161,12 +161,12 @@ func (s *script) command(fields []string) {
 		s.policy(RouterID(words[1]), RouterID(words[3]), options)
 	case "set":
 		s.configure(RouterID(words[1]), options)
-	case "adopt": // adopt s1 at A [agent] [strong] [tokens=N] [addr=s2] [inner=P]
+	case "adopt": // adopt s1 at A [agent] [strong] [tokens=N] [addr=s2] [inner=P] [groups=on]
 		s.adopt(words[1], RouterID(words[3]), has("agent"), has("strong"), options)
-	case "handover": // handover s1 from A to B [stage]
-		w.command(RouterID(words[3]), Handover{Session: s.session(words[1]).id, To: RouterID(words[5]), StageOnly: has("stage"), Ticket: s.ticket()})
-	case "pull": // pull s1 from A to B [stage] [named]
-		p := Pull{Previous: s.session(words[1]).at, From: RouterID(words[3]), StageOnly: has("stage"), Sequence: uint32(s.last + 1000), Ticket: s.ticket()}
+	case "handover": // handover s1 from A to B [stage] [force]
+		w.command(RouterID(words[3]), Handover{Session: s.session(words[1]).id, To: RouterID(words[5]), StageOnly: has("stage"), Force: has("force"), Ticket: s.ticket()})
+	case "pull": // pull s1 from A to B [stage] [force] [named]
+		p := Pull{Previous: s.session(words[1]).at, From: RouterID(words[3]), StageOnly: has("stage"), Force: has("force"), Sequence: uint32(s.last + 1000), Ticket: s.ticket()}
 		if has("named") {
 			p.Session = s.session(words[1]).id
 		}
@@ -314,6 +314,8 @@ func (s *script) configure(id RouterID, options map[string]string) {
 			n.cfg.Timers.StandbyHold = s.duration(value)
 		case "headroom":
 			n.cfg.Headroom = uint64(s.number(value))
+		case "gateway": // the outer address of another router
+			n.cfg.Gateway4 = s.world.router(RouterID(value)).cfg.Gateway4
 		case "conflicts":
 			n.cfg.ReassignSPIs = value == "reassign"
 		case "closegiveup":

@@ -326,7 +326,7 @@ func (w *world) nodeState(ses *simSession, tokens int, agent bool) NodeState {
 func (w *world) adopt(ses *simSession, id RouterID, tokens int, agent bool) {
 	n := w.router(id)
 	n.sad[ses.id] = &simSA{state: saActive, spi: simSPI, key: ses.key, contexts: []CDB{
-		{FPT: FPTIPsecSession, Data: simText(ses.claims.Identity, ses.claims.Inner[0])},
+		{FPT: FPTIPsecSession, Data: simText(ses.claims, n.cfg.Gateway4)},
 		{FPT: FPTIPsecSA, Data: []byte(ses.key)},
 	}}
 	if ses.groups {

@@ -55,11 +55,11 @@ func (s OutcomeState) check(question bool) error {
 //	~                       Epoch (8 octets)                        ~
 //	+---------------------------------------------------------------+
 //	~                    Incarnation (8 octets)                     ~
-//	+---------------+-+-+-----------+-------------------------------+
-//	|     State     |G|D| Reserved  |            Reserved           |
-//	+---------------+-+-+-----------+-------------------------------+
+//	+---------------+-+-+-+---------+-------------------------------+
+//	|     State     |G|D|U| Reserved|            Reserved           |
+//	+---------------+-+-+-+---------+-------------------------------+
 //	|                            Serial                             |
-//	+---------------+-+-+-----------+-------------------------------+
+//	+---------------+-+-+-+---------+-------------------------------+
 //	|              FPT              |  Status code  |    Reserved   |
 //	+-------------------------------+---------------+---------------+
 //	~                            ........                           ~
@@ -72,6 +72,7 @@ type Outcome struct {
 	State       OutcomeState
 	Go          bool   // the G flag: with Staged, the target would activate now
 	Steered     bool   // the D flag: with Active, traffic reaches the target
+	Untold      bool   // the U flag: with Staged, the node would have another gateway address, and cannot be told
 	Serial      uint32 // with Staged, of the latest renewal taken
 	Statuses    []ContextStatus
 }
@@ -90,7 +91,7 @@ func (m *Outcome) Append(dst []byte) ([]byte, error) {
 		w.fail(fmt.Errorf("state %w", err))
 	}
 	w.u8(byte(m.State))
-	w.flags(m.Go, m.Steered)
+	w.flags(m.Go, m.Steered, m.Untold)
 	w.u16(0)
 	w.u32(m.Serial)
 	w.statuses(m.Statuses)
@@ -117,7 +118,8 @@ func (m *Outcome) read(r *wireReader) {
 	flags := r.octet("G")
 	m.Go = r.bits("G", flags, flagFirst) == 1
 	m.Steered = r.bits("D", flags, flagSecond) == 1
-	r.bits("Reserved", flags, 0x3f)
+	m.Untold = r.bits("U", flags, flagThird) == 1
+	r.bits("Reserved", flags, 0x1f)
 	r.u16("Reserved")
 	m.Serial = r.u32("Serial")
 	m.Statuses = r.statuses(m.Statuses[:0])

@@ -46,6 +46,7 @@ type Record struct {
 	Session  SessionID       `json:"session"`
 	Epoch    Epoch           `json:"epoch"`
 	Previous netip.Addr      `json:"previous"`
+	Agent    netip.AddrPort  `json:"agent,omitzero"` // of the node: its keys are not written down
 	Peer     RouterID        `json:"peer,omitempty"`
 	Ceilings []ManifestEntry `json:"ceilings,omitempty"`
 	Why      string          `json:"why,omitempty"`

@@ -72,9 +72,10 @@ func afterLoss(rec Record) (Record, bool) {
 }
 
 // found puts a session whose SAs are still there where its last record says that
-// it stood. The node's keys were in the daemon's memory, and are gone.
+// it stood. The node's keys were in the daemon's memory, and are gone; that it
+// has an agent is in the record.
 func (s *Session) found(h Held, last Record) {
-	s.claims, s.held = h.Claims, h.State
+	s.claims, s.held, s.node.Agent = h.Claims, h.State, last.Agent
 	s.rest(stateResuming, 0)
 	s.deadline = time.Unix(0, 1) // long due: the first Tick goes on
 	switch last.Kind {
@@ -93,6 +94,7 @@ func (s *Session) found(h Held, last Record) {
 	case RecordOwned, RecordClosed:
 	default: // over, and the SAs are left over
 		s.held = HeldNothing
+		s.node = NodeState{}
 	}
 }
 

@@ -19,7 +19,7 @@ func (s *Session) unconfirmed() {
 	s.withdraw()
 	wipe(m.static)
 	s.startMove(&outgoing{
-		to: m.to, ticket: m.ticket, attempts: m.attempts - 1, ordered: m.ordered,
+		to: m.to, ticket: m.ticket, attempts: m.attempts - 1, ordered: m.ordered, force: m.force,
 		proved: m.proved, spent: m.spent, key: m.key, sequence: m.sequence, token: m.token, goodUntil: m.goodUntil, types: m.types, asked: m.asked,
 	})
 }

@@ -15,6 +15,7 @@ type request struct {
 	token     Token
 	requests  []CDB // of the CTAR, which its token covers
 	stageOnly bool
+	force     bool
 	ticket    Ticket
 	asker     asker
 	deadline  time.Time
@@ -46,7 +47,7 @@ func (r *Router) pull(p Pull) {
 		r.with(s, func() { s.goOn(p, peer) })
 		return
 	}
-	q := &request{to: p.From, session: p.Session, sequence: p.Sequence, stageOnly: p.StageOnly, ticket: p.Ticket}
+	q := &request{to: p.From, session: p.Session, sequence: p.Sequence, stageOnly: p.StageOnly, force: p.Force, ticket: p.Ticket}
 	switch {
 	case r.requests[p.Previous] != nil:
 		r.requestFailed(p.Previous, q, control(StatusBusy), "another request for this node is under way")

@@ -204,7 +204,7 @@ func (s *Session) persist(next state, r Record) {
 func (s *Session) note(r Record) { s.act(Persist{Op: s.op(), Record: s.record(r)}) }
 
 func (s *Session) record(r Record) Record {
-	r.Session, r.Previous = s.id, s.addr
+	r.Session, r.Previous, r.Agent = s.id, s.addr, s.node.Agent
 	return r
 }
 
@@ -404,6 +404,7 @@ func (s *Session) tell(to RouterID, e Epoch) {
 		o.Statuses = s.recorded(e).why
 	case OutcomeStaged:
 		o.Go, o.Serial, o.Statuses = s.tgt.mayActivate(), s.tgt.serial, s.tgt.missing
+		o.Untold = !s.tgt.force && s.strands()
 	case OutcomeActive, OutcomeClosed:
 		o.Steered = s.steer == nil || s.steer.complete()
 		if s.tgt != nil && s.tgt.epoch == e {
@@ -436,6 +437,7 @@ type View struct {
 	Identity string         `json:"identity,omitempty"`
 	Inner    []netip.Prefix `json:"inner,omitempty"`
 	Agent    string         `json:"agent,omitempty"`
+	Untold   bool           `json:"untold,omitempty"` // the agent's key is lost: it cannot be told of another gateway address
 	Tokens   int            `json:"tokens"`
 	// Of a node with token keys or an agent: how its tokens are made, and how many
 	// wrong ones were shown here.
@@ -451,9 +453,9 @@ func (s *Session) View() View {
 		Identity: s.claims.Identity, Inner: s.claims.Inner, Tokens: len(s.node.Tokens),
 	}
 	if s.node.Agent.IsValid() {
-		v.Agent = s.node.Agent.String()
+		v.Agent, v.Untold = s.node.Agent.String(), s.node.forgotten()
 	}
-	if s.node.Agent.IsValid() || len(s.node.Tokens) > 0 {
+	if s.node.canBeTold() || len(s.node.Tokens) > 0 {
 		v.TokenAlgorithm = s.node.algorithm()
 	}
 	if s.wrong != nil {

@@ -14,6 +14,7 @@ type outgoing struct {
 	// Who wants it (law 5). ordered: our operator, or our standing policy for
 	// this peer. proved: the node, by a token that verified.
 	ordered, proved bool
+	force           bool // the order holds where the node would be left behind
 	// Of the CTAR, where one came.
 	sequence uint32
 	token    Token
@@ -51,6 +52,7 @@ type outgoing struct {
 
 	incarnation Incarnation // of the target, from its "staged"
 	targetReady bool        // the target would activate without a token
+	untold      bool        // the node would have another gateway address there, and cannot be told
 	targetKnows bool        // "steered" came
 }
 
@@ -82,10 +84,10 @@ func (s *Session) handover(h Handover) {
 	}
 	switch s.state {
 	case stateOwner:
-		s.startMove(&outgoing{to: h.To, ticket: h.Ticket, ordered: !h.StageOnly, attempts: s.cfg.Attempts})
+		s.startMove(&outgoing{to: h.To, ticket: h.Ticket, ordered: !h.StageOnly, force: h.Force, attempts: s.cfg.Attempts})
 	case stateStaged:
 		if s.free(h.To) && !h.StageOnly {
-			s.startMove(&outgoing{to: h.To, ticket: h.Ticket, ordered: true, attempts: s.cfg.Attempts})
+			s.startMove(&outgoing{to: h.To, ticket: h.Ticket, ordered: true, force: h.Force, attempts: s.cfg.Attempts})
 			return
 		}
 		if s.src.to != h.To {
@@ -93,7 +95,7 @@ func (s *Session) handover(h Handover) {
 			return
 		}
 		s.supersede(&s.src.ticket, h.Ticket, s.src.epoch, h.To)
-		s.src.ordered = s.src.ordered || !h.StageOnly
+		s.src.ordered, s.src.force = s.src.ordered || !h.StageOnly, s.src.force || h.Force
 		if h.StageOnly {
 			s.report(Report{Epoch: s.src.epoch, Ticket: h.Ticket, Event: EventStaged, Peer: h.To, Final: !s.src.ordered})
 		}
@@ -354,7 +356,7 @@ func (s *Session) confirmed(o *Outcome) {
 		return
 	}
 	s.renewed(o.Serial)
-	m.targetReady = m.targetReady || o.Go
+	m.targetReady, m.untold = m.targetReady || o.Go, o.Untold
 	s.grantIfWanted()
 }
 
@@ -362,6 +364,8 @@ func (s *Session) confirmed(o *Outcome) {
 func (s *Session) grantIfWanted() {
 	m := s.src
 	switch {
+	case !m.proved && m.ordered && m.targetReady && m.untold && !m.force:
+		s.keepNode()
 	case m.proved, m.ordered && m.targetReady:
 		s.persist(stateGranting, Record{Kind: RecordGranted, Epoch: m.epoch, Peer: m.to,
 			Ceilings: m.highest(), Digest: m.digest, Incarnation: m.incarnation, Standby: m.standby})

@@ -113,7 +113,7 @@ func (s *Session) tookOver(d Done) {
 		s.refuseWith(d.Failed, d.Detail)
 		return
 	}
-	s.steer = &steering{epoch: t.epoch, from: t.from, uplink: !s.node.Agent.IsValid(), floors: floorsOf(t.ceilings)}
+	s.steer = &steering{epoch: t.epoch, from: t.from, uplink: !s.node.canBeTold(), floors: floorsOf(t.ceilings)}
 	s.startSteering()
 	s.epoch += takeoverJump
 	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventActive, Peer: t.from, Detail: "taken over: " + t.why +

@@ -33,6 +33,7 @@ const (
 	StatusCancelled       Status = 0x90 // withdrawn by the source or the operator
 	StatusNoResources     Status = 0x91 // limit of sessions or memory reached
 	StatusUnknownKey      Status = 0x92 // the token names a key that is not here
+	StatusUntold          Status = 0x93 // the node would have another gateway address, and cannot be told
 	StatusInternal        Status = 0xFF // failed for a reason of its own; its log says which
 )
 
@@ -58,6 +59,7 @@ var statusText = map[Status]string{
 	StatusCancelled:       "cancelled",
 	StatusNoResources:     "no resources",
 	StatusUnknownKey:      "unknown token key",
+	StatusUntold:          "node cannot be told",
 	StatusInternal:        "internal error",
 }
 

@@ -29,6 +29,9 @@ func (s *Session) startSteering() {
 	t.repeat = s.cfg.Timers.UpdateRepeat
 	t.repeatAt = s.now.Add(t.repeat)
 	t.told = t.uplink // there is nobody to tell
+	if s.strands() {
+		s.report(Report{Epoch: t.epoch, Event: EventSteering, Detail: "the node was not told of its gateway's new address: its update key is not known here"})
+	}
 	if !t.downlink {
 		s.steerDownlink()
 	}

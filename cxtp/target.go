@@ -22,6 +22,7 @@ type incoming struct {
 	// our own operator did not ask for staging alone. proved: the node, by a
 	// token that verified here, or at the source at our request.
 	allowed, proved bool
+	force           bool // our own operator leaves the node behind: see Handover
 
 	// key is the number of the token key that the PCTD gave; 0 = none.
 	key uint32
@@ -163,6 +164,7 @@ func (s *Session) take(o *offer) {
 	if q := o.request; q != nil {
 		t.ticket, s.asker = q.ticket, q.asker
 		t.allowed = t.allowed && !q.stageOnly
+		t.force = q.force
 	}
 	blocks, st, why := s.examine(o)
 	if st != StatusOK {
@@ -170,6 +172,10 @@ func (s *Session) take(o *offer) {
 		return
 	}
 	s.findKeys(o)
+	if t.ticket != 0 && t.allowed && !t.force && s.strands() {
+		s.refuse(StatusUntold, leftBehind)
+		return
+	}
 	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventStaging, Peer: t.from})
 	s.do(stateChecking, Do{Verb: VerbStage, Epoch: t.epoch, Blocks: blocks, Manifest: t.ceilings,
 		Deadline: s.now.Add(s.cfg.Timers.StageHold), Reassign: s.cfg.ReassignSPIs && s.node.canBeTold()})
@@ -320,7 +326,12 @@ func (s *Session) goOn(p Pull, peer *Peer) {
 		return
 	}
 	s.supersede(&t.ticket, p.Ticket, t.epoch, t.from)
-	t.allowed = peer.ActivateWithoutToken
+	if !p.Force && s.strands() {
+		s.report(Report{Epoch: t.epoch, Ticket: p.Ticket, Event: EventFailed, Peer: t.from, Final: true,
+			Statuses: control(StatusUntold), Detail: leftBehind})
+		return
+	}
+	t.allowed, t.force = peer.ActivateWithoutToken, p.Force
 	if !t.mayActivate() {
 		s.report(Report{Epoch: t.epoch, Ticket: p.Ticket, Event: EventWaiting, Peer: t.from, Final: true,
 			Detail: "the policy for this peer wants the node's token before a session becomes active"})
@@ -365,7 +376,7 @@ func (s *Session) activated() {
 	s.rest(stateUnclosed, s.cfg.Timers.CloseWait)
 	s.repeatEvery(s.cfg.Timers.RepeatMax) // the source's own repetitions may have ended
 	s.steer = &steering{epoch: t.epoch, from: t.from}
-	s.steer.uplink = !s.node.Agent.IsValid()
+	s.steer.uplink = !s.node.canBeTold()
 	s.tell(t.from, t.epoch)
 	s.note(Record{Kind: RecordActive, Epoch: t.epoch, Peer: t.from})
 	s.dataReply(t, t.failed)

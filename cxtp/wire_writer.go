@@ -47,13 +47,13 @@ func (w *wireWriter) u32(v uint32)    { w.dst = binary.BigEndian.AppendUint32(w.
 func (w *wireWriter) u64(v uint64)    { w.dst = binary.BigEndian.AppendUint64(w.dst, v) }
 func (w *wireWriter) octets(b []byte) { w.dst = append(w.dst, b...) }
 
-func (w *wireWriter) flags(first, second bool) {
+// flags writes an octet of flags, the first one in its most significant bit.
+func (w *wireWriter) flags(set ...bool) {
 	var octet byte
-	if first {
-		octet |= flagFirst
-	}
-	if second {
-		octet |= flagSecond
+	for i, f := range set {
+		if f {
+			octet |= flagFirst >> i
+		}
 	}
 	w.u8(octet)
 }

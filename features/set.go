@@ -242,6 +242,7 @@ func (s *Set) Held(ctx context.Context) ([]cxtp.Held, error) {
 			if other, both := byID[h.Session]; both {
 				h.State = min(h.State, other.State)
 				h.Claims.Inner = append(other.Claims.Inner, h.Claims.Inner...)
+				h.Claims.Gateways = append(other.Claims.Gateways, h.Claims.Gateways...)
 				h.Claims.Identity = cmp.Or(other.Claims.Identity, h.Claims.Identity)
 			}
 			byID[h.Session] = h
@@ -267,6 +268,7 @@ func (s *Set) Claims(blocks []cxtp.CDB) (cxtp.Claims, error) {
 			all.Identity = c.Identity
 		}
 		all.Inner = append(all.Inner, c.Inner...)
+		all.Gateways = append(all.Gateways, c.Gateways...)
 	}
 	return all, nil
 }

@@ -12,7 +12,7 @@ import (
 // is one, else the node's IKE identity as [Name.String] writes it. The prefixes
 // are the session's inner addresses and every remote address that a selector
 // names, or else all addresses: a context must not capture traffic that it did
-// not claim.
+// not claim. The gateways are the SAs' local ends.
 //
 // The session must be valid.
 func (s *Session) Claims() cxtp.Claims {
@@ -21,6 +21,9 @@ func (s *Session) Claims() cxtp.Claims {
 		c.Identity = "eap:" + string(s.EAPIdentity)
 	}
 	for i := range s.SAs {
+		if g := netip.AddrPortFrom(s.SAs[i].Local, s.SAs[i].Encap.LocalPort); !slices.Contains(c.Gateways, g) {
+			c.Gateways = append(c.Gateways, g)
+		}
 		for j := range s.SAs[i].Selectors {
 			for _, p := range s.SAs[i].Selectors[j].remotePrefixes() {
 				c.Inner = claim(c.Inner, p)

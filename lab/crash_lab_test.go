@@ -212,9 +212,10 @@ func (f *fleet) follow(l *link, at *gateway) (changed bool) {
 	return changed
 }
 
-// moveOn moves the session to the other gateway, and sees the traffic arrive.
+// moveOn moves the session to the other gateway, and sees the traffic arrive. A
+// daemon that has lost the node's keys would refuse it.
 func (f *fleet) moveOn(l *link, from *gateway) error {
-	if _, err := f.cxtp(from, "handover", faultySession.String(), "--to", from.Peer.Name); err != nil {
+	if _, err := f.cxtp(from, "handover", faultySession.String(), "--to", from.Peer.Name, "--force"); err != nil {
 		return fmt.Errorf("a move afterwards: %w", err)
 	}
 	if at := f.settled(); at != from.Peer {
@@ -301,7 +302,7 @@ func TestRestart(t *testing.T) {
 	if n := strings.Count(routes, "proto 206"); n != drainedSessions+1 {
 		t.Errorf("%d routes of sessions, want %d", n, drainedSessions+1)
 	}
-	if _, err := f.cxtp(here, "drain", "--to", here.Peer.Name); err != nil {
+	if _, err := f.cxtp(here, "drain", "--to", here.Peer.Name, "--force"); err != nil {
 		t.Error(err)
 	}
 	f.await(func() bool { return f.count(here.Peer, "active") == drainedSessions+1 })

@@ -34,6 +34,7 @@ const (
 	exitRefused
 	exitBusy
 	exitSilent // no answer in time
+	exitUntold // the node would be left behind
 )
 
 // Streams are what a run of the command reads and writes.

@@ -87,6 +87,7 @@ func TestHandover(t *testing.T) {
 		{"--to sg2 --node 192.0.2.10", control.Handover{Previous: node, To: "sg2"}, last(cxtp.EventClosed), "moved", ""},
 		{"--from sg1 --node 192.0.2.10", control.Handover{Previous: node, From: "sg1"}, last(cxtp.EventClosed), "moved", ""},
 		{idText + " --from sg1 --node 192.0.2.10", control.Handover{Session: id, Previous: node, From: "sg1"}, last(cxtp.EventClosed), "moved", ""},
+		{idText + " --force --to sg2", control.Handover{Session: id, To: "sg2", Force: true}, last(cxtp.EventClosed), "moved", ""},
 		{idText + " --stage --to sg2", control.Handover{Session: id, To: "sg2", Stage: true}, last(cxtp.EventStaged), "staged", ""},
 		{idText + " --to sg2", control.Handover{Session: id, To: "sg2"}, last(cxtp.EventWaiting), "staged", "not moved: it is staged"},
 		{idText + " --to sg2", control.Handover{Session: id, To: "sg2"}, refused, "failed",
@@ -237,6 +238,10 @@ func TestHandoverToTheNext(t *testing.T) {
 	}
 	asked, daemon := answer(cxtp.StatusAlgorithm)
 	if got := run(t, daemon, "handover", idText, "--to", "sg2", "--to", "sg3", "--to", "sg4", "--to", "sg5"); got.code != exitDone || !slices.Equal(*asked, []cxtp.RouterID{"sg2", "sg3", "sg4"}) {
+		t.Errorf("asked %q: %+v", *asked, got)
+	}
+	asked, daemon = answer(cxtp.StatusUntold)
+	if got := run(t, daemon, "handover", idText, "--to", "sg2"); got.code != exitUntold || !strings.Contains(got.err, "--force") {
 		t.Errorf("asked %q: %+v", *asked, got)
 	}
 	asked, daemon = answer(cxtp.StatusUnknownSession)

@@ -21,7 +21,7 @@ func drainCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:      "drain",
 		Usage:     "move every session of this gateway to another one",
-		UsageText: "cxtp drain --to ROUTER [--outstanding N]",
+		UsageText: "cxtp drain --to ROUTER [--outstanding N] [--force]",
 		Description: "Ask the gateway that is to be emptied. Sessions that come while it is being drained\n" +
 			"are moved too. What could not be moved stays, and is listed with the reason; the\n" +
 			"status is then 1. Interrupting the command begins no more moves, and those under\n" +
@@ -29,6 +29,7 @@ func drainCommand() *urfave.Command {
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "to", Usage: "the `router` to move to"},
 			&urfave.IntFlag{Name: "outstanding", Value: 64, Usage: "how many moves may be under way at once, `N`; above 128 they hinder each other"},
+			&urfave.BoolFlag{Name: "force", Usage: "also sessions whose node is left behind: see cxtp handover"},
 		},
 		Before: noArguments,
 		Action: drain,
@@ -45,7 +46,7 @@ func drain(c *urfave.Context) error {
 	}
 	client := dial(c)
 	defer client.Close()
-	d := &drainage{client: client, to: to, outstanding: c.Int("outstanding"), failed: map[cxtp.SessionID]string{}, started: time.Now(),
+	d := &drainage{client: client, to: to, force: c.Bool("force"), outstanding: c.Int("outstanding"), failed: map[cxtp.SessionID]string{}, started: time.Now(),
 		progress: meter{out: c.App.ErrWriter, terminal: isTerminal(c.App.ErrWriter)}}
 	err := d.run(c.Context)
 	if err != nil && d.total == 0 {
@@ -66,6 +67,7 @@ func drain(c *urfave.Context) error {
 type drainage struct {
 	client      *control.Client
 	to          cxtp.RouterID
+	force       bool
 	outstanding int
 	started     time.Time
 
@@ -134,7 +136,7 @@ func (d *drainage) round(ctx context.Context, sessions []cxtp.SessionID) {
 }
 
 func (d *drainage) move(ctx context.Context, id cxtp.SessionID) {
-	final, err := d.client.Handover(ctx, control.Handover{Session: id, To: d.to}, nil)
+	final, err := d.client.Handover(ctx, control.Handover{Session: id, To: d.to, Force: d.force}, nil)
 	if err == nil {
 		_, err = judge(final, false)
 	}

@@ -20,7 +20,7 @@ import (
 type gatewayOf struct {
 	mu       sync.Mutex
 	sessions map[cxtp.SessionID]string // state
-	refuse   map[cxtp.SessionID]int    // how often yet
+	refuse   map[cxtp.SessionID]int    // how often yet, unless it is forced
 	under    int                       // moves under way
 	most     int
 	wave     int           // so many wait for each other first
@@ -55,7 +55,7 @@ func (g *gatewayOf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	g.under--
 	p := control.Progress{Session: h.Session, Event: cxtp.EventClosed, Peer: h.To, Final: true}
-	if g.refuse[h.Session] > 0 {
+	if g.refuse[h.Session] > 0 && !h.Force {
 		g.refuse[h.Session]--
 		p.Event, p.Detail = cxtp.EventFailed, "not today"
 	} else {
@@ -97,6 +97,9 @@ func TestDrain(t *testing.T) {
 	got = run(t, g.ServeHTTP, "drain", "--to", "sg2")
 	if got.code != exitFailed || !strings.Contains(got.out, "3, for example 010") || !strings.Contains(got.out, "not today") {
 		t.Errorf("%+v", got)
+	}
+	if got = run(t, g.ServeHTTP, "drain", "--to", "sg2", "--force"); got.code != exitDone || len(g.sessions) != 1 {
+		t.Errorf("%+v, %d left", got, len(g.sessions))
 	}
 }
 

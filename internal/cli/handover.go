@@ -17,7 +17,7 @@ func handoverCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:      "handover",
 		Usage:     "move a session to another gateway, or fetch it from there",
-		UsageText: "cxtp handover SESSION --to ROUTER [--to ROUTER...] [--stage]\n   cxtp handover --from ROUTER --node ADDR [SESSION] [--stage]\n   cxtp handover --cancel SESSION",
+		UsageText: "cxtp handover SESSION --to ROUTER [--to ROUTER...] [--stage] [--force]\n   cxtp handover --from ROUTER --node ADDR [SESSION] [--stage] [--force]\n   cxtp handover --cancel SESSION",
 		Description: "SESSION is the id that cxtp sessions shows. With --to, --node ADDR may stand for\n" +
 			"it where the node has one session only. --stage puts the session at the target\n" +
 			"without moving it. Interrupting the command does not stop the move.\n\n" +
@@ -27,12 +27,16 @@ func handoverCommand() *urfave.Command {
 			"      hold the session\n" +
 			"   5  another move of the session is under way\n" +
 			"   6  the other gateway did not answer in time\n" +
+			"   7  the node would get another gateway address, and its agent cannot be told, because\n" +
+			"      a restarted cxtpd has lost its key. --force moves the session all the same: the\n" +
+			"      node has no traffic until it finds the gateway by other means\n" +
 			"   1  anything else; the session is where it was, if the words do not say otherwise",
 		Flags: []urfave.Flag{
 			&urfave.StringSliceFlag{Name: "to", Usage: "the `router` to move to; ask the source. May be repeated: the next one is tried when one cannot take the session, or does not answer"},
 			&urfave.StringFlag{Name: "from", Usage: "the `router` to fetch from; ask the target"},
 			&urfave.StringFlag{Name: "node", Usage: "the node's previous `address`"},
 			&urfave.BoolFlag{Name: "stage", Usage: "stage only"},
+			&urfave.BoolFlag{Name: "force", Usage: "also where the node is left behind (status 7)"},
 			&urfave.BoolFlag{Name: "cancel", Usage: "give up a move that has not been granted"},
 		},
 		Action: handover,
@@ -93,7 +97,7 @@ func targets(c *urfave.Context) []cxtp.RouterID {
 // session is where it was.
 func elsewhere(err error) bool {
 	var coded *codedError
-	return errors.As(err, &coded) && (coded.code == exitRefused || coded.code == exitSilent)
+	return errors.As(err, &coded) && (coded.code == exitRefused || coded.code == exitSilent || coded.code == exitUntold)
 }
 
 // moved is the JSON document of handover.
@@ -108,7 +112,7 @@ func moveOf(c *urfave.Context) (move control.Handover, err error) {
 		return move, usagef("handover moves one session, got %q after %q", c.Args().Get(1), c.Args().First())
 	}
 	move.To, move.From = targets(c)[0], cxtp.RouterID(c.String("from"))
-	move.Stage = c.Bool("stage")
+	move.Stage, move.Force = c.Bool("stage"), c.Bool("force")
 	if c.Args().Present() {
 		if move.Session, err = cxtp.ParseSessionID(c.Args().First()); err != nil {
 			return move, usagef("%s; cxtp sessions lists the sessions", err)
@@ -121,7 +125,7 @@ func moveOf(c *urfave.Context) (move control.Handover, err error) {
 	}
 	named := c.Args().Present()
 	switch {
-	case c.Bool("cancel") && (!named || move.To != "" || move.From != "" || move.Stage):
+	case c.Bool("cancel") && (!named || move.To != "" || move.From != "" || move.Stage || move.Force):
 		return move, usagef("--cancel takes a session id and no other flag: cxtp handover --cancel SESSION")
 	case c.Bool("cancel"):
 	case (move.To == "") == (move.From == ""):
@@ -149,6 +153,9 @@ func judge(final control.Progress, stage bool) (outcome string, err error) {
 	}
 	err = fmt.Errorf("not moved: %s%s", final.Event, reasons(final))
 	for _, st := range final.Statuses {
+		if st.Status == cxtp.StatusUntold {
+			err = fmt.Errorf("%w; --force moves it and leaves the node behind", err)
+		}
 		if code, ok := exitStatus[st.Status]; ok {
 			return "failed", &codedError{err, code}
 		}
@@ -172,6 +179,7 @@ var exitStatus = map[cxtp.Status]int{
 	cxtp.StatusUnknownFPT: exitRefused, cxtp.StatusUnknownCritical: exitRefused, cxtp.StatusNoResources: exitRefused,
 	cxtp.StatusBusy:    exitBusy,
 	cxtp.StatusExpired: exitSilent,
+	cxtp.StatusUntold:  exitUntold,
 }
 
 // line is a report for people.

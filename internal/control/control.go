@@ -49,6 +49,7 @@ type Handover struct {
 	To       cxtp.RouterID  `json:"to,omitempty"`
 	From     cxtp.RouterID  `json:"from,omitempty"`
 	Stage    bool           `json:"stage,omitempty"` // stage only
+	Force    bool           `json:"force,omitempty"` // also where the node would be left behind
 }
 
 // Progress is a report on a move; the last one has Final set.

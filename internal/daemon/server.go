@@ -154,9 +154,9 @@ func (s *server) handover(w http.ResponseWriter, r *http.Request) {
 	}
 	s.follow(w, r, func(t cxtp.Ticket) cxtp.Input {
 		if h.To != "" {
-			return cxtp.Handover{Session: h.Session, To: h.To, StageOnly: h.Stage, Ticket: t}
+			return cxtp.Handover{Session: h.Session, To: h.To, StageOnly: h.Stage, Force: h.Force, Ticket: t}
 		}
-		return cxtp.Pull{Previous: h.Previous, Session: h.Session, From: h.From, StageOnly: h.Stage, Sequence: s.d.sequences.Draw(time.Now()), Ticket: t}
+		return cxtp.Pull{Previous: h.Previous, Session: h.Session, From: h.From, StageOnly: h.Stage, Force: h.Force, Sequence: s.d.sequences.Draw(time.Now()), Ticket: t}
 	})
 }
 

@@ -21,6 +21,9 @@ func appendDocument(b []byte, e *entry) []byte {
 		previous = e.Previous.String()
 	}
 	b = appendText(append(b, `,"previous":`...), previous)
+	if e.Agent.IsValid() {
+		b = appendText(append(b, `,"agent":`...), e.Agent.String())
+	}
 	if e.Peer != "" {
 		b = appendText(append(b, `,"peer":`...), string(e.Peer))
 	}

@@ -19,6 +19,7 @@ func TestDocument(t *testing.T) {
 		r := cxtp.Record{
 			Kind: cxtp.RecordKind(rapid.IntRange(1, int(cxtp.RecordLost)).Draw(t, "kind")), Session: cxtp.SessionID{15: 0xa0}, Epoch: math.MaxUint64,
 			Previous: netip.MustParseAddr(rapid.SampledFrom([]string{"192.0.2.1", "2001:db8::1", `fe80::1%"<`}).Draw(t, "previous")),
+			Agent:    netip.MustParseAddrPort(rapid.SampledFrom([]string{"192.0.2.1:5092", "[2001:db8::1]:5092"}).Draw(t, "agent")),
 			Peer:     cxtp.RouterID(text.Draw(t, "peer")), Why: text.Draw(t, "why"),
 			Ceilings: rapid.SliceOfN(rapid.Make[cxtp.ManifestEntry](), 1, 3).Draw(t, "ceilings"),
 			Standby:  true, Digest: cxtp.Digest{1, 20, 255}, Incarnation: cxtp.Incarnation(rapid.Uint64Min(1).Draw(t, "incarnation")),
