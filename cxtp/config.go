@@ -102,7 +102,7 @@ type Timers struct {
 	MaxTransfer    time.Duration // CT_MAX_TRANSFER_TIME: a stage is confirmed within it or given up
 	RequestWait    time.Duration // how long a nAR waits for the answer to its CT-Req
 	StageHold      time.Duration // how long contexts may stay staged
-	Repeat         time.Duration // first wait before a final, a closed or a question is repeated; doubles
+	Repeat         time.Duration // first wait before a stage, a closed or a question is repeated, half of it for a final; doubles
 	RepeatMax      time.Duration // the doubling stops here
 	FreezeDeadline time.Duration // a session frozen for longer is ended
 	SteerDeadline  time.Duration // how long the source waits for "steered" before it closes all the same

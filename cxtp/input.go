@@ -61,6 +61,13 @@ type Resolve struct {
 // allowed.
 type Near struct{ Session SessionID }
 
+// Vanished says that the SAs of a session that is active here are gone, and not by
+// our doing. It comes again for as long as that is so.
+type Vanished struct {
+	Session SessionID
+	Why     string
+}
+
 // Standby is the operator's order to keep a staged copy of a session fresh at a
 // peer, or, To being "", to keep none.
 type Standby struct {
@@ -100,6 +107,7 @@ func (Pull) input()       {}
 func (Cancel) input()     {}
 func (Resolve) input()    {}
 func (Near) input()       {}
+func (Vanished) input()   {}
 func (Standby) input()    {}
 func (FromRouter) input() {}
 func (FromNode) input()   {}

@@ -159,6 +159,8 @@ func (w *world) input(n *simRouter, in Input) string {
 		return fmt.Sprintf("resolve %s: %s is fenced, ticket %d", w.name(in.Session), in.Fenced, in.Ticket)
 	case Standby:
 		return fmt.Sprintf("standby %s at %q ticket %d", w.name(in.Session), in.To, in.Ticket)
+	case Vanished:
+		return "vanished: " + w.name(in.Session)
 	case Near:
 		return "near the ceiling: " + w.name(in.Session)
 	case FromRouter:

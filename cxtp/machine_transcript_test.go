@@ -220,6 +220,11 @@ func (s *script) command(fields []string) {
 		w.crash(w.router(RouterID(words[1])), map[bool]int{true: 0, false: 1000}[has("torn")])
 	case "expire": // expire s1 at B: the SAs end there, at a limit of theirs
 		delete(w.router(RouterID(words[3])).sad, s.session(words[1]).id)
+	case "vanish": // vanish s1 at B [late]: its SAs go, and B's gateway says so; late: it said so before they were frozen
+		if !has("late") {
+			delete(w.router(RouterID(words[3])).sad, s.session(words[1]).id)
+		}
+		w.step(w.router(RouterID(words[3])), Vanished{Session: s.session(words[1]).id, Why: "its SAs were deleted"})
 	case "fence": // fence B: it is powered off, the others are told, it is powered on
 		w.fence(w.router(RouterID(words[1])), s.ticket)
 	case "standby": // standby s1 at A to B, standby s1 at A off
@@ -403,7 +408,7 @@ func (s *script) show() {
 			if sa := n.sad[v.Session]; sa != nil {
 				sad = "SAs " + saNames[sa.state]
 			}
-			s.world.printf("%s has %s: %s e%d, %d tokens, %s", n.id, s.world.name(v.Session), v.State, v.Epoch, v.Tokens, sad)
+			s.world.printf("%s has %s: %s e%d, %d tokens, %s", n.id, s.world.name(v.Session), v.State+flagged(v.Why != "", " ("+v.Why+")"), v.Epoch, v.Tokens, sad)
 		}
 	}
 }

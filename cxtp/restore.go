@@ -32,6 +32,8 @@ func (r *Router) restore(journal []Record, held []Held) []Record {
 			s.remember(rec.Epoch, OutcomeLost)
 		case RecordMoved:
 			s.remove()
+		case RecordEnded:
+			s.why = rec.Why
 		}
 		last[rec.Session] = rec
 	}
@@ -48,6 +50,7 @@ func (r *Router) restore(journal []Record, held []Held) []Record {
 		}
 		if after, changed := afterLoss(rec); changed {
 			added = append(added, after)
+			s.why = after.Why
 			if after.Kind == RecordLost {
 				s.remember(rec.Epoch, OutcomeLost)
 			}

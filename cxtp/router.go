@@ -74,6 +74,10 @@ func (r *Router) Step(now time.Time, in Input) []Action {
 		if s := r.sessions[in.Session]; s != nil {
 			r.with(s, s.near)
 		}
+	case Vanished:
+		if s := r.sessions[in.Session]; s != nil {
+			r.with(s, func() { s.vanished(in.Why) })
+		}
 	case Cancel:
 		r.toSession(in.Session, in.Ticket, func(s *Session) { s.cancel(in.Ticket) })
 	case Done:

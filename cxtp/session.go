@@ -82,6 +82,7 @@ type Session struct {
 	standbyWait time.Duration // before the next attempt, after one that failed
 	pace        *pacer        // of all sessions' renewals
 	held        HeldState     // what a restart found, until stateResuming ends
+	why         string        // it has ended here
 
 	src   *outgoing // the move away from here, from stateAllocating to stateMoved
 	tgt   *incoming // the move to here, from stateChecking to stateOwnerPersist
@@ -443,6 +444,7 @@ type View struct {
 	// wrong ones were shown here.
 	TokenAlgorithm Algorithm `json:"token_algorithm,omitzero"`
 	WrongTokens    uint64    `json:"wrong_tokens,omitempty"`
+	Why            string    `json:"why,omitempty"`     // it has ended here
 	Standby        bool      `json:"standby,omitempty"` // the copy that is staged, here or at Peer, is kept fresh
 }
 
@@ -457,6 +459,9 @@ func (s *Session) View() View {
 	}
 	if s.node.canBeTold() || len(s.node.Tokens) > 0 {
 		v.TokenAlgorithm = s.node.algorithm()
+	}
+	if s.state == stateNone {
+		v.Why = s.why
 	}
 	if s.wrong != nil {
 		v.WrongTokens = s.wrong.count

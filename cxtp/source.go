@@ -170,19 +170,6 @@ func (s *Session) sourceDone(d Done) {
 	}
 }
 
-// remove marks the epoch that brought the session here as moved on and forgets
-// the node's keys.
-func (s *Session) remove() {
-	for i, a := range s.answer {
-		if a.state == OutcomeClosed {
-			s.answer[i].state = OutcomeMovedOn
-		}
-	}
-	s.wipeNode()
-	s.used = usedToken{}
-	s.endSteering()
-}
-
 // exported builds the stage and sends it.
 func (s *Session) exported(d Done) {
 	m := s.src
@@ -392,7 +379,9 @@ func (s *Session) frozen(d Done) {
 	m.dynamic, m.missing = d.Blocks, unite(m.missing, d.Partial)
 	s.rest(stateFrozen, s.cfg.Timers.FreezeDeadline)
 	s.sendFinal()
-	s.repeatEvery(s.cfg.Timers.Repeat)
+	// The node waits, and so do its packets, in a queue that is soon full. What is
+	// lost is said again before its answer could have come.
+	s.repeatEvery(max(s.cfg.Timers.Repeat/2, 1))
 	s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventFrozen, Peer: m.to})
 }
 
@@ -508,30 +497,4 @@ func (s *Session) fail(e Event, statuses []ContextStatus, why string) {
 	s.limit(nil)
 	s.keepPledge(m)
 	s.own()
-}
-
-// finish ends the session itself: silently towards the node, with a record.
-func (s *Session) finish(why string) {
-	m := s.src
-	s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventEnded, Peer: m.to, Detail: why, Final: true})
-	s.act(Do{Op: s.op(), Verb: VerbRelease, Session: s.id, Epoch: m.epoch, Mode: s.cfg.Mode})
-	s.remove()
-	s.persist(stateEnding, Record{Kind: RecordEnded, Epoch: m.epoch, Peer: m.to, Why: why})
-}
-
-// complete ends a move that reached its end.
-func (s *Session) complete(detail string) {
-	m := s.src
-	s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventClosed, Peer: m.to, Detail: detail, Final: true})
-	s.forget()
-}
-
-// forget leaves nothing of the move but the record.
-func (s *Session) forget() {
-	if s.src != nil {
-		wipe(s.src.static)
-		wipe(s.src.dynamic)
-	}
-	s.src = nil
-	s.rest(stateNone, s.cfg.Timers.Remember)
 }

@@ -16,17 +16,15 @@ import (
 	"github.com/cxtp/cxtp/ipsecctx/xfrm/uapi"
 	"github.com/cxtp/cxtp/lab/matrix"
 	"github.com/cxtp/cxtp/lab/topology"
-	"github.com/cxtp/cxtp/lab/traffic"
 )
 
 // TestBadNetwork moves one session to and fro while the network between the
-// gateways loses and delays. A queue of the kernel has about 100 packets: as much
-// time as a final takes that is lost and said again, at half of the usual rate.
+// gateways loses and delays. A queue of the kernel has about 100 packets, a third of
+// a second of this traffic: in that time a final arrives that was lost three times.
 func TestBadNetwork(t *testing.T) {
 	f, l, id := newFleet(t, "lossless"), linkOf(daemonCase), cxtp.SessionID{0xab}
 	f.install(l, f.gateways[0], id)
 	f.must(f.ImpairSync(topology.Impairment{Delay: 100 * time.Millisecond, Loss: 5}))
-	f.slower = 2 * traffic.DefaultUDPEvery
 	w, flows := f.watch(), f.traffic(l)
 	const moves = 20
 	for i := range moves {

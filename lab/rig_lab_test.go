@@ -31,7 +31,6 @@ type rig struct {
 	t              testing.TB
 	ctx            context.Context
 	node, sg1, sg2 *end
-	slower         time.Duration // between datagrams, twice that between echoes; 0 = the defaults
 }
 
 // end is where IPsec begins or ends.
@@ -182,7 +181,6 @@ func (r *rig) traffic(l *link) *traffic.Traffic {
 	r.t.Helper()
 	o := traffic.Options{
 		Near: traffic.End{Node: r.MN, Addr: l.inner}, Far: []traffic.End{{Node: r.Host, Addr: l.far}},
-		UDPEvery: r.slower, EchoEvery: 2 * r.slower,
 	}
 	if l.transport {
 		o.Far = []traffic.End{{Node: r.SG1, Addr: l.far}, {Node: r.SG2, Addr: l.far}}

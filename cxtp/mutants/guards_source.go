@@ -141,12 +141,12 @@ func (s *Session) failCancelled() {`,
 		new:  "		s.do(stateReleasing,",
 	}, {
 		name: "end-not-recorded", guard: "a session that ends here has a record that says why (8.4)", law: "law 2",
-		file: "source.go",
+		file: "ending.go",
 		old:  "	s.persist(stateEnding, Record{Kind: RecordEnded, Epoch: m.epoch, Peer: m.to, Why: why})\n",
 		new:  "	s.forget()\n",
 	}, {
 		name: "end-without-release", guard: "a session that ends here has no SAs any more (8.4)", law: "progress",
-		file: "source.go",
+		file: "ending.go",
 		old:  "	s.act(Do{Op: s.op(), Verb: VerbRelease, Session: s.id, Epoch: m.epoch, Mode: s.cfg.Mode})\n	s.remove()\n",
 		new:  "	s.remove()\n",
 	}, {
@@ -166,7 +166,7 @@ func (s *Session) failCancelled() {`,
 		new:  "	m := s.src\n	s.rest(stateDraining,",
 	}, {
 		name: "contexts-not-wiped", guard: "the keys that were exported are wiped when the move is over (5)", law: "law 6",
-		file: "source.go",
+		file: "ending.go",
 		old:  "	if s.src != nil {\n		wipe(s.src.static)\n",
 		new:  "	if s.src != nil {\n",
 	}, {
@@ -176,7 +176,7 @@ func (s *Session) failCancelled() {`,
 		new:  "	s.src = nil\n",
 	}, {
 		name: "node-keys-kept", guard: "a router that has the session no more forgets the node's keys (8.5)", law: "law 6",
-		file: "source.go",
+		file: "ending.go",
 		old:  "	s.wipeNode()\n	s.used = usedToken{}\n",
 		new:  "	s.used = usedToken{}\n",
 	},

@@ -74,13 +74,13 @@ func sessionsCommand() *urfave.Command {
 			case c.Bool("json"):
 				return printJSON(c, sessions)
 			}
-			rows := []string{row("SESSION", "NODE", "STATE", "EPOCH", "PEER", "IDENTITY", "INNER")}
+			rows := []string{row("SESSION", "NODE", "STATE", "EPOCH", "PEER", "IDENTITY", "INNER", "WHY")}
 			for _, s := range sessions {
 				inner := make([]string, len(s.Inner))
 				for i, prefix := range s.Inner {
 					inner[i] = prefix.String()
 				}
-				rows = append(rows, row(s.Session, s.Previous, s.State, s.Epoch, s.Peer, s.Identity, strings.Join(inner, ",")))
+				rows = append(rows, row(s.Session, s.Previous, s.State, s.Epoch, s.Peer, s.Identity, strings.Join(inner, ","), s.Why))
 			}
 			return printTable(c, rows)
 		},

@@ -37,7 +37,8 @@ type gateway interface {
 func (d *daemon) openGateway(ctx context.Context, opts Options) (err error) {
 	near := func(id cxtp.SessionID) { d.engine.input(cxtp.Near{Session: id}) }
 	if d.cfg.Gateway.Kind == config.Kernel {
-		d.gateway, err = openKernel(ctx, d.cfg, d.log, near)
+		vanished := func(id cxtp.SessionID, why string) { d.engine.input(cxtp.Vanished{Session: id, Why: why}) }
+		d.gateway, err = openKernel(ctx, d.cfg, d.log, near, vanished)
 	} else {
 		d.gateway, err = openUserspace(d.cfg, opts, near)
 	}

@@ -12,6 +12,6 @@ import (
 	"github.com/cxtp/cxtp/internal/config"
 )
 
-func openKernel(context.Context, *config.Config, *slog.Logger, func(cxtp.SessionID)) (gateway, error) {
+func openKernel(context.Context, *config.Config, *slog.Logger, func(cxtp.SessionID), func(cxtp.SessionID, string)) (gateway, error) {
 	return nil, fmt.Errorf("gateway.kind is \"kernel\", which is for Linux, and this is %s: use \"userspace\"", runtime.GOOS)
 }

@@ -98,6 +98,8 @@ func (t *trace) input(now time.Time, in cxtp.Input) {
 		s.Kind, s.Session, s.Peer, s.What = "operator", in.Session, string(in.To), "standby"
 	case cxtp.Resolve:
 		s.Kind, s.Session, s.Peer, s.What = "operator", in.Session, string(in.Fenced), "fenced"
+	case cxtp.Vanished:
+		s.Kind, s.Session, s.What, s.Detail = "vanished", in.Session, "SAs are gone", in.Why
 	case cxtp.Near:
 		s.Kind, s.Session, s.What = "near", in.Session, "near the ceiling"
 	}

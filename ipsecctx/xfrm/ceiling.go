@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
@@ -77,9 +78,14 @@ func (g *Gateway) limit(ctx context.Context, s *session) error {
 // has just expired finds no such process.
 func isGone(err error) bool { return errors.Is(err, uapi.ErrNotFound) }
 
-// Run tells of ceilings that come near, and follows nodes whose NAT gives them
-// another port, until ctx ends, which is no error.
+// Run tells of ceilings that come near and of sessions whose SAs have vanished, and
+// follows nodes whose NAT gives them another port, until ctx ends, which is no error.
 func (g *Gateway) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var looking sync.WaitGroup
+	defer looking.Wait()
+	defer cancel()
+	looking.Go(func() { g.lookForVanished(ctx) })
 	events, err := g.kernel.Watch(ctx, uapi.GroupExpire, uapi.GroupMapping)
 	if err != nil {
 		return explain("failed to watch the kernel's SAs", err)

@@ -77,6 +77,11 @@ type Config struct {
 	// what its ceiling allowed; nil means nobody is.
 	NearCeiling func(cxtp.SessionID)
 
+	// Vanished is told, more than once, of a session that is active and of which no
+	// SA of a direction is left: they have expired, or somebody deleted them. nil
+	// means nobody is.
+	Vanished func(id cxtp.SessionID, why string)
+
 	Log *slog.Logger // nil = none
 }
 
@@ -174,6 +179,9 @@ func (c *Config) complete() error {
 	}
 	if c.NearCeiling == nil {
 		c.NearCeiling = func(cxtp.SessionID) {}
+	}
+	if c.Vanished == nil {
+		c.Vanished = func(cxtp.SessionID, string) {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

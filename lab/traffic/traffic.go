@@ -144,6 +144,11 @@ func (t *Traffic) open() (err error) {
 	})
 }
 
+// receiveBuffer is room for what arrives while a busy machine does not read, in
+// octets: the kernel's own is full after a second of a flow, and what it drops then
+// nobody has lost.
+const receiveBuffer = 8 << 20
+
 // listen opens a socket for datagrams, whether or not its address is there.
 func listen(end End) (conn *net.UDPConn, err error) {
 	network := "udp4"
@@ -158,6 +163,7 @@ func listen(end End) (conn *net.UDPConn, err error) {
 			} else {
 				set = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1)
 			}
+			set = errors.Join(set, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer))
 		})
 		return errors.Join(err, set)
 	}}
