@@ -106,8 +106,9 @@ type gateway struct {
 	Outside, Inside string
 	Peer            *gateway
 
-	folder string
-	fault  string // what befalls it in a move: see faultOf
+	folder  string
+	manager *manager // nil = nobody manages it
+	fault   string   // what befalls it in a move: see faultOf
 	cmd    *exec.Cmd
 	said   *bufio.Reader  // by the daemon, on its standard output
 	hold   io.WriteCloser // its standard input, whose end lets it go on
@@ -195,6 +196,9 @@ func (f *fleet) start(g *gateway) error {
 	cmd.Args = []string{"cxtpd", filepath.Join(f.folder, g.Name+".toml")}
 	cmd.Env = append(os.Environ(), faultVariable+"="+g.fault)
 	cmd.Stderr = &g.log
+	if g.manager != nil {
+		g.manager.prepare(cmd)
+	}
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		g.hold, err = cmd.StdinPipe()

@@ -33,6 +33,7 @@ import (
 	"github.com/cxtp/cxtp/internal/control"
 	"github.com/cxtp/cxtp/internal/hook"
 	"github.com/cxtp/cxtp/internal/journal"
+	"github.com/cxtp/cxtp/internal/systemd"
 	"github.com/cxtp/cxtp/ipsecctx"
 	"github.com/cxtp/cxtp/transport"
 	"golang.org/x/sync/errgroup"
@@ -70,6 +71,7 @@ type daemon struct {
 	journal   *journal.Journal
 	endpoint  *transport.Endpoint
 	nodes     *transport.NodeConn
+	manager   *systemd.Manager // of this process
 	gateway   gateway
 	engine    *engine
 	malformed uint64          // messages that did not parse; the engine's
@@ -102,6 +104,10 @@ func (d *daemon) run(ctx context.Context, opts Options) error {
 		return err
 	}
 	defer d.journal.Close()
+	if d.manager, err = systemd.Open(); err != nil {
+		return err
+	}
+	defer d.manager.Close()
 	if err := d.openGateway(ctx, opts); err != nil {
 		return err
 	}
@@ -119,6 +125,9 @@ func (d *daemon) run(ctx context.Context, opts Options) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.gateway.Run(gctx) })
 	g.Go(func() error { return (&server{d}).serve(gctx, listener) })
+	if err := d.manager.Ready(); err != nil {
+		d.log.Warn("the service manager does not know that the daemon is ready", "error", err)
+	}
 	if opts.Ready != nil {
 		opts.Ready()
 	}

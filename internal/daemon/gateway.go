@@ -8,6 +8,7 @@ import (
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/internal/config"
+	"github.com/cxtp/cxtp/internal/systemd"
 	"github.com/cxtp/cxtp/ipsecctx"
 	"github.com/cxtp/cxtp/ipsecctx/soft"
 )
@@ -38,11 +39,18 @@ func (d *daemon) openGateway(ctx context.Context, opts Options) (err error) {
 	near := func(id cxtp.SessionID) { d.engine.input(cxtp.Near{Session: id}) }
 	if d.cfg.Gateway.Kind == config.Kernel {
 		vanished := func(id cxtp.SessionID, why string) { d.engine.input(cxtp.Vanished{Session: id, Why: why}) }
-		d.gateway, err = openKernel(ctx, d.cfg, d.log, near, vanished)
+		d.gateway, err = openKernel(ctx, d.cfg, d.log, around{near, vanished, d.manager})
 	} else {
 		d.gateway, err = openUserspace(d.cfg, opts, near)
 	}
 	return err
+}
+
+// around is what a kernel gateway tells, and who holds its sockets.
+type around struct {
+	near     func(cxtp.SessionID)
+	vanished func(id cxtp.SessionID, why string)
+	sockets  *systemd.Manager
 }
 
 // userspace is the gateway in this program's memory.

@@ -30,7 +30,7 @@ type kernel struct {
 	inner map[cxtp.SessionID][]netip.Prefix // of the sessions that have routes here
 }
 
-func openKernel(ctx context.Context, cfg *config.Config, log *slog.Logger, near func(cxtp.SessionID), vanished func(cxtp.SessionID, string)) (gateway, error) {
+func openKernel(ctx context.Context, cfg *config.Config, log *slog.Logger, a around) (gateway, error) {
 	k := &cfg.Kernel
 	routes, err := route.New(route.Config{Outside: k.Outside, Inside: k.Inside, Answer: k.Answer})
 	if err != nil {
@@ -46,7 +46,7 @@ func openKernel(ctx context.Context, cfg *config.Config, log *slog.Logger, near 
 		Place:      func(*ipsecctx.Session) xfrm.Placement { return xfrm.Placement{Mark: mark, IfID: k.IfID} },
 		FirstReqID: k.ReqIDs[0], LastReqID: k.ReqIDs[1], Priority: k.Priority,
 		FirstSPI: k.SPIs[0], LastSPI: k.SPIs[1], OthersEncapsulate: !k.Encapsulate,
-		Redirect: g.pass, NearCeiling: near, Vanished: vanished, Log: log,
+		Redirect: g.pass, NearCeiling: a.near, Vanished: a.vanished, Sockets: a.sockets, Log: log,
 	})
 	if err != nil {
 		routes.Close()

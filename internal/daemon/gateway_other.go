@@ -8,10 +8,9 @@ import (
 	"log/slog"
 	"runtime"
 
-	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/internal/config"
 )
 
-func openKernel(context.Context, *config.Config, *slog.Logger, func(cxtp.SessionID), func(cxtp.SessionID, string)) (gateway, error) {
+func openKernel(context.Context, *config.Config, *slog.Logger, around) (gateway, error) {
 	return nil, fmt.Errorf("gateway.kind is \"kernel\", which is for Linux, and this is %s: use \"userspace\"", runtime.GOOS)
 }

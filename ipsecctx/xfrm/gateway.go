@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
@@ -69,6 +71,10 @@ type Config struct {
 	// on which ESP in UDP arrives. Else the gateway opens them.
 	OthersEncapsulate bool
 
+	// Sockets keeps the sockets for ESP in UDP open while this gateway's daemon is
+	// dead; nil = nobody does, and then what arrives in UDP is lost meanwhile.
+	Sockets Sockets
+
 	// Redirect makes the route of a session's inner addresses lead to another
 	// gateway, on the protected side; nil leaves the routes to others.
 	Redirect func(ctx context.Context, id cxtp.SessionID, inner []netip.Prefix, to cxtp.RouterID) error
@@ -83,6 +89,15 @@ type Config struct {
 	Vanished func(id cxtp.SessionID, why string)
 
 	Log *slog.Logger // nil = none
+}
+
+// Sockets is somebody who holds UDP sockets, and outlives the daemon.
+type Sockets interface {
+	// Take returns the socket that an earlier daemon had bound to this address and
+	// port, to be closed by the caller; nil = there is none.
+	Take(at netip.AddrPort) *os.File
+	// Keep has a socket held.
+	Keep(socket syscall.Conn) error
 }
 
 // DefaultPriority of the sessions' policies is before what IKE daemons choose.

@@ -49,7 +49,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, errors.Join(err, release())
 	}
-	g.listen = func(at netip.AddrPort) (io.Closer, error) { return listenESP(home, at) }
+	g.listen = func(at netip.AddrPort) (io.Closer, error) { return g.listenESP(home, at) }
 	g.release = release
 	return g, nil
 }
@@ -85,10 +85,38 @@ func bootID(namespace *os.File) (string, error) {
 	return fmt.Sprintf("%s %d", strings.TrimSpace(string(boot)), inode), nil
 }
 
+// listenESP takes the socket that was held for this address, or opens one and has
+// it held.
+func (g *Gateway) listenESP(namespace *os.File, at netip.AddrPort) (io.Closer, error) {
+	if g.cfg.Sockets == nil {
+		return listenESP(namespace, at)
+	}
+	if held := g.cfg.Sockets.Take(at); held != nil {
+		defer held.Close() // what follows has a copy
+		socket, err := net.FilePacketConn(held)
+		if err != nil {
+			return nil, fmt.Errorf("failed to take the socket for ESP in UDP at %v: %w", at, err)
+		}
+		discard(socket)
+		return socket, nil
+	}
+	socket, err := listenESP(namespace, at)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.cfg.Sockets.Keep(socket); err != nil {
+		g.log.Warn("what arrives in UDP will be lost while the daemon is restarted", "socket", at.String(), "error", err)
+	}
+	return socket, nil
+}
+
+// discard reads what is not ESP: nobody else does.
+func discard(socket net.PacketConn) { go io.Copy(io.Discard, socket.(*net.UDPConn)) }
+
 // listenESP opens a UDP socket in a network namespace that takes ESP (RFC 3948)
 // out of what arrives, for as long as it is open. The address need not be this
 // machine's yet.
-func listenESP(namespace *os.File, at netip.AddrPort) (socket io.Closer, err error) {
+func listenESP(namespace *os.File, at netip.AddrPort) (socket *net.UDPConn, err error) {
 	network := "udp6"
 	if at.Addr().Is4() {
 		network = "udp4"
@@ -103,8 +131,8 @@ func listenESP(namespace *os.File, at netip.AddrPort) (socket io.Closer, err err
 		if err != nil {
 			return err
 		}
-		go io.Copy(io.Discard, packets.(*net.UDPConn)) // what is not ESP: nobody else reads it
-		socket = packets
+		socket = packets.(*net.UDPConn)
+		discard(socket)
 		return nil
 	})
 	switch {
