@@ -109,10 +109,10 @@ type gateway struct {
 	folder  string
 	manager *manager // nil = nobody manages it
 	fault   string   // what befalls it in a move: see faultOf
-	cmd    *exec.Cmd
-	said   *bufio.Reader  // by the daemon, on its standard output
-	hold   io.WriteCloser // its standard input, whose end lets it go on
-	log    lockedBuffer
+	cmd     *exec.Cmd
+	said    *bufio.Reader  // by the daemon, on its standard output
+	hold    io.WriteCloser // its standard input, whose end lets it go on
+	log     lockedBuffer
 }
 
 // lockedBuffer may be written and read at once.
