@@ -21,6 +21,10 @@ const (
 	FPTIPsecSession FPT = 0xFFE0 // what the SAs of one session share
 	FPTIPsecSA      FPT = 0xFFE1 // one SA, static part
 	FPTIPsecDynamic FPT = 0xFFE2 // one SA, dynamic part
+	FPTIKESession   FPT = 0xFFD0 // what a node's IKE SA is apart from its keys
+	FPTIKESA        FPT = 0xFFD1 // one generation of it
+	FPTIKEChild     FPT = 0xFFD2 // one CHILD SA, as IKE knows it
+	FPTIKEDynamic   FPT = 0xFFD3 // message IDs, and what is under way
 )
 
 var fptNames = map[FPT]string{
@@ -33,6 +37,10 @@ var fptNames = map[FPT]string{
 	FPTIPsecSession:      "IPsec session",
 	FPTIPsecSA:           "IPsec SA",
 	FPTIPsecDynamic:      "IPsec dynamic",
+	FPTIKESession:        "IKE session",
+	FPTIKESA:             "IKE SA",
+	FPTIKEChild:          "IKE child",
+	FPTIKEDynamic:        "IKE dynamic",
 }
 
 func (f FPT) String() string {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/features/profile"
 )
 
 // Claims is what the session would make a gateway responsible for. The identity
@@ -16,10 +17,7 @@ import (
 //
 // The session must be valid.
 func (s *Session) Claims() cxtp.Claims {
-	c := cxtp.Claims{Identity: s.RemoteID.String(), Inner: slices.Clone(s.Inner)}
-	if len(s.EAPIdentity) > 0 {
-		c.Identity = "eap:" + string(s.EAPIdentity)
-	}
+	c := cxtp.Claims{Identity: profile.Authenticated(s.RemoteID, s.EAPIdentity), Inner: slices.Clone(s.Inner)}
 	for i := range s.SAs {
 		if g := netip.AddrPortFrom(s.SAs[i].Local, s.SAs[i].Encap.LocalPort); !slices.Contains(c.Gateways, g) {
 			c.Gateways = append(c.Gateways, g)

@@ -1,44 +1,15 @@
 package ipsecctx
 
 import (
-	"errors"
 	"reflect"
 	"testing"
 
 	"github.com/cxtp/cxtp/cxtp"
-	"github.com/cxtp/cxtp/features"
 	"github.com/cxtp/cxtp/features/profile"
 )
 
-// addVectors seeds a fuzz target with the blocks of one type.
-func addVectors(f *testing.F, fpt cxtp.FPT) {
-	for _, v := range loadVectors(f) {
-		octets, err := v.Octets()
-		if err != nil {
-			f.Fatal(err)
-		}
-		if b := parseBlock(f, octets); b.FPT == fpt {
-			f.Add(b.Presence, b.Data)
-		}
-	}
-}
-
-// checkRefusal: whatever is refused says why in a typed error, and describing it
-// does not panic either.
-func checkRefusal(t *testing.T, b cxtp.CDB, err error) {
-	t.Helper()
-	if _, described := Describers()[b.FPT](b); (described == nil) != (err == nil) {
-		t.Errorf("decoded to error %v, described to %v", err, described)
-	}
-	var refused *features.Error
-	var blame *cxtp.ParseError
-	if err != nil && (!errors.As(err, &refused) || !errors.As(err, &blame)) {
-		t.Errorf("error %v is not a features.Error around a cxtp.ParseError", err)
-	}
-}
-
 func FuzzSession(f *testing.F) {
-	addVectors(f, cxtp.FPTIPsecSession)
+	kit.Seed(f, cxtp.FPTIPsecSession)
 	f.Fuzz(func(t *testing.T, presence uint32, data []byte) {
 		b := cxtp.CDB{FPT: cxtp.FPTIPsecSession, HasPresence: true, Presence: presence, Data: data}
 		var r reader
@@ -46,7 +17,7 @@ func FuzzSession(f *testing.F) {
 		r.Open(&b, sessionLayout)
 		s.SAs = make([]SA, s.read(&r))
 		err := r.Finish()
-		checkRefusal(t, b, err)
+		kit.Refusal(t, b, err)
 		if err != nil || s.checkShared() != nil {
 			return
 		}
@@ -67,14 +38,14 @@ func FuzzSession(f *testing.F) {
 }
 
 func FuzzSA(f *testing.F) {
-	addVectors(f, cxtp.FPTIPsecSA)
+	kit.Seed(f, cxtp.FPTIPsecSA)
 	f.Fuzz(func(t *testing.T, presence uint32, data []byte) {
 		blocks := []cxtp.CDB{
 			{FPT: cxtp.FPTIPsecSession, HasPresence: true, Presence: profile.Bit(sessionSACount), Data: []byte{0, 1}},
 			{FPT: cxtp.FPTIPsecSA, HasPresence: true, Presence: presence, Data: data},
 		}
 		s, err := DecodeSession(blocks)
-		checkRefusal(t, blocks[1], err)
+		kit.Refusal(t, blocks[1], err)
 		if err != nil || s.Validate() != nil {
 			return
 		}
@@ -94,11 +65,11 @@ func FuzzSA(f *testing.F) {
 }
 
 func FuzzDynamic(f *testing.F) {
-	addVectors(f, cxtp.FPTIPsecDynamic)
+	kit.Seed(f, cxtp.FPTIPsecDynamic)
 	f.Fuzz(func(t *testing.T, presence uint32, data []byte) {
 		b := cxtp.CDB{FPT: cxtp.FPTIPsecDynamic, HasPresence: true, Presence: presence, Data: data}
 		dynamic, err := DecodeDynamic([]cxtp.CDB{b})
-		checkRefusal(t, b, err)
+		kit.Refusal(t, b, err)
 		if err != nil || dynamic[0].Direction == 0 || dynamic[0].SPI == 0 {
 			return
 		}

@@ -15,20 +15,6 @@ func (l Lifetime) String() string {
 
 func (m DSCPMapping) String() string { return fmt.Sprintf("%d to %d", m.Inner, m.Outer) }
 
-func (c Cipher) name() string {
-	if t, ok := CipherByID(c.ID); ok {
-		return fmt.Sprintf("%d (%s)", c.ID, t.Name)
-	}
-	return fmt.Sprint(c.ID)
-}
-
-func (a Authenticator) name() string {
-	if t, ok := AuthByID(a.ID); ok {
-		return fmt.Sprintf("%d (%s)", a.ID, t.Name)
-	}
-	return fmt.Sprint(a.ID)
-}
-
 func (m IVMode) String() string {
 	names := [...]string{"default", "random", "counter", "salted", "implicit", "chained"}
 	if int(m) < len(names) {

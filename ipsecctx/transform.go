@@ -1,5 +1,10 @@
 package ipsecctx
 
+import (
+	"fmt"
+	"slices"
+)
+
 // The transforms of the "Encryption Algorithm Transform IDs" registry of IKEv2
 // that the profile knows, by their IANA numbers.
 const (
@@ -57,6 +62,15 @@ type CipherTransform struct {
 
 // AEAD reports whether the transform authenticates as well.
 func (t *CipherTransform) AEAD() bool { return t.ICV > 0 }
+
+// KeyOctets is the length of a key without its salt, for a value of the Key Length
+// attribute; false = the transform has no such keys.
+func (t *CipherTransform) KeyOctets(bits uint16) (int, bool) {
+	if len(t.KeyBits) == 0 {
+		return int(t.FixedBits) / 8, bits == 0
+	}
+	return int(bits) / 8, slices.Contains(t.KeyBits, bits)
+}
 
 // AuthTransform is what the profile knows of an integrity transform.
 type AuthTransform struct {
@@ -121,4 +135,20 @@ func AuthByID(id uint16) (*AuthTransform, bool) {
 		}
 	}
 	return nil, false
+}
+
+// CipherName is an encryption transform's number, with its name where it is known.
+func CipherName(id uint16) string {
+	if t, ok := CipherByID(id); ok {
+		return fmt.Sprintf("%d (%s)", id, t.Name)
+	}
+	return fmt.Sprint(id)
+}
+
+// AuthName is the same for an integrity transform.
+func AuthName(id uint16) string {
+	if t, ok := AuthByID(id); ok {
+		return fmt.Sprintf("%d (%s)", id, t.Name)
+	}
+	return fmt.Sprint(id)
 }

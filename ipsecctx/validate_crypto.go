@@ -30,18 +30,14 @@ func checkCipher(sa *SA) *fault {
 	if !ok {
 		return unfit("encryption transform %d is not in this profile", c.ID)
 	}
-	bits := c.Bits
-	if len(t.KeyBits) == 0 {
-		if bits != 0 {
-			return unfit("%s with a key length attribute of %d bits: it has none", t.Name, bits)
-		}
-		bits = t.FixedBits
-	} else if !slices.Contains(t.KeyBits, bits) {
-		return unfit("%s with a key of %d bits: %v are known", t.Name, bits, t.KeyBits)
-	}
+	octets, ok := t.KeyOctets(c.Bits)
 	switch {
-	case 8*c.Key.Len() != int(bits):
-		return unfit("%s with a key of %d octets: %d bits are announced", t.Name, c.Key.Len(), bits)
+	case !ok && len(t.KeyBits) == 0:
+		return unfit("%s with a key length attribute of %d bits: it has none", t.Name, c.Bits)
+	case !ok:
+		return unfit("%s with a key of %d bits: %v are known", t.Name, c.Bits, t.KeyBits)
+	case c.Key.Len() != octets:
+		return unfit("%s with a key of %d octets: %d bits are announced", t.Name, c.Key.Len(), 8*octets)
 	case c.Salt.Len() != t.Salt:
 		return unfit("%s with a salt of %d octets: it has %d", t.Name, c.Salt.Len(), t.Salt)
 	}

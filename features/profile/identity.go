@@ -61,6 +61,15 @@ func (n Identity) String() string {
 	return fmt.Sprintf("id%d:%s", n.Type, hex.EncodeToString(n.Data))
 }
 
+// Authenticated is the identity that was authenticated, as policies write it: the
+// EAP identity, as "eap:ann", where there is one, else the IKE identity.
+func Authenticated(id Identity, eap []byte) string {
+	if len(eap) > 0 {
+		return "eap:" + string(eap)
+	}
+	return id.String()
+}
+
 // Printable is the text, or where it is not fit to be shown, the text quoted.
 func Printable(text []byte) string {
 	if CheckText(text) != nil {

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"unicode"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/ikectx"
 	"github.com/cxtp/cxtp/ipsecctx"
 )
 
@@ -73,9 +75,11 @@ func decode(c *urfave.Context) error {
 
 // describe lists the fields of a message. The error is in the result too.
 func describe(c *urfave.Context, octets []byte) (decoded, error) {
+	blocks := ipsecctx.Describers()
+	maps.Copy(blocks, ikectx.Describers())
 	fields, err := cxtp.Describe(octets, cxtp.DescribeOptions{
 		ShowSecrets: c.Bool("show-secrets"),
-		Blocks:      ipsecctx.Describers(),
+		Blocks:      blocks,
 	})
 	if fields == nil {
 		fields = []cxtp.FieldDump{}

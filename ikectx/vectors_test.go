@@ -1,0 +1,141 @@
+package ikectx
+
+import (
+	"encoding/hex"
+	"reflect"
+	"testing"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/cxtp/secret"
+	"github.com/cxtp/cxtp/features/profile/profiletest"
+)
+
+var kit = profiletest.Kit{Dir: "ike", Document: "../rfc/ike-profile.md", Describers: Describers(), Again: decodeOne}
+
+// The codec against octets that were not made by it.
+func TestVectors(t *testing.T)         { kit.Vectors(t) }
+func TestEveryPrefix(t *testing.T)     { kit.Prefixes(t) }
+func TestProfileExamples(t *testing.T) { kit.Examples(t) }
+
+// decodeOne decodes a block of any of the four types and encodes the result.
+func decodeOne(b cxtp.CDB) (again cxtp.CDB, err error) {
+	var r reader
+	var encode func([]byte) (cxtp.CDB, error)
+	switch b.FPT {
+	case cxtp.FPTIKESession:
+		s := decodeShared(&b, &r)
+		encode = s.encode
+	case cxtp.FPTIKESA:
+		var sa SA
+		r.Open(&b, saLayout)
+		sa.read(&r)
+		encode = sa.encode
+	case cxtp.FPTIKEChild:
+		var c Child
+		r.Open(&b, childLayout)
+		c.read(&r)
+		encode = c.encode
+	case cxtp.FPTIKEDynamic:
+		var d Dynamic
+		r.Open(&b, dynamicLayout)
+		d.read(&r)
+		encode = d.encode
+	}
+	if err := r.Finish(); err != nil {
+		return again, err
+	}
+	return encode(nil)
+}
+
+// decodeShared reads a session block into a session that has as many SAs as it
+// announces.
+func decodeShared(b *cxtp.CDB, r *reader) *Session {
+	s := new(Session)
+	r.Open(b, sessionLayout)
+	sas, children := s.read(r)
+	s.SAs, s.Children = make([]SA, sas), make([]Child, children)
+	return s
+}
+
+// TestFirstVectorsAreTheTestSession: what the specification shows is a whole
+// session, and this package's fixture.
+func TestFirstVectorsAreTheTestSession(t *testing.T) {
+	var blocks []cxtp.CDB
+	for _, v := range kit.Load(t)[:4] {
+		octets, err := v.Octets()
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks = append(blocks, profiletest.ParseBlock(t, octets))
+	}
+	s := testSession()
+	first, err := s.SAs[0].encode(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := DecodeSession(append(blocks, first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := got.Validate(); err != nil {
+		t.Error(err)
+	}
+	if !reflect.DeepEqual(got, s) {
+		t.Errorf("decoded\n got %+v\nwant %+v", got, s)
+	}
+	d, err := DecodeDynamic(blocks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Validate(got); err != nil || !reflect.DeepEqual(d, testDynamic()) {
+		t.Errorf("decoded %+v, want %+v: %v", d, testDynamic(), err)
+	}
+}
+
+// TestDescribeMarksSecrets looks for key octets among what is not secret.
+func TestDescribeMarksSecrets(t *testing.T) {
+	for _, v := range kit.Load(t) {
+		octets, err := v.Octets()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := profiletest.ParseBlock(t, octets)
+		if b.FPT != cxtp.FPTIKESA || !v.Valid {
+			continue
+		}
+		var r reader
+		var sa SA
+		r.Open(&b, saLayout)
+		sa.read(&r)
+		fields, err := Describers()[b.FPT](b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hidden := 0
+		for _, f := range fields {
+			if f.Secret {
+				hidden++
+			}
+			for _, k := range sa.secrets() {
+				if !f.Secret && !k.IsZero() && f.Value == hex.EncodeToString(k.Bytes()) {
+					t.Errorf("%s: field %q shows a key", v.Name, f.Name)
+				}
+			}
+		}
+		if want := fieldsOfSecrets(&sa); hidden != want {
+			t.Errorf("%s: %d fields are secret, want %d", v.Name, hidden, want)
+		}
+	}
+}
+
+func fieldsOfSecrets(sa *SA) (n int) {
+	for _, k := range append([]*secret.Key{&sa.OldD, &sa.PPK}, sa.Keys.list()...) {
+		if !k.IsZero() {
+			n++
+		}
+	}
+	if len(sa.Exchange.Secrets) > 0 {
+		n++
+	}
+	return n
+}
