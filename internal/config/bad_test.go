@@ -111,7 +111,11 @@ func TestBad(t *testing.T) {
 				"sg.toml: kernel.inside is missing: set it, for example inside = \"eth1\"\n" +
 				`sg.toml: peer "sg2": via is missing: set it, for example via = ["10.0.0.2"]`},
 		{"no kind of gateway", "[gateway]", "[gateway]\nkind = \"linux\"",
-			`sg.toml: gateway.kind is "linux": write "userspace" or "kernel"`},
+			`sg.toml: gateway.kind is "linux": write "userspace", "kernel" or "strongswan"`},
+		{"charon elsewhere", "[gateway]", "[strongswan]\nagent = \"192.0.2.7\"\nsegments = 1\n[kernel]\nprotect = [\"10.0.0.0/8\"]\ninside = \"a\"\noutside = \"b\"\n[gateway]\nannounce = [\"192.0.2.8:4500\"]\nkind = \"strongswan\"",
+			"sg.toml: strongswan.agent is 192.0.2.7: keys pass there in the clear, so it has to be on the loopback interface\n" +
+				"sg.toml: strongswan.segments is 1: set charon.plugins.ha.segment_count to 16, and this too\n" +
+				`sg.toml: peer "sg2": via is missing: set it, for example via = ["10.0.0.2"]`},
 		{"SPIs backwards", "[gateway]", "[kernel]\nprotect = [\"10.0.0.0/8\"]\ninside = \"a\"\noutside = \"b\"\nspis = [4096, 256]\nmark = 3\nmark_mask = 1\n[gateway]\nannounce = [\"192.0.2.8:4500\"]\nkind = \"kernel\"",
 			"sg.toml: kernel.spis is [4096 256]: write the first and the last number, from 256 on\n" +
 				"sg.toml: kernel.mark has bits that kernel.mark_mask does not look at: set the mask to 0x3, for example\n" +

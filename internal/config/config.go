@@ -40,6 +40,7 @@ type Config struct {
 	Node      Node          `toml:"node"`
 	Gateway   Gateway       `toml:"gateway"`
 	Kernel    KernelGateway `toml:"kernel"`
+	Charon    Charon        `toml:"strongswan"`
 	Steering  Steering      `toml:"steering"`
 	Timers    Timers        `toml:"timers"`
 	Limits    Limits        `toml:"limits"`
@@ -143,6 +144,7 @@ func Parse(name string, data []byte) (*Config, error) {
 		Mode:     Mode(cxtp.ModeLossless),
 		Gateway:  Gateway{Kind: Userspace, Queue: 1024},
 		Kernel:   defaultKernel(),
+		Charon:   defaultCharon(),
 		Steering: Steering{Timeout: Duration(5 * time.Second)},
 		Timers:   defaultTimers(),
 		Standby:  Standby{Rate: 1000},

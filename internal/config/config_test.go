@@ -99,6 +99,9 @@ func TestDefaults(t *testing.T) {
 		Kernel: config.KernelGateway{
 			Encapsulate: true, SPIs: []uint32{256, 0xffffffff}, ReqIDs: []uint32{0x40000000, 0x7fffffff}, Priority: 1000,
 		},
+		Charon: config.Charon{
+			Vici: "/var/run/charon.vici", Agent: netip.MustParseAddr("127.0.0.2"), Charon: netip.MustParseAddr("127.0.0.1"), Segments: 16,
+		},
 		Steering: config.Steering{Timeout: config.Duration(5 * time.Second)},
 		Timers:   c.Timers, // compared below
 		Standby:  config.Standby{Rate: 1000},

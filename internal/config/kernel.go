@@ -8,7 +8,12 @@ type Kind string
 const (
 	Userspace Kind = "userspace" // this program's: lost with it
 	Kernel    Kind = "kernel"    // the Linux kernel's
+	// Strongswan: the kernel's, installed by a charon beside this program.
+	Strongswan Kind = "strongswan"
 )
+
+// OfKernel reports whether the SAs are the kernel's, so that [KernelGateway] counts.
+func (k Kind) OfKernel() bool { return k == Kernel || k == Strongswan }
 
 // KernelGateway is what the gateway may use of its machine where the SAs are the
 // kernel's.

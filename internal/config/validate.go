@@ -73,8 +73,11 @@ func (c *Config) validate() error {
 	m.need(c.Transport.CA != "", "transport.ca", `"ca.pem"`)
 	m.need(c.Node.Listen.IsValid(), "node.listen", `"0.0.0.0:5092"`)
 	c.Gateway.validate(&m)
-	if c.Gateway.Kind == Kernel {
+	if c.Gateway.Kind.OfKernel() {
 		c.Kernel.validate(&m)
+	}
+	if c.Gateway.Kind == Strongswan {
+		c.Charon.validate(&m)
 	}
 	c.Steering.validate(&m)
 	c.Timers.validate(&m)
@@ -90,8 +93,8 @@ func (c *Config) validate() error {
 }
 
 func (g *Gateway) validate(m *mistakes) {
-	if g.Kind != Userspace && g.Kind != Kernel {
-		m.add("gateway.kind", "is %q: write \"userspace\" or \"kernel\"", g.Kind)
+	if g.Kind != Userspace && !g.Kind.OfKernel() {
+		m.add("gateway.kind", "is %q: write \"userspace\", \"kernel\" or \"strongswan\"", g.Kind)
 		return
 	}
 	if g.Kind == Userspace {
@@ -201,7 +204,7 @@ func (p *Peer) validate(key string, kind Kind, m *mistakes) {
 	m.addresses(key+"address", p.Address, `["192.0.2.2"]`)
 	if kind == Userspace {
 		m.destination(key+"inside", p.Inside, `"127.0.0.1:4700"`)
-	} else if kind == Kernel {
+	} else if kind.OfKernel() {
 		m.addresses(key+"via", p.Via, `["10.0.0.2"]`)
 	}
 	if p.Endpoint != "" && !validEndpoint(p.Endpoint) {

@@ -1,0 +1,298 @@
+package strongswan
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
+	"github.com/cxtp/cxtp/ipsecctx"
+)
+
+// Config says where charon is, and what of the gateway's the agent may use.
+type Config struct {
+	Socket   string     // charon's control socket; "" = [DefaultSocket]
+	Agent    netip.Addr // charon.plugins.ha.remote: where the agent is
+	Charon   netip.Addr // charon.plugins.ha.local
+	Segments int        // charon.plugins.ha.segment_count
+
+	Kernel Kernel
+
+	// Came is told of a client that charon has taken in; it works, with these
+	// inner addresses. Went is told when it is gone and was not moved.
+	Came func(id cxtp.SessionID, s *ipsecctx.Session)
+	Went func(id cxtp.SessionID, why string)
+
+	Log *slog.Logger // nil = none
+}
+
+// Kernel is the gateway whose SAs charon installs.
+type Kernel interface {
+	// Adopt takes over, or takes over anew, what charon has installed of a session.
+	Adopt(ctx context.Context, id cxtp.SessionID, s *ipsecctx.Session) error
+	// Adopted waits until charon has installed what is staged of a session.
+	Adopted(ctx context.Context, id cxtp.SessionID) error
+}
+
+// Agent moves the IKE SAs of one charon. Its methods are safe for concurrent use.
+type Agent struct {
+	cfg    Config
+	log    *slog.Logger
+	charon *Charon
+	plugin *plugin
+	switcher
+
+	mu       sync.Mutex
+	journal  *journal
+	sessions map[cxtp.SessionID]*session
+	of       map[*lineage]*session
+}
+
+// session is a client's.
+type session struct {
+	id cxtp.SessionID
+	l  *lineage
+
+	// Guarded by the agent, as the lineage is.
+	phase    ipsecctx.Phase
+	changes  int  // how often its SAs have become others
+	exported int  // what changes was at the export
+	awaited  bool // somebody is about to adopt its SAs
+}
+
+// Start reaches charon, and checks that everything is there that a move needs.
+func Start(ctx context.Context, cfg Config) (_ *Agent, err error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Segments <= carPark {
+		return nil, fmt.Errorf("charon.plugins.ha.segment_count is %d: with 1 no client can be moved alone, 16 is best", cfg.Segments)
+	}
+	c := NewCharon(cfg.Socket)
+	a := &Agent{cfg: cfg, log: cfg.Log, charon: c, journal: newJournal(),
+		sessions: map[cxtp.SessionID]*session{}, of: map[*lineage]*session{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	release, err := c.Release(ctx)
+	if err != nil {
+		return nil, err
+	}
+	version, err := versionOf(release)
+	if err != nil {
+		return nil, err
+	}
+	plugins, err := c.Plugins(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(plugins, "ha") {
+		return nil, errors.New("charon has not loaded its ha plugin: install it (Debian: libcharon-extra-plugins), and configure charon.plugins.ha")
+	}
+	if a.plugin, err = openPlugin(cfg.Agent, cfg.Charon, version); err != nil {
+		return nil, err
+	}
+	a.switcher = switcher{plugin: a.plugin, charon: c, segments: cfg.Segments, crowd: a.clients}
+	a.log.Info("charon is there", "release", release, "ha_version", uint8(version))
+	return a, nil
+}
+
+func (a *Agent) close() error {
+	err := a.charon.Close()
+	if a.plugin != nil {
+		err = errors.Join(err, a.plugin.conn.Close())
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, l := range a.journal.lineages {
+		l.wipe()
+	}
+	return err
+}
+
+// Run follows what charon does, until ctx ends, which is no error.
+func (a *Agent) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return a.plugin.receive(ctx, func(m ha.Message, err error) {
+			if err != nil {
+				a.log.Warn("charon says something that is not understood: its clients cannot all be moved", "error", err)
+				return
+			}
+			a.hear(ctx, g, m)
+		})
+	})
+	// charon begins with all segments passive, and gives no client an address then.
+	if err := a.plugin.send(makeActive(0), &ha.Segments{Action: ha.TypeResync, Numbers: a.allSegments()}); err != nil {
+		return errors.Join(err, a.close())
+	}
+	err := g.Wait()
+	if ctx.Err() != nil {
+		err = nil
+	}
+	return errors.Join(err, a.close())
+}
+
+// clients are where the clients are that charon answers for.
+func (a *Agent) clients() (all []netip.Addr) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, s := range a.sessions {
+		if s.phase == ipsecctx.Active {
+			all = append(all, s.l.update.RemoteAddr.Addr())
+		}
+	}
+	return all
+}
+
+func (a *Agent) allSegments() (all []uint16) {
+	for n := range a.cfg.Segments {
+		all = append(all, uint16(n+1))
+	}
+	return all
+}
+
+// hear takes what charon says.
+func (a *Agent) hear(ctx context.Context, g *errgroup.Group, m ha.Message) {
+	a.mu.Lock()
+	l, change, err := a.journal.hear(m, time.Now())
+	s := a.of[l]
+	switch {
+	case err != nil || l == nil:
+	case change == completed && s == nil:
+		s = &session{id: newID(), l: l, phase: ipsecctx.Active}
+		a.sessions[s.id], a.of[l] = s, s
+	case change == altered && s != nil:
+		s.changes++
+	case change == ended && s != nil:
+		a.strike(s)
+	}
+	awaited := s == nil || s.awaited || s.phase != ipsecctx.Active || change != completed && change != altered
+	if !awaited {
+		s.awaited = true
+	}
+	a.mu.Unlock()
+	switch {
+	case err != nil:
+		a.log.Warn("charon says something that cannot be followed", "message", m.String(), "error", err)
+	case s != nil && change == ended && s.phase == ipsecctx.Active:
+		a.cfg.Went(s.id, "charon has ended the IKE SA")
+	case !awaited:
+		g.Go(func() error { a.takeIn(ctx, s, change == completed); return nil })
+	}
+}
+
+// strike forgets a session; the caller holds the tables.
+func (a *Agent) strike(s *session) {
+	delete(a.sessions, s.id)
+	delete(a.of, s.l)
+	a.charon.forget(s.l.id())
+}
+
+func newID() (id cxtp.SessionID) {
+	rand.Read(id[:])
+	return id
+}
+
+// settleTime is how long charon may take to install what it has announced, and
+// how long a rekey may take: it keeps the old SA for five seconds.
+const settleTime = 8 * time.Second
+
+// takeIn has the kernel's SAs of a client adopted, once charon has installed
+// what it announced.
+func (a *Agent) takeIn(ctx context.Context, s *session, first bool) {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	static, err := a.adopt(ctx, s)
+	switch {
+	case ctx.Err() != nil && err != nil, errors.Is(err, ErrUnknownSA):
+		a.log.Info("a client went before its SAs could be taken in", "session", s.id, "client", s.l.String(), "error", err)
+	case err != nil:
+		a.log.Warn("a client that cannot be moved", "session", s.id, "client", s.l.String(), "error", err)
+	case first:
+		a.cfg.Came(s.id, static)
+	}
+}
+
+// adopt has the kernel's SAs of a client adopted as charon has them, when nothing
+// is under way.
+func (a *Agent) adopt(ctx context.Context, s *session) (*ipsecctx.Session, error) {
+	sa, err := a.quiet(ctx, s)
+	a.mu.Lock()
+	s.awaited = false
+	var static *ipsecctx.Session
+	if err == nil {
+		static = s.l.protected(sa)
+	}
+	a.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return static, a.cfg.Kernel.Adopt(ctx, s.id, static)
+}
+
+// quiet waits until nothing is under way with a client's SAs, and charon shows
+// the CHILD SAs that it has told of.
+func (a *Agent) quiet(ctx context.Context, s *session) (IKESA, error) {
+	return a.charon.await(ctx, a.idOf(s), func(sa IKESA) bool { return sa.settled() && a.agrees(s, sa) })
+}
+
+func (a *Agent) idOf(s *session) ha.SAID {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return s.l.id()
+}
+
+// agrees compares the CHILD SAs that charon shows with those that it told of.
+func (a *Agent) agrees(s *session, sa IKESA) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range s.l.children {
+		if !slices.ContainsFunc(sa.Children, func(o ChildSA) bool { return o.In == c.add.InboundSPI && o.Out == c.add.OutboundSPI }) {
+			return false
+		}
+	}
+	return len(s.l.children) == len(sa.Children)
+}
+
+// session finds a session.
+func (a *Agent) session(id cxtp.SessionID) *session {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sessions[id]
+}
+
+// turn notes a session's phase.
+func (a *Agent) turn(s *session, p ipsecctx.Phase) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.phase = p
+}
+
+// with finds a session that has to be here, in a phase that allows an operation.
+func (a *Agent) with(id cxtp.SessionID, operation string, allowed ...ipsecctx.Phase) (*session, error) {
+	s := a.session(id)
+	switch {
+	case s == nil:
+		return nil, refuse(cxtp.StatusUnknownSession, "charon has told of no client whose session is %v", id)
+	case !slices.Contains(allowed, s.phase):
+		return nil, &ipsecctx.PhaseError{Session: id, Operation: operation, Phase: s.phase}
+	}
+	return s, nil
+}
+
+// problem is an error with what an operator calls the client.
+func (s *session) problem(what string, err error) error {
+	return fmt.Errorf("%s of %v: %w", what, s.l, err)
+}

@@ -1,0 +1,243 @@
+package strongswan
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/ikectx"
+	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
+	"github.com/cxtp/cxtp/ipsecctx"
+)
+
+// Export implements [ikectx.Backend]. It waits for a moment in which nothing is
+// under way, and has the kernel's SAs adopted as they are then.
+func (a *Agent) Export(ctx context.Context, id cxtp.SessionID) (*ikectx.Session, error) {
+	s, err := a.with(id, "Export", ipsecctx.Active)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	if _, err := a.adopt(ctx, s); err != nil {
+		return nil, s.busy(err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.exported = s.changes
+	return s.l.context(time.Now()).Clone(), nil
+}
+
+// busy is the refusal of a session that did not come to rest.
+func (s *session) busy(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return refuse(cxtp.StatusBusy, "%v is being rekeyed, or does not answer charon: try again", s.l)
+	}
+	return err
+}
+
+// Stage implements [ikectx.Backend]: charon gets everything, passive. The policies
+// of the session have to be in place, shut, before: charon installs its SAs at
+// sequence number 0.
+func (a *Agent) Stage(ctx context.Context, id cxtp.SessionID, c *ikectx.Session) error {
+	if old := a.session(id); old != nil {
+		if err := a.Discard(ctx, id); err != nil {
+			return err
+		}
+	}
+	if err := a.configured(ctx, c); err != nil {
+		return err
+	}
+	l, err := lineageOf(c, time.Now())
+	if err != nil {
+		return err
+	}
+	s := &session{id: id, l: l, phase: ipsecctx.Staged}
+	if err := a.enter(s); err != nil {
+		l.wipe()
+		return err
+	}
+	err = a.plugin.send(l.script()...)
+	if err == nil {
+		err = a.cfg.Kernel.Adopted(ctx, id)
+	}
+	if err == nil {
+		err = a.parked(l.id())
+	}
+	if err != nil {
+		return errors.Join(s.problem("failed to import the IKE SA", err), a.remove(context.WithoutCancel(ctx), s))
+	}
+	return nil
+}
+
+// configured checks that charon has the connection and the children by the names
+// that they have at the source: it would drop the IKE SA, and only log that.
+func (a *Agent) configured(ctx context.Context, c *ikectx.Session) error {
+	all, err := a.charon.Connections(ctx)
+	if err != nil {
+		return err
+	}
+	children, ok := all[c.Connection]
+	if !ok {
+		return refuse(cxtp.StatusUnsupported, "charon has no connection %q here: give it the same swanctl.conf as at the source, and swanctl --load-conns", c.Connection)
+	}
+	for i := range c.Children {
+		if name := c.Children[i].Name; !slices.Contains(children, name) {
+			return refuse(cxtp.StatusUnsupported, "charon's connection %q has no child %q here: give it the same swanctl.conf as at the source, and swanctl --load-conns", c.Connection, name)
+		}
+	}
+	return nil
+}
+
+// enter takes a session into the tables. An IKE SA that is there already must not
+// be told of again: charon would spoil its SAs.
+func (a *Agent) enter(s *session) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range s.l.generations {
+		if id := s.l.generations[i].add.SA; a.journal.find(id) != nil || a.journal.half[id] != nil {
+			return refuse(cxtp.StatusSPIConflict, "charon has the IKE SA %v already", id)
+		}
+	}
+	a.journal.lineages[s.l.id()] = s.l
+	a.sessions[s.id], a.of[s.l] = s, s
+	return nil
+}
+
+// Freeze implements [ikectx.Backend]: charon ignores the client from then on.
+func (a *Agent) Freeze(ctx context.Context, id cxtp.SessionID) (ikectx.Dynamic, error) {
+	s, err := a.with(id, "Freeze", ipsecctx.Active, ipsecctx.Frozen)
+	if err != nil {
+		return ikectx.Dynamic{}, err
+	}
+	if s.phase == ipsecctx.Frozen {
+		return a.dynamic(s), nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	for {
+		sa, err := a.quiet(ctx, s)
+		if err != nil {
+			return ikectx.Dynamic{}, s.busy(err)
+		}
+		client := sa.Remote
+		if sa, err = a.stop(ctx, a.idOf(s)); err == nil && a.unchanged(s, sa) {
+			a.mu.Lock()
+			s.phase, s.l.update.RemoteAddr = ipsecctx.Frozen, client
+			a.mu.Unlock()
+			return a.dynamic(s), nil
+		}
+		// Something began in between: it goes on, and is waited for.
+		err = errors.Join(err, a.start(context.WithoutCancel(ctx), a.idOf(s), client))
+		if err != nil {
+			return ikectx.Dynamic{}, err
+		}
+		if !a.unchanged(s, sa) && a.changed(s) {
+			return ikectx.Dynamic{}, refuse(cxtp.StatusBusy, "%v was rekeyed since it was staged: hand it over again", s.l)
+		}
+	}
+}
+
+// unchanged reports whether a client's SAs are those that were staged, and none is
+// about to be another.
+func (a *Agent) unchanged(s *session, sa IKESA) bool {
+	return !a.changed(s) && sa.settled() && a.agrees(s, sa)
+}
+
+func (a *Agent) changed(s *session) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return s.changes != s.exported
+}
+
+// dynamic is where the IKE SA stands.
+func (a *Agent) dynamic(s *session) ikectx.Dynamic {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	g := s.l.current()
+	return ikectx.Dynamic{Generation: g.number, NextRequest: g.request, NextExpected: g.expected}
+}
+
+// Activate implements [ikectx.Backend]: charon answers for the client.
+func (a *Agent) Activate(ctx context.Context, id cxtp.SessionID, d ikectx.Dynamic) error {
+	s, err := a.with(id, "Activate", ipsecctx.Staged, ipsecctx.Active)
+	if err != nil || s.phase == ipsecctx.Active {
+		return err
+	}
+	a.mu.Lock()
+	g := s.l.current()
+	g.request, g.expected = d.NextRequest, d.NextExpected
+	client := s.l.update.RemoteAddr
+	a.mu.Unlock()
+	if err := a.plugin.send(&ha.MessageID{SA: g.add.SA, Initiator: true, Next: g.request}, &ha.MessageID{SA: g.add.SA, Next: g.expected}); err != nil {
+		return err
+	}
+	if err := a.start(ctx, g.add.SA, client); err != nil {
+		return s.problem("failed to activate the IKE SA", err)
+	}
+	a.turn(s, ipsecctx.Active)
+	return nil
+}
+
+// Thaw implements [ikectx.Backend].
+func (a *Agent) Thaw(ctx context.Context, id cxtp.SessionID) error {
+	s, err := a.with(id, "Thaw", ipsecctx.Frozen, ipsecctx.Active)
+	if err != nil || s.phase == ipsecctx.Active {
+		return err
+	}
+	if err := a.start(ctx, a.idOf(s), s.l.update.RemoteAddr); err != nil {
+		return s.problem("failed to activate the IKE SA again", err)
+	}
+	a.turn(s, ipsecctx.Active)
+	return nil
+}
+
+// Release implements [ikectx.Backend]: charon forgets the client, and tells it
+// nothing.
+func (a *Agent) Release(ctx context.Context, id cxtp.SessionID) error {
+	s := a.session(id)
+	if s == nil {
+		return nil
+	}
+	return a.remove(ctx, s)
+}
+
+// Discard implements [ikectx.Backend].
+func (a *Agent) Discard(ctx context.Context, id cxtp.SessionID) error {
+	s := a.session(id)
+	switch {
+	case s == nil:
+		return nil
+	case s.phase != ipsecctx.Staged:
+		return &ipsecctx.PhaseError{Session: id, Operation: "Discard", Phase: s.phase}
+	}
+	return a.remove(ctx, s)
+}
+
+// remove has charon forget a client's IKE SA, and waits until it has.
+func (a *Agent) remove(ctx context.Context, s *session) error {
+	const patience = 200 * time.Millisecond
+	id := a.idOf(s)
+	for {
+		if err := a.plugin.send(&ha.IKEDelete{SA: id}); err != nil {
+			return err
+		}
+		once, cancel := context.WithTimeout(ctx, patience)
+		err := a.charon.gone(once, id)
+		cancel()
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return s.problem("failed to remove the IKE SA", err)
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.journal.lineages, id)
+	a.strike(s)
+	s.l.wipe()
+	return nil
+}

@@ -1,0 +1,361 @@
+package strongswan
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/strongswan/govici/vici"
+
+	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
+)
+
+// Charon is the control socket (vici) of a charon: what it has loaded, and what
+// its IKE SAs are doing. Nothing is changed over it. It is opened when it is
+// needed, and again when charon has been restarted. Its methods are safe for
+// concurrent use.
+type Charon struct {
+	path string
+
+	mu      sync.Mutex
+	session *vici.Session // nil = none open
+	conn    net.Conn      // its connection
+	unique  map[ha.SAID]uint32
+}
+
+// DefaultSocket is where Debian's charon has its control socket.
+const DefaultSocket = "/var/run/charon.vici"
+
+// NewCharon is the charon with a control socket; "" is [DefaultSocket].
+func NewCharon(path string) *Charon {
+	return &Charon{path: cmp.Or(path, DefaultSocket), unique: map[ha.SAID]uint32{}}
+}
+
+// Close closes the socket.
+func (c *Charon) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.hangUp()
+}
+
+func (c *Charon) hangUp() error {
+	if c.session == nil {
+		return nil
+	}
+	err := c.session.Close()
+	c.session, c.conn = nil, nil
+	return err
+}
+
+func (c *Charon) open(ctx context.Context) (err error) {
+	if c.session != nil {
+		return nil
+	}
+	c.session, err = vici.NewSession(vici.WithDialContext(func(context.Context, string, string) (net.Conn, error) {
+		var d net.Dialer
+		c.conn, err = d.DialContext(ctx, "unix", c.path)
+		return c.conn, err
+	}))
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("charon is not running: nobody listens on %s: start strongswan, or correct the path of its control socket: %w", c.path, err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("this user may not talk to charon: run as root, or as a member of the group of %s: %w", c.path, err)
+	case err != nil:
+		return fmt.Errorf("failed to reach charon: %w", err)
+	}
+	return nil
+}
+
+// patience is how long charon may take for an answer.
+const patience = 5 * time.Second
+
+// ask has charon answer a command, which is streamed where it has an event. What
+// fails closes the socket: nobody knows what would be read from it next.
+func (c *Charon) ask(ctx context.Context, command, event string, in *vici.Message) (all []*vici.Message, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.open(ctx); err != nil {
+		return nil, err
+	}
+	deadline := time.Now().Add(patience)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	if err := c.conn.SetDeadline(deadline); err != nil {
+		return nil, err
+	}
+	if event != "" {
+		all, err = c.session.StreamedCommandRequest(command, event, in)
+	} else {
+		var m *vici.Message
+		m, err = c.session.CommandRequest(command, in)
+		all = []*vici.Message{m}
+	}
+	if err == nil {
+		return all, nil
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return nil, errors.Join(fmt.Errorf("charon does not answer %s: %w", command, err), c.hangUp())
+}
+
+// Release is the release of strongSwan that runs, such as "5.9.8".
+func (c *Charon) Release(ctx context.Context) (string, error) {
+	m, err := c.ask(ctx, "version", "", nil)
+	if err != nil {
+		return "", err
+	}
+	release, _ := m[0].Get("version").(string)
+	return release, nil
+}
+
+// Plugins are the names of the plugins that are loaded.
+func (c *Charon) Plugins(ctx context.Context) ([]string, error) {
+	m, err := c.ask(ctx, "stats", "", nil)
+	if err != nil {
+		return nil, err
+	}
+	plugins, _ := m[0].Get("plugins").([]string)
+	return plugins, nil
+}
+
+// Connections are the connections that are loaded, with the names of their
+// children.
+func (c *Charon) Connections(ctx context.Context) (map[string][]string, error) {
+	messages, err := c.ask(ctx, "list-conns", "list-conn", nil)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string][]string{}
+	for _, m := range messages {
+		for _, name := range m.Keys() {
+			if children := section(section(m, name), "children"); children != nil {
+				all[name] = slices.Sorted(slices.Values(children.Keys()))
+			}
+		}
+	}
+	return all, nil
+}
+
+// section is a part of a message; nil where there is none.
+func section(m *vici.Message, name string) *vici.Message {
+	if m == nil {
+		return nil
+	}
+	s, _ := m.Get(name).(*vici.Message)
+	return s
+}
+
+// IKESA is an IKE SA as charon's control socket shows it.
+type IKESA struct {
+	Connection string
+	Unique     uint32 // charon's own number for it
+	State      string // "ESTABLISHED", "PASSIVE" and so on
+	SPIi, SPIr uint64
+	Local      netip.AddrPort
+	Remote     netip.AddrPort
+	Exchanges  []string // that have begun and have not ended, by charon's names for them: "IKE_DPD"
+	Children   []ChildSA
+}
+
+// ChildSA is one of its CHILD SAs.
+type ChildSA struct {
+	Name    string
+	State   string
+	ReqID   uint32
+	In, Out uint32 // the SPIs
+}
+
+// The states of an IKE SA that matter here.
+const (
+	established = "ESTABLISHED"
+	passive     = "PASSIVE" // another gateway answers for it
+)
+
+// installed is the state of a CHILD SA with which nothing is under way.
+const installed = "INSTALLED"
+
+// IKESAs lists the IKE SAs; with a number that is not 0, the one that has it.
+func (c *Charon) IKESAs(ctx context.Context, unique uint32) ([]IKESA, error) {
+	filter := vici.NewMessage()
+	if unique != 0 {
+		if err := filter.Set("ike-id", strconv.FormatUint(uint64(unique), 10)); err != nil {
+			return nil, err
+		}
+	}
+	messages, err := c.ask(ctx, "list-sas", "list-sa", filter)
+	if err != nil {
+		return nil, err
+	}
+	var all []IKESA
+	for _, m := range messages {
+		for _, name := range m.Keys() {
+			sa, err := readIKESA(name, section(m, name))
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, sa)
+		}
+	}
+	return all, nil
+}
+
+// readIKESA reads one event of list-sas.
+func readIKESA(connection string, m *vici.Message) (IKESA, error) {
+	var fields struct {
+		Unique   uint32                 `vici:"uniqueid"`
+		State    string                 `vici:"state"`
+		SPIi     string                 `vici:"initiator-spi"`
+		SPIr     string                 `vici:"responder-spi"`
+		LocalAt  string                 `vici:"local-host"`
+		LocalOn  uint16                 `vici:"local-port"`
+		RemoteAt string                 `vici:"remote-host"`
+		RemoteOn uint16                 `vici:"remote-port"`
+		Queued   []string               `vici:"tasks-queued"`
+		Active   []string               `vici:"tasks-active"`
+		Passive  []string               `vici:"tasks-passive"`
+		Children map[string]childFields `vici:"child-sas"`
+	}
+	fail := func(err error) (IKESA, error) {
+		return IKESA{}, fmt.Errorf("charon describes an IKE SA of %q in a way that is not understood: %w", connection, err)
+	}
+	if m == nil {
+		return fail(errors.New("it is no section"))
+	}
+	err := vici.UnmarshalMessage(m, &fields)
+	if err != nil {
+		return fail(err)
+	}
+	sa := IKESA{Connection: connection, Unique: fields.Unique, State: fields.State,
+		Exchanges: slices.Concat(fields.Queued, fields.Active, fields.Passive)}
+	if sa.SPIi, err = strconv.ParseUint(fields.SPIi, 16, 64); err != nil {
+		return fail(err)
+	}
+	if sa.SPIr, err = strconv.ParseUint(fields.SPIr, 16, 64); err != nil {
+		return fail(err)
+	}
+	for _, host := range [...]struct {
+		at   string
+		port uint16
+		to   *netip.AddrPort
+	}{{fields.LocalAt, fields.LocalOn, &sa.Local}, {fields.RemoteAt, fields.RemoteOn, &sa.Remote}} {
+		a, err := netip.ParseAddr(host.at)
+		if err != nil {
+			return fail(err)
+		}
+		*host.to = netip.AddrPortFrom(a, host.port)
+	}
+	for _, f := range fields.Children {
+		child := ChildSA{Name: f.Name, State: f.State, ReqID: f.ReqID}
+		for _, spi := range [...]struct {
+			digits string
+			to     *uint32
+		}{{f.In, &child.In}, {f.Out, &child.Out}} {
+			if spi.digits == "" {
+				continue // one that is not installed yet has none
+			}
+			n, err := strconv.ParseUint(spi.digits, 16, 32)
+			if err != nil {
+				return fail(err)
+			}
+			*spi.to = uint32(n)
+		}
+		sa.Children = append(sa.Children, child)
+	}
+	return sa, nil
+}
+
+// settled reports whether nothing is under way: no exchange, and no CHILD SA that
+// is being rekeyed or waits for its end, which it does for five seconds. What is
+// under way when charon becomes passive is never finished.
+func (sa *IKESA) settled() bool {
+	return (sa.State == established || sa.State == passive) && len(sa.Exchanges) == 0 && !slices.ContainsFunc(sa.Children, func(c ChildSA) bool { return c.State != installed })
+}
+
+// find is an IKE SA by its SPIs; ErrUnknownSA if charon does not have it.
+func (c *Charon) find(ctx context.Context, id ha.SAID) (IKESA, error) {
+	c.mu.Lock()
+	unique := c.unique[id]
+	c.mu.Unlock()
+	// By its number if that is known, and among all if it is not, or wrong.
+	for _, filter := range slices.Compact([]uint32{unique, 0}) {
+		all, err := c.IKESAs(ctx, filter)
+		if err != nil {
+			return IKESA{}, err
+		}
+		for _, sa := range all {
+			if sa.SPIi == id.SPIi && sa.SPIr == id.SPIr {
+				c.mu.Lock()
+				c.unique[id] = sa.Unique
+				c.mu.Unlock()
+				return sa, nil
+			}
+		}
+	}
+	return IKESA{}, fmt.Errorf("%v: %w", id, ErrUnknownSA)
+}
+
+// ErrUnknownSA says that charon does not have an IKE SA.
+var ErrUnknownSA = errors.New("charon does not have this IKE SA")
+
+// gone waits until charon does not have an IKE SA.
+func (c *Charon) gone(ctx context.Context, id ha.SAID) error {
+	const look = 5 * time.Millisecond
+	for {
+		if _, err := c.find(ctx, id); errors.Is(err, ErrUnknownSA) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		select {
+		case <-time.After(look):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// forget forgets charon's number of an IKE SA.
+func (c *Charon) forget(id ha.SAID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.unique, id)
+}
+
+// await looks at an IKE SA until it is as wanted.
+func (c *Charon) await(ctx context.Context, id ha.SAID, done func(IKESA) bool) (IKESA, error) {
+	const first, longest = time.Millisecond, 50 * time.Millisecond
+	for wait := first; ; wait = min(2*wait, longest) {
+		sa, err := c.find(ctx, id)
+		if err == nil && done(sa) {
+			return sa, nil
+		}
+		if err != nil && !errors.Is(err, ErrUnknownSA) {
+			return sa, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return sa, errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+type childFields struct {
+	Name  string `vici:"name"`
+	State string `vici:"state"`
+	ReqID uint32 `vici:"reqid"`
+	In    string `vici:"spi-in"`
+	Out   string `vici:"spi-out"`
+}

@@ -1,0 +1,44 @@
+// Package strongswan moves the IKE SAs of a stock strongSwan: an agent beside
+// charon that makes it an [ikectx.Backend]. Neither charon nor the clients are
+// changed; charon has to have its ha plugin, and is told that the agent is the
+// other gateway of a pair.
+//
+// # What the agent hears
+//
+// The plugin tells of every IKE SA and CHILD SA what its keys are derived from, as
+// they come and go, and of every message ID. The agent keeps it, in memory alone,
+// as lineages: an IKE SA, and those before it of which CHILD SAs are still alive.
+// What charon does not tell is asked for on its control socket (vici): where the
+// client is, since MOBIKE and NATs move it without a word, and whether anything is
+// under way.
+//
+// # What the agent says
+//
+//	Export     nothing. It waits until charon has nothing under way with the client
+//	Stage      the lineage, in the order in which it came to be. Charon derives the
+//	           keys again, and installs SAs and policies; the IKE SA is passive
+//	Freeze     the IKE SA becomes passive: charon drops what comes for it
+//	Activate   the message IDs, and that the IKE SA is active
+//	Thaw       that it is active again
+//	Release    that it is gone, which charon does not tell the client
+//
+// Nothing of it is answered, and datagrams can be lost where a socket is full, so
+// each is read back on the control socket and said again if need be. The exception
+// is an import, which would spoil what it finds: that is given up.
+//
+// # Exchanges under way
+//
+// charon gives up an exchange of its own for good that is under way when it becomes
+// passive, and a rekeyed CHILD SA is there for five seconds more. So the agent
+// waits, for eight seconds at most, until there is nothing of the kind, and looks
+// again after the freeze. A client that was rekeyed between the stage and the
+// freeze is not moved: the session is busy, goes on, and is staged anew.
+//
+// # What is exposed
+//
+// Keys pass between the plugin and the agent in the clear and unauthenticated, on
+// the loopback interface, UDP port 4510. Whoever takes the agent's address there
+// before the agent does gets them, and could tell charon to drop clients. So the
+// agent is to be started before charon, and local users kept from the port
+// otherwise, by a packet filter for instance.
+package strongswan

@@ -1,0 +1,108 @@
+package strongswan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
+)
+
+// plugin is the agent's end of the socket of charon's ha plugin. The plugin
+// connects its own end, so it hears nobody else; and this end hears nobody but it.
+type plugin struct {
+	conn    *net.UDPConn
+	version ha.Version
+
+	mu     sync.Mutex // one sequence of messages at a time
+	buffer []byte
+}
+
+// openPlugin takes the place of the other gateway that charon is configured with.
+// It has to be taken before anybody else on this machine can: keys come to it.
+func openPlugin(agent, charon netip.Addr, v ha.Version) (*plugin, error) {
+	conn, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(agent, ha.Port)), net.UDPAddrFromAddrPort(netip.AddrPortFrom(charon, ha.Port)))
+	if errors.Is(err, unix.EADDRINUSE) {
+		return nil, fmt.Errorf("%s port %d is taken: charon sends keys there, find out by whom: %w", agent, ha.Port, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("failed to open the agent's end of the ha plugin: %w", err)
+	}
+	return &plugin{conn: conn, version: v}, nil
+}
+
+// versionOf is the ha plugin's protocol in a release of strongSwan.
+func versionOf(release string) (ha.Version, error) {
+	var n [3]int
+	for i, digits := range strings.SplitN(release, ".", 3) {
+		value, err := strconv.Atoi(leadingDigits(digits))
+		if err != nil {
+			return 0, fmt.Errorf("charon's release %q is not understood", release)
+		}
+		n[i] = value
+	}
+	switch {
+	case n[0] == 5, n == [3]int{6, 0, 0}:
+		return ha.Version3, nil
+	case n == [3]int{6, 0, 1}:
+		return ha.Version4, nil
+	case n[0] == 6 && n[1] == 0 && n[2] <= 6:
+		return ha.Version5, nil
+	}
+	return 0, fmt.Errorf("strongSwan %s speaks a protocol of its ha plugin that is not known here: releases 5.0.0 to 6.0.6 are", release)
+}
+
+func leadingDigits(s string) string {
+	end := strings.IndexFunc(s, func(r rune) bool { return r < '0' || r > '9' })
+	if end < 0 {
+		return s
+	}
+	return s[:end]
+}
+
+// send tells the plugin some things, with nothing of anybody else's in between.
+// Nothing says whether they arrived.
+func (p *plugin) send(bodies ...ha.Body) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, body := range bodies {
+		b, err := ha.Message{Version: p.version, Body: body}.Append(p.buffer[:0])
+		if err == nil {
+			_, err = p.conn.Write(b)
+		}
+		clear(b)
+		p.buffer = b[:0]
+		if err != nil {
+			return fmt.Errorf("failed to tell charon: %w", err)
+		}
+	}
+	return nil
+}
+
+// receive hands on what the plugin says, until the socket is closed or ctx ends.
+func (p *plugin) receive(ctx context.Context, heard func(ha.Message, error)) error {
+	stop := context.AfterFunc(ctx, func() { p.conn.Close() })
+	defer stop()
+	buffer := make([]byte, 1<<16)
+	for {
+		n, err := p.conn.Read(buffer)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, unix.ECONNREFUSED):
+			continue // charon is not there at present
+		case err != nil:
+			return fmt.Errorf("failed to hear the ha plugin: %w", err)
+		}
+		m, err := ha.Parse(buffer[:n])
+		clear(buffer[:n])
+		heard(m, err)
+	}
+}

@@ -1,0 +1,51 @@
+package strongswan
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
+)
+
+func TestVersionOf(t *testing.T) {
+	for release, want := range map[string]ha.Version{
+		"5.9.8": ha.Version3, "5.9.14": ha.Version3, "6.0.0": ha.Version3, "6.0.1": ha.Version4, "6.0.2": ha.Version5,
+		"6.0.6": ha.Version5, "5.9.14rc1": ha.Version3, "6.0.7": 0, "6.1.0": 0, "4.6.4": 0, "": 0, "six": 0,
+	} {
+		got, err := versionOf(release)
+		if got != want || (err == nil) != (want != 0) {
+			t.Errorf("strongSwan %q: %v, error %v; want %v", release, got, err, want)
+		}
+	}
+}
+
+// TestAddressIn: addresses stand for the segments that they are used for, and for
+// no client.
+func TestAddressIn(t *testing.T) {
+	for count := 2; count <= 16; count++ {
+		for segment := 1; segment <= count; segment++ {
+			a := addressIn(segment, count).Addr()
+			if ha.Segment(a, count) != segment || !a.Is4() || a.As4()[0] != 240 {
+				t.Errorf("segment %d of %d: %s is in %d", segment, count, a, ha.Segment(a, count))
+			}
+		}
+	}
+}
+
+// TestFewest: the stage is where the fewest clients are, and never the car park.
+func TestFewest(t *testing.T) {
+	w := switcher{segments: 4}
+	w.crowd = func() (all []netip.Addr) {
+		for _, segment := range []int{2, 2, 3, 4, 4} {
+			all = append(all, addressIn(segment, 4).Addr())
+		}
+		return all
+	}
+	if got := w.fewest(); got != 3 {
+		t.Errorf("the stage is segment %d, want 3", got)
+	}
+	w.crowd = func() []netip.Addr { return nil }
+	if got := w.fewest(); got == carPark {
+		t.Error("the stage is the car park")
+	}
+}

@@ -1,0 +1,107 @@
+package strongswan
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
+)
+
+// charon makes IKE SAs active or passive by the segment, which follows from the
+// client's address. To switch one of them alone, it is told for a moment that the
+// client is somewhere else:
+//
+//	stop:  the client is on the stage; the stage is passive; the client is at the
+//	       car park; the stage is active
+//	start: the client is on the stage; the stage is passive, then active; the
+//	       client is where it is
+//
+// The stage is a segment. What else is there is passive for less than a
+// millisecond, and active again after it. Nothing that is to stay passive may be
+// there, or it would be made active too: so all that is passive is at the car
+// park, a segment that is never the stage. The messages of a sequence are sent,
+// and worked off, one right after the other.
+const carPark = 1
+
+// addressIn is an address in a segment: of the range that nobody has.
+func addressIn(segment, count int) netip.AddrPort {
+	for n := uint16(1); ; n++ {
+		if a := netip.AddrFrom4([4]byte{240, 0, byte(n >> 8), byte(n)}); ha.Segment(a, count) == segment {
+			return netip.AddrPortFrom(a, 4500)
+		}
+	}
+}
+
+// switcher makes single IKE SAs of a charon passive and active.
+type switcher struct {
+	plugin   *plugin
+	charon   *Charon
+	segments int
+	crowd    func() []netip.Addr // where the clients are that are active
+}
+
+// fewest is the segment with the fewest clients: the stage is there.
+func (w *switcher) fewest() int {
+	crowds := make([]int, w.segments+1)
+	for _, a := range w.crowd() {
+		crowds[ha.Segment(a, w.segments)]++
+	}
+	best := carPark + 1
+	for segment := best; segment <= w.segments; segment++ {
+		if crowds[segment] < crowds[best] {
+			best = segment
+		}
+	}
+	return best
+}
+
+func (w *switcher) park() netip.AddrPort { return addressIn(carPark, w.segments) }
+
+// The sender's view: what it drops, charon takes. 0 is all segments.
+func makePassive(segment int) ha.Body {
+	return &ha.Segments{Action: ha.TypeSegmentTake, Numbers: []uint16{uint16(segment)}}
+}
+
+func makeActive(segment int) ha.Body {
+	return &ha.Segments{Action: ha.TypeSegmentDrop, Numbers: []uint16{uint16(segment)}}
+}
+
+func at(id ha.SAID, a netip.AddrPort) ha.Body { return &ha.IKEUpdate{SA: id, RemoteAddr: a} }
+
+// parked says that an IKE SA that is passive is at the car park.
+func (w *switcher) parked(id ha.SAID) error { return w.plugin.send(at(id, w.park())) }
+
+// stop makes an IKE SA passive: charon ignores what comes for it, and begins
+// nothing. It returns what charon then shows of it.
+func (w *switcher) stop(ctx context.Context, id ha.SAID) (IKESA, error) {
+	stage, park := w.fewest(), w.park()
+	return w.until(ctx, id, func(sa IKESA) bool { return sa.State == passive && sa.Remote == park },
+		at(id, addressIn(stage, w.segments)), makePassive(stage), at(id, park), makeActive(stage))
+}
+
+// start makes an IKE SA active again, whose client is at an address.
+func (w *switcher) start(ctx context.Context, id ha.SAID, client netip.AddrPort) error {
+	stage := w.fewest()
+	_, err := w.until(ctx, id, func(sa IKESA) bool { return sa.State == established && sa.Remote == client },
+		at(id, addressIn(stage, w.segments)), makePassive(stage), makeActive(stage), at(id, client))
+	return err
+}
+
+// until sends a sequence until charon shows its effect: a datagram may be lost
+// when its socket is full.
+func (w *switcher) until(ctx context.Context, id ha.SAID, done func(IKESA) bool, sequence ...ha.Body) (IKESA, error) {
+	const patience = 200 * time.Millisecond
+	for {
+		if err := w.plugin.send(sequence...); err != nil {
+			return IKESA{}, err
+		}
+		once, cancel := context.WithTimeout(ctx, patience)
+		sa, err := w.charon.await(once, id, done)
+		cancel()
+		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return sa, err
+		}
+	}
+}
