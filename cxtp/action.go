@@ -68,7 +68,7 @@ type Do struct {
 	Mode     MoveMode
 	Blocks   []CDB           // Stage, Renew, Activate, Merge
 	Manifest []ManifestEntry // Stage, Renew, Limit: the ceilings; Thaw: the floors
-	Peer     RouterID        // Freeze, Redirect: where to
+	Peer     RouterID        // Freeze, Redirect: where to; TakeOver: where from
 	Deadline time.Time       // Stage
 	Reassign bool            // Stage: an inbound SA whose SPI is taken may get another one, of which its node can be told
 	Types    []FPT           // Export: what was asked for; nil = everything

@@ -25,6 +25,7 @@ const (
 	FPTIKESA        FPT = 0xFFD1 // one generation of it
 	FPTIKEChild     FPT = 0xFFD2 // one CHILD SA, as IKE knows it
 	FPTIKEDynamic   FPT = 0xFFD3 // message IDs, and what is under way
+	FPTIPsecOuter   FPT = 0xFFE3 // shared outer addresses that are the target's now
 )
 
 var fptNames = map[FPT]string{
@@ -41,6 +42,7 @@ var fptNames = map[FPT]string{
 	FPTIKESA:             "IKE SA",
 	FPTIKEChild:          "IKE child",
 	FPTIKEDynamic:        "IKE dynamic",
+	FPTIPsecOuter:        "IPsec outer addresses",
 }
 
 func (f FPT) String() string {

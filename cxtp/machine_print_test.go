@@ -115,7 +115,11 @@ func (w *world) action(a Action) string {
 	case SendNode:
 		return "-> node " + w.message(a.Message)
 	case Do:
-		line := fmt.Sprintf("do %s %s e%d", a.Verb, w.name(a.Session), a.Epoch) + flagged(a.Peer != "", " to "+string(a.Peer))
+		where := " to "
+		if a.Verb == VerbTakeOver {
+			where = " from "
+		}
+		line := fmt.Sprintf("do %s %s e%d", a.Verb, w.name(a.Session), a.Epoch) + flagged(a.Peer != "", where+string(a.Peer))
 		if a.Verb == VerbLimit || a.Verb == VerbThaw {
 			if c := simCeiling(a.Manifest); c > 0 {
 				line += fmt.Sprintf(" %d", c)

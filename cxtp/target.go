@@ -274,7 +274,7 @@ func (s *Session) targetDone(d Done) {
 	case stateRenewed:
 		s.heldAgain()
 	case stateTakingOver:
-		s.do(stateStarting, Do{Verb: VerbTakeOver, Epoch: t.epoch})
+		s.do(stateStarting, Do{Verb: VerbTakeOver, Epoch: t.epoch, Peer: t.from})
 	case stateStarting:
 		s.tookOver(d)
 	case stateActivating:

@@ -14,7 +14,7 @@ import (
 type Ref struct {
 	Session cxtp.SessionID
 	Epoch   cxtp.Epoch
-	Peer    cxtp.RouterID // of a Freeze: where the session is to go; "" = nowhere yet
+	Peer    cxtp.RouterID // of a Freeze: where the session is to go, "" = nowhere yet; of a TakeOver: whose it was
 }
 
 // Snapshot is what a feature holds of a session, encoded.

@@ -79,6 +79,30 @@ type Reserver interface {
 	ReserveSPI(ctx context.Context, local, remote netip.Addr, protocol Protocol, mode Mode) (uint32, error)
 }
 
+// Sharer is a Backend whose gateway shares outer addresses with others. Of each one
+// of the gateways is the holder, to which nodes' packets come; it forwards those of
+// sessions that are elsewhere. What fails here is for the operator to know and not
+// for a move to fail on: the session works, its packets go a longer way.
+type Sharer interface {
+	// Shared reports whether an address is one of them. A session that comes here
+	// with it keeps it.
+	Shared(a netip.Addr) bool
+
+	// Yield, after Close, gives up those of the session's shared addresses that no
+	// session here uses any more, to the gateway that the session was redirected
+	// to, and returns them. It returns the same when it is asked again.
+	Yield(ctx context.Context, id cxtp.SessionID) []netip.Addr
+
+	// Take makes this gateway the holder of addresses that the session's source has
+	// given up. Others than the session's own shared ones are not taken.
+	Take(ctx context.Context, id cxtp.SessionID, addrs []netip.Addr)
+
+	// Inherit makes this gateway the holder of the session's shared addresses,
+	// because the gateway that had the session is gone: of those that nobody
+	// else holds.
+	Inherit(ctx context.Context, id cxtp.SessionID, from cxtp.RouterID)
+}
+
 // Diverter is a Backend that cannot pass on what waits while a session is frozen:
 // Divert, before Freeze, has what arrives for the node go to the gateway that
 // the session is moved to, where it waits. What cannot be diverted waits here and

@@ -15,6 +15,7 @@ func Describers() map[cxtp.FPT]func(cxtp.CDB) ([]cxtp.FieldDump, error) {
 		cxtp.FPTIPsecSession: describeSession,
 		cxtp.FPTIPsecSA:      describeSA,
 		cxtp.FPTIPsecDynamic: describeDynamic,
+		cxtp.FPTIPsecOuter:   describeOuter,
 	}
 }
 
@@ -88,4 +89,13 @@ func describeDynamic(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 		dynIdle:      d.Idle,
 		dynChainIV:   d.ChainIV,
 	}), err
+}
+
+func describeOuter(b cxtp.CDB) ([]cxtp.FieldDump, error) {
+	var r profile.Reader
+	var o outer
+	r.Open(&b, outerLayout)
+	o.read(&r)
+	err := r.Finish()
+	return r.Dump("IPsec profile section 6.2", []any{outerAddresses: o}), err
 }

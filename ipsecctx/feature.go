@@ -51,7 +51,7 @@ func NewFeature(b Backend, options Options) *Feature {
 
 // FPTs implements [features.Feature].
 func (*Feature) FPTs() []cxtp.FPT {
-	return []cxtp.FPT{cxtp.FPTIPsecSession, cxtp.FPTIPsecSA, cxtp.FPTIPsecDynamic}
+	return []cxtp.FPT{cxtp.FPTIPsecSession, cxtp.FPTIPsecSA, cxtp.FPTIPsecDynamic, cxtp.FPTIPsecOuter}
 }
 
 // Export implements [features.Feature]. The SAs of a session are one thing: there
@@ -142,9 +142,11 @@ func (f *Feature) check(s *Session, manifest []cxtp.ManifestEntry) error {
 	return nil
 }
 
-// localise puts this gateway's endpoint in the place of the other's.
+// localise puts this gateway's endpoint in the place of the other's, unless they
+// share it.
 func (f *Feature) localise(sa *SA) error {
-	if f.options.LocalEndpoint == nil {
+	sharer, shares := f.backend.(Sharer)
+	if f.options.LocalEndpoint == nil || shares && sharer.Shared(sa.Local) {
 		return nil
 	}
 	local, port := f.options.LocalEndpoint(sa.Remote)
@@ -265,20 +267,39 @@ func (f *Feature) Redirect(ctx context.Context, ref features.Ref, to cxtp.Router
 }
 
 // Close implements [features.Feature]. Only inbound SAs are in the snapshot:
-// the outbound ones have been frozen since the final.
+// the outbound ones have been frozen since the final. Beside them it has the shared
+// outer addresses that are the target's now.
 func (f *Feature) Close(ctx context.Context, ref features.Ref) (features.Snapshot, error) {
 	return f.records.Once(ctx, ref, ledger.Close, func(*record) (features.Snapshot, error) {
 		dynamic, err := f.backend.Close(ctx, ref.Session)
 		if err != nil {
 			return features.Snapshot{}, fmt.Errorf("failed to close: %w", err)
 		}
-		return snapshot(inboundOnly(dynamic))
+		s, err := snapshot(inboundOnly(dynamic))
+		if sharer, ok := f.backend.(Sharer); ok && err == nil {
+			var yielded []cxtp.CDB
+			yielded, err = EncodeOuter(sharer.Yield(ctx, ref.Session))
+			s.Blocks = append(s.Blocks, yielded...)
+		}
+		return s, err
 	})
 }
 
 // Merge implements [features.Feature]. What the blocks say of outbound SAs is
-// ignored. An inbound SA that was staged may be missing: it has expired.
+// ignored. An inbound SA that was staged may be missing: it has expired. Of a close
+// that was repeated the shared outer addresses are taken again.
 func (f *Feature) Merge(ctx context.Context, ref features.Ref, blocks []cxtp.CDB) error {
+	yielded, err := DecodeOuter(blocks)
+	if err == nil {
+		err = f.mergeWindows(ctx, ref, blocks)
+	}
+	if sharer, ok := f.backend.(Sharer); ok && err == nil && len(yielded) > 0 {
+		sharer.Take(ctx, ref.Session, yielded)
+	}
+	return err
+}
+
+func (f *Feature) mergeWindows(ctx context.Context, ref features.Ref, blocks []cxtp.CDB) error {
 	all, err := DecodeDynamic(blocks)
 	if err != nil {
 		return err

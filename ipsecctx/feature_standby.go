@@ -99,6 +99,9 @@ func (f *Feature) TakeOver(ctx context.Context, ref features.Ref) error {
 			return fmt.Errorf("failed to take over: %w", err)
 		}
 		r.Holds = ledger.HoldsActive
+		if sharer, ok := f.backend.(Sharer); ok {
+			sharer.Inherit(ctx, ref.Session, ref.Peer)
+		}
 		return nil
 	})
 }

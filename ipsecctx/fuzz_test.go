@@ -2,6 +2,7 @@ package ipsecctx
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/cxtp/cxtp/cxtp"
@@ -60,6 +61,25 @@ func FuzzSA(f *testing.F) {
 		}
 		if !reflect.DeepEqual(normal(second), normal(s)) {
 			t.Fatalf("encoded and decoded\n got %+v\nwant %+v", second, s)
+		}
+	})
+}
+
+func FuzzOuter(f *testing.F) {
+	kit.Seed(f, cxtp.FPTIPsecOuter)
+	f.Fuzz(func(t *testing.T, presence uint32, data []byte) {
+		b := cxtp.CDB{FPT: cxtp.FPTIPsecOuter, HasPresence: true, Presence: presence, Data: data}
+		addrs, err := DecodeOuter([]cxtp.CDB{b})
+		kit.Refusal(t, b, err)
+		if err != nil {
+			return
+		}
+		again, err := EncodeOuter(addrs)
+		if err != nil {
+			t.Fatalf("a block is not encoded again: %v", err)
+		}
+		if second, err := DecodeOuter(again); err != nil || !slices.Equal(second, addrs) {
+			t.Fatalf("encoded and decoded %v, %v, want %v", second, err, addrs)
 		}
 	})
 }

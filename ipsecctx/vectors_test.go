@@ -18,7 +18,7 @@ func TestVectors(t *testing.T)         { kit.Vectors(t) }
 func TestEveryPrefix(t *testing.T)     { kit.Prefixes(t) }
 func TestProfileExamples(t *testing.T) { kit.Examples(t) }
 
-// decodeOne decodes a block of any of the three types and encodes the result.
+// decodeOne decodes a block of any of the four types and encodes the result.
 func decodeOne(b cxtp.CDB) (again cxtp.CDB, err error) {
 	var r reader
 	switch b.FPT {
@@ -38,6 +38,12 @@ func decodeOne(b cxtp.CDB) (again cxtp.CDB, err error) {
 			return again, err
 		}
 		return sa.encode(nil)
+	case cxtp.FPTIPsecOuter:
+		addrs, err := DecodeOuter([]cxtp.CDB{b})
+		if err != nil {
+			return again, err
+		}
+		return outer(addrs).encode(nil)
 	}
 	dynamic, err := DecodeDynamic([]cxtp.CDB{b})
 	if err != nil {

@@ -78,13 +78,14 @@ ca          = "ca.pem"
 listen = "[::]:5092"
 [gateway]
 kind     = "kernel"
-announce = ["{{.Outer.V4}}:4500", "[{{.Outer.V6}}]:4500"]
+announce = ["{{.Announce.V4}}:4500", "[{{.Announce.V6}}]:4500"]
 [kernel]
 protect = ["10.1.0.0/16", "fd00:1::/64"]
 outside = "{{.Outside}}"
 inside  = "{{.Inside}}"
 answer  = true
-[timers]
+{{if .Shares}}shared  = ["{{.Announce.V4}}", "{{.Announce.V6}}"]
+{{end}}[timers]
 max_transfer = "3s"
 request_wait = "5s"
 [[peer]]
@@ -92,6 +93,7 @@ name     = "{{.Peer.Name}}"
 address  = ["{{.Peer.Outer.V4}}", "{{.Peer.Outer.V6}}"]
 endpoint = "{{.Peer.Sync}}:5091"
 via      = ["{{.Peer.Inner.V4}}", "{{.Peer.Inner.V6}}"]
+outside  = ["{{.Peer.Outer.V4}}", "{{.Peer.Outer.V6}}"]
 push     = true
 without_token = true
 pull     = "move"
@@ -104,6 +106,7 @@ type gateway struct {
 	Sync            netip.Addr
 	Mode            string
 	Outside, Inside string
+	Shares          bool // the virtual address, with its peer
 	Peer            *gateway
 
 	folder  string
@@ -113,6 +116,14 @@ type gateway struct {
 	said    *bufio.Reader  // by the daemon, on its standard output
 	hold    io.WriteCloser // its standard input, whose end lets it go on
 	log     lockedBuffer
+}
+
+// Announce is what nodes are told to send to.
+func (g *gateway) Announce() topology.Pair {
+	if g.Shares {
+		return topology.Virtual
+	}
+	return g.Outer
 }
 
 // lockedBuffer may be written and read at once.
@@ -156,15 +167,15 @@ func newFleet(t testing.TB, mode string, prepare ...func(*gateway)) *fleet {
 		f.must(err)
 		key, err := testcert.KeyPEM(cert)
 		f.must(err)
+		for _, p := range prepare {
+			p(g)
+		}
 		var text bytes.Buffer
 		f.must(gatewayFile.Execute(&text, g))
 		f.write(g.Name+".toml", text.Bytes())
 		f.write(g.Name+".pem", testcert.ChainPEM(cert))
 		f.write(g.Name+".key", key)
 		f.must(os.Mkdir(filepath.Join(f.folder, g.Name+".state"), 0o700))
-		for _, p := range prepare {
-			p(g)
-		}
 		f.must(f.start(g))
 	}
 	t.Cleanup(f.stop)

@@ -114,7 +114,7 @@ func (r *rig) trial(l, to *link, strict bool, move func(*traffic.Traffic)) outco
 	}
 	_, seen := r.judge(w, l)
 	for _, sa := range seen.SAs {
-		if sa.Sender == "gateways" && (len(sa.Senders) != 2 || !sa.InTurn) {
+		if sa.Sender == "gateways" && sa.SPI == l.spiDown && (len(sa.Senders) != 2 || !sa.InTurn) {
 			r.t.Errorf("not sent by the one and then by the other gateway: %+v", sa)
 		}
 	}

@@ -28,7 +28,7 @@ var daemonMoves = []matrix.Axis{
 	{Name: axisMode, Values: []string{"tunnel"}},
 	{Name: axisFamily, Values: []string{"4in4", "6in6", "4in6", "6in4"}},
 	{Name: axisEncap, Values: []string{"bare", "udp"}},
-	{Name: axisUplink, Values: []string{"direct"}},
+	{Name: axisUplink, Values: []string{"direct", "indirect", "forwarded"}},
 	{Name: axisMove, Values: []string{"lossless", "strict"}},
 	{Name: axisDelay, Values: []string{"0ms", "40ms"}},
 }
@@ -47,7 +47,7 @@ func TestDaemons(t *testing.T) {
 	for _, c := range matrix.Cases(daemonMoves, possible) {
 		t.Run(c.String(), func(t *testing.T) {
 			table.add(t, c, undisturbed(func() outcome {
-				f, l, id := newFleet(t, c.Get(axisMove)), linkOf(c), cxtp.SessionID{0xab}
+				f, l, id := fleetOf(t, c), linkOf(c), cxtp.SessionID{0xab}
 				f.install(l, f.gateways[0], id)
 				f.must(f.ImpairSync(topology.Impairment{Delay: delayOf(t, c)}))
 				o := f.trial(l, l.handedOver(), c.Get(axisMove) == "strict", func(*traffic.Traffic) {
@@ -60,6 +60,20 @@ func TestDaemons(t *testing.T) {
 			}))
 		})
 	}
+}
+
+// fleetOf is the fleet of a case. What is forwarded is so because a shared address
+// stays with another session.
+func fleetOf(t *testing.T, c matrix.Case) *fleet {
+	l := linkOf(c)
+	if !l.virtual {
+		return newFleet(t, c.Get(axisMove))
+	}
+	f := newSharing(t, c.Get(axisMove))
+	if c.Get(axisUplink) == "forwarded" {
+		f.add(f.gateways[0], l.second(), secondSession, "mn2.example")
+	}
+	return f
 }
 
 // stands waits until a session is in one of the states at a daemon.

@@ -44,7 +44,7 @@ func linkOf(c matrix.Case) *link {
 		suite: suiteNamed(c.Get(axisSuite)), esn: c.Get(axisESN) == "esn", transport: c.Get(axisMode) == "transport",
 		encap: c.Get(axisEncap) == "udp", window: 64,
 		spiUp: 0xc0000001, spiDown: 0xc1000001, reqID: 7,
-		virtual: c.Get(axisUplink) == "indirect",
+		virtual: c.Get(axisUplink) == "indirect" || c.Get(axisUplink) == "forwarded",
 	}
 	family := c.Get(axisFamily)
 	l.outer6 = family == "4in6" || family == "6in6"

@@ -27,8 +27,11 @@ type Config struct {
 
 	Kernel Kernel
 
-	// Came is told of a client that charon has taken in; it works, with these
-	// inner addresses. Went is told when it is gone and was not moved.
+	// Known finds the session that was here, with these inner addresses, before
+	// the agent was restarted.
+	Known func(inner []netip.Prefix) (cxtp.SessionID, bool)
+	// Came is told of any other client that charon has taken in and whose SAs the
+	// kernel has adopted. Went is told when one is gone and was not moved.
 	Came func(id cxtp.SessionID, s *ipsecctx.Session)
 	Went func(id cxtp.SessionID, why string)
 
@@ -59,8 +62,9 @@ type Agent struct {
 
 // session is a client's.
 type session struct {
-	id cxtp.SessionID
-	l  *lineage
+	id    cxtp.SessionID
+	l     *lineage
+	known bool // it was here before the agent was restarted
 
 	// Guarded by the agent, as the lineage is.
 	phase    ipsecctx.Phase
@@ -169,10 +173,9 @@ func (a *Agent) hear(ctx context.Context, g *errgroup.Group, m ha.Message) {
 	l, change, err := a.journal.hear(m, time.Now())
 	s := a.of[l]
 	switch {
-	case err != nil || l == nil:
+	case l == nil:
 	case change == completed && s == nil:
-		s = &session{id: newID(), l: l, phase: ipsecctx.Active}
-		a.sessions[s.id], a.of[l] = s, s
+		s = a.begin(l)
 	case change == altered && s != nil:
 		s.changes++
 	case change == ended && s != nil:
@@ -193,16 +196,22 @@ func (a *Agent) hear(ctx context.Context, g *errgroup.Group, m ha.Message) {
 	}
 }
 
+// begin enters a client that has come; the caller holds the tables.
+func (a *Agent) begin(l *lineage) *session {
+	s := &session{l: l, phase: ipsecctx.Active}
+	if s.id, s.known = a.cfg.Known(l.inner()); !s.known || a.sessions[s.id] != nil {
+		rand.Read(s.id[:])
+		s.known = false
+	}
+	a.sessions[s.id], a.of[l] = s, s
+	return s
+}
+
 // strike forgets a session; the caller holds the tables.
 func (a *Agent) strike(s *session) {
 	delete(a.sessions, s.id)
 	delete(a.of, s.l)
 	a.charon.forget(s.l.id())
-}
-
-func newID() (id cxtp.SessionID) {
-	rand.Read(id[:])
-	return id
 }
 
 // settleTime is how long charon may take to install what it has announced, and
@@ -220,7 +229,7 @@ func (a *Agent) takeIn(ctx context.Context, s *session, first bool) {
 		a.log.Info("a client went before its SAs could be taken in", "session", s.id, "client", s.l.String(), "error", err)
 	case err != nil:
 		a.log.Warn("a client that cannot be moved", "session", s.id, "client", s.l.String(), "error", err)
-	case first:
+	case first && !s.known:
 		a.cfg.Came(s.id, static)
 	}
 }

@@ -51,6 +51,9 @@ func printStatus(c *urfave.Context, s control.Status) error {
 		}
 		rows = append(rows, row("peer "+string(p.Peer), text))
 	}
+	for _, note := range s.Notes {
+		rows = append(rows, row("note", note))
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.Counters)) {
 		rows = append(rows, row(name, s.Counters[name]))
 	}

@@ -107,6 +107,7 @@ type Peer struct {
 	Identity string         `toml:"identity"` // DNS name in its certificate; default: Name
 	Inside   netip.AddrPort `toml:"inside"`   // of its userspace gateway; redirected packets go there
 	Via      []netip.Addr   `toml:"via"`      // of its kernel gateway, on the protected side, for the same; one a family
+	Outside  []netip.Addr   `toml:"outside"`  // of its kernel gateway, on the link to the nodes: for what comes to a shared address
 
 	Push         bool           `toml:"push"`
 	WithoutToken bool           `toml:"without_token"`

@@ -1,6 +1,9 @@
 package config
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Kind says whose SAs the sessions are.
 type Kind string
@@ -22,6 +25,7 @@ type KernelGateway struct {
 	Outside     string         `toml:"outside"`     // interface towards the nodes
 	Inside      string         `toml:"inside"`      // interface to the protected side
 	Answer      bool           `toml:"answer"`      // ARP and ND for inner addresses, on the inside
+	Shared      []netip.Addr   `toml:"shared"`      // outer addresses that other gateways have as well
 	Encapsulate bool           `toml:"encapsulate"` // open the sockets for ESP in UDP
 	SPIs        []uint32       `toml:"spis"`        // first and last of this gateway's own
 	ReqIDs      []uint32       `toml:"reqids"`      // first and last that it may use
@@ -44,6 +48,13 @@ func (k *KernelGateway) validate(m *mistakes) {
 	}
 	m.need(k.Outside != "", "kernel.outside", `"eth0"`)
 	m.need(k.Inside != "", "kernel.inside", `"eth1"`)
+	for i, a := range k.Shared {
+		if !a.IsValid() || a != a.Unmap().WithZone("") || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() {
+			m.add("kernel.shared", "has %q: write an address that nodes send to", a)
+		} else if slices.Contains(k.Shared[:i], a) {
+			m.add("kernel.shared", "has %s twice: keep one", a)
+		}
+	}
 	k.span(m, "kernel.spis", k.SPIs, 0x100)
 	k.span(m, "kernel.reqids", k.ReqIDs, 1)
 	if k.Mark&^k.MarkMask != 0 {

@@ -75,6 +75,7 @@ func (c *Config) validate() error {
 	c.Gateway.validate(&m)
 	if c.Gateway.Kind.OfKernel() {
 		c.Kernel.validate(&m)
+		c.validateShared(&m)
 	}
 	if c.Gateway.Kind == Strongswan {
 		c.Charon.validate(&m)
@@ -117,6 +118,31 @@ func (g *Gateway) validate(m *mistakes) {
 	}
 	if g.Queue < 1 {
 		m.add("gateway.queue", "is %d: set it to at least 1 packet", g.Queue)
+	}
+}
+
+// validateShared sees to it that nodes are told of addresses that are shared, and
+// that peers can be forwarded to.
+func (c *Config) validateShared(m *mistakes) {
+	if len(c.Kernel.Shared) == 0 {
+		return
+	}
+	for _, a := range c.Gateway.Announce {
+		sameFamily := func(s netip.Addr) bool { return s.Is4() == a.Addr().Is4() }
+		if !slices.Contains(c.Kernel.Shared, a.Addr()) && slices.ContainsFunc(c.Kernel.Shared, sameFamily) {
+			m.add("gateway.announce", "has %s, and kernel.shared has other addresses of its family: nodes would be told to leave those, so announce one of them", a)
+		}
+	}
+	for i := range c.Peers {
+		if p := &c.Peers[i]; p.Name != "" {
+			key := fmt.Sprintf("peer %q: outside", p.Name)
+			m.addresses(key, p.Outside, `["192.0.2.12"]`)
+			for _, a := range p.Outside {
+				if slices.Contains(c.Kernel.Shared, a) {
+					m.add(key, "has %s, which is shared: write an address that is this peer's alone", a)
+				}
+			}
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ type Status struct {
 	Sessions int               `json:"sessions"`
 	Peers    []PeerStatus      `json:"peers"`
 	Counters map[string]uint64 `json:"counters"` // from the gateway, the transport and the journal
+	Notes    []string          `json:"notes,omitempty"`
 }
 
 // PeerStatus is one peer's connection.

@@ -317,5 +317,6 @@ func (d *daemon) status() control.Status {
 			Up: p.Remote.IsValid(), Sent: p.MessagesSent, Received: p.MessagesReceived, Error: p.LastError})
 	}
 	maps.Copy(st.Counters, d.gateway.Counters())
+	st.Notes = d.gateway.Notes()
 	return st
 }

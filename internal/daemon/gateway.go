@@ -27,8 +27,10 @@ type gateway interface {
 	// comes before the operator's hook, and may come again.
 	Steer(s cxtp.Steer) error
 
-	// Counters are for the operator.
+	// Counters are for the operator, and so are notes: sentences about what is not
+	// as it should stay.
 	Counters() map[string]uint64
+	Notes() []string
 
 	// Stop ends what Run does not.
 	Stop() error
@@ -91,6 +93,9 @@ func (g userspace) Install(_ context.Context, id cxtp.SessionID, s *ipsecctx.Ses
 
 // Steer has nothing to do: inner packets come over the inside wire.
 func (userspace) Steer(cxtp.Steer) error { return nil }
+
+// Notes has nothing to say.
+func (userspace) Notes() []string { return nil }
 
 // Stop has nothing to do: Run closes the wires.
 func (userspace) Stop() error { return nil }

@@ -16,15 +16,22 @@ import (
 	"github.com/cxtp/cxtp/ipsecctx"
 	"github.com/cxtp/cxtp/ipsecctx/xfrm"
 	"github.com/cxtp/cxtp/ipsecctx/xfrm/uapi"
+	"golang.org/x/sync/errgroup"
+)
+
+var (
+	_ ipsecctx.Diverter = (*kernel)(nil)
+	_ ipsecctx.Sharer   = (*kernel)(nil)
 )
 
 // kernel is the gateway that the machine's kernel is, with the routes to the
-// nodes behind it.
+// nodes behind it and the addresses that it shares with other gateways.
 type kernel struct {
 	*xfrm.Gateway
-	routes *route.Routes
-	log    *slog.Logger
-	via    map[cxtp.RouterID][]netip.Addr // of the other gateways, on the inside
+	routes  *route.Routes
+	sharing *sharing // nil = none is shared
+	log     *slog.Logger
+	via     map[cxtp.RouterID][]netip.Addr // of the other gateways, on the inside
 
 	mu    sync.Mutex
 	inner map[cxtp.SessionID][]netip.Prefix // of the sessions that have routes here
@@ -48,6 +55,11 @@ func openKernel(ctx context.Context, cfg *config.Config, log *slog.Logger, a aro
 		FirstSPI: k.SPIs[0], LastSPI: k.SPIs[1], OthersEncapsulate: !k.Encapsulate,
 		Redirect: g.pass, NearCeiling: a.near, Vanished: a.vanished, Sockets: a.sockets, Log: log,
 	})
+	if err == nil {
+		if g.sharing, err = openSharing(cfg, log, g.Gateway.Static); err != nil {
+			err = errors.Join(err, g.Gateway.Stop())
+		}
+	}
 	if err != nil {
 		routes.Close()
 		return nil, err
@@ -55,11 +67,21 @@ func openKernel(ctx context.Context, cfg *config.Config, log *slog.Logger, a aro
 	return g, nil
 }
 
+// Run works until ctx ends.
+func (g *kernel) Run(ctx context.Context) error {
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error { return g.Gateway.Run(ctx) })
+	tasks.Go(func() error { return g.sharing.run(ctx) })
+	return tasks.Wait()
+}
+
 // Install routes to the node right away: it is here.
 func (g *kernel) Install(ctx context.Context, id cxtp.SessionID, s *ipsecctx.Session, dynamic []ipsecctx.Dynamic) error {
 	if err := g.Gateway.Install(ctx, id, s, dynamic); err != nil {
 		return err
 	}
+	g.sharing.staged(id, s)
+	g.sharing.arrived(ctx, id)
 	return g.route(id, s.Inner, g.routes.Attract)
 }
 
@@ -69,7 +91,26 @@ func (g *kernel) Stage(ctx context.Context, id cxtp.SessionID, s *ipsecctx.Sessi
 	if err := g.Gateway.Stage(ctx, id, s); err != nil {
 		return err
 	}
+	g.sharing.staged(id, s)
 	return g.route(id, s.Inner, g.routes.Prepare)
+}
+
+// Activate also ends what is forwarded: the session is here.
+func (g *kernel) Activate(ctx context.Context, id cxtp.SessionID, dynamic []ipsecctx.Dynamic) error {
+	if err := g.Gateway.Activate(ctx, id, dynamic); err != nil {
+		return err
+	}
+	g.sharing.arrived(ctx, id)
+	return nil
+}
+
+// Redirect also forwards what the node sends to a shared address.
+func (g *kernel) Redirect(ctx context.Context, id cxtp.SessionID, to cxtp.RouterID) error {
+	if err := g.Gateway.Redirect(ctx, id, to); err != nil {
+		return err
+	}
+	g.sharing.left(ctx, id, to)
+	return nil
 }
 
 // Steer routes to the node for everybody.
@@ -100,23 +141,34 @@ func (g *kernel) viaFor(to cxtp.RouterID, p netip.Prefix) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// Thaw takes the route back.
+// Thaw takes the route back, and what was forwarded. With floors the target is
+// gone, and so is what it held.
 func (g *kernel) Thaw(ctx context.Context, id cxtp.SessionID, floors ipsecctx.Ceilings) error {
 	if err := g.Gateway.Thaw(ctx, id, floors); err != nil {
 		return err
+	}
+	if to := g.sharing.arrived(ctx, id); len(floors) > 0 {
+		g.sharing.inherit(id, to)
 	}
 	return g.route(id, g.routed(id), g.routes.Attract)
 }
 
 func (g *kernel) Release(ctx context.Context, id cxtp.SessionID) error {
-	return errors.Join(g.Gateway.Release(ctx, id), g.forget(id))
+	err := g.Gateway.Release(ctx, id)
+	g.sharing.gone(id)
+	return errors.Join(err, g.forget(id))
 }
 
 func (g *kernel) Discard(ctx context.Context, id cxtp.SessionID) error {
-	return errors.Join(g.Gateway.Discard(ctx, id), g.forget(id))
+	err := g.Gateway.Discard(ctx, id)
+	if err == nil {
+		g.sharing.gone(id)
+	}
+	return errors.Join(err, g.forget(id))
 }
 
-// Held also finds the routes again, and takes those of no session away.
+// Held also finds the routes and what is forwarded again, and takes the routes of no
+// session away.
 func (g *kernel) Held(ctx context.Context) ([]cxtp.Held, error) {
 	held, err := g.Gateway.Held(ctx)
 	if err != nil {
@@ -127,6 +179,7 @@ func (g *kernel) Held(ctx context.Context) ([]cxtp.Held, error) {
 		g.inner[h.Session] = h.Claims.Inner
 		all = append(all, h.Claims.Inner...)
 	}
+	g.sharing.found(ctx, held)
 	return held, g.routes.Keep(all)
 }
 
@@ -154,12 +207,34 @@ func (g *kernel) forget(id cxtp.SessionID) error {
 // Stop closes the sockets; SAs, policies and routes stay.
 func (g *kernel) Stop() error {
 	g.routes.Close()
-	return g.Gateway.Stop()
+	return errors.Join(g.sharing.close(), g.Gateway.Stop())
 }
+
+// Shared implements [ipsecctx.Sharer].
+func (g *kernel) Shared(a netip.Addr) bool { return g.sharing.shared(a) }
+
+// Yield implements [ipsecctx.Sharer].
+func (g *kernel) Yield(ctx context.Context, id cxtp.SessionID) []netip.Addr {
+	return g.sharing.yield(ctx, id)
+}
+
+// Take implements [ipsecctx.Sharer].
+func (g *kernel) Take(ctx context.Context, id cxtp.SessionID, addrs []netip.Addr) {
+	g.sharing.take(id, addrs)
+}
+
+// Inherit implements [ipsecctx.Sharer].
+func (g *kernel) Inherit(_ context.Context, id cxtp.SessionID, from cxtp.RouterID) {
+	g.sharing.inherit(id, from)
+}
+
+// Notes are sentences for the operator.
+func (g *kernel) Notes() []string { return g.sharing.notes() }
 
 // Counters reads every SA once.
 func (g *kernel) Counters() map[string]uint64 {
 	counters := map[string]uint64{}
+	g.sharing.count(counters)
 	sessions, err := g.Stats(context.Background())
 	if err != nil {
 		return counters
@@ -184,6 +259,7 @@ const settle = 10 * time.Millisecond
 
 // Divert implements [ipsecctx.Diverter].
 func (g *kernel) Divert(ctx context.Context, id cxtp.SessionID, to cxtp.RouterID) {
+	g.sharing.leaving(id, to)
 	if err := g.pass(ctx, id, g.routed(id), to); err != nil {
 		g.log.Warn("what comes for a session while it moves may be lost", "session", id.String(), "peer", string(to), "error", err)
 		return

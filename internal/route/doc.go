@@ -10,10 +10,11 @@
 //     Routes carry protocol numbers of their own, so that a routing daemon can be
 //     told which to announce; on a plain LAN the gateway answers for the addresses
 //     itself, and says at once that it does.
-//   - Uplink, from the node to the gateway: where gateways share an outer address,
-//     it moves with [Address], and the neighbours are told.
+//   - Uplink, from the node to the gateway, where gateways share an outer address:
+//     what comes for a session that is elsewhere is thrown on to there ([Forwards])
+//     until the address itself goes there, and the neighbours are told ([Addresses]).
 //
-// Both are idempotent: a daemon that was restarted does everything once more.
+// All of it is idempotent: a daemon that was restarted does everything once more.
 package route
 
 // The numbers that routes of this package carry (rtnetlink's rtm_protocol), in the

@@ -139,6 +139,10 @@ func Examine(frames []Frame, rules Rules) *Report {
 		if p.InUDP {
 			sa.Protocol = protocolESP
 		}
+		if gateway[frame.From] && passedOn(tracks, sa, &p) {
+			report.Forwarded++
+			continue
+		}
 		known := tracks[sa]
 		if known == nil {
 			known = &track{usage: &Usage{SA: sa, InTurn: true}, sent: make(map[uint64]*sending), ivs: make(map[string]*sending)}
@@ -151,6 +155,20 @@ func Examine(frames []Frame, rules Rules) *Report {
 		report.SAs = append(report.SAs, *t.usage)
 	}
 	return report
+}
+
+// passedOn reports whether a packet that a gateway sent is a node's, as it was: what
+// comes for a session that is at another gateway.
+func passedOn(tracks map[SA]*track, by SA, p *Packet) bool {
+	for sa, t := range tracks {
+		if sa.Sender == by.Sender || sa.Protocol != by.Protocol || sa.SPI != by.SPI {
+			continue
+		}
+		if before := t.sent[extend(t.highest, p.Sequence)]; before != nil && bytes.Equal(before.body, p.Body) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *Rules) protects(p *Packet) bool {
