@@ -1,0 +1,192 @@
+//go:build linux && lab
+
+// Package charon runs stock strongSwan daemons in the nodes of package
+// topology, one each: gateways with the ha plugin, through which an agent reads
+// and writes their SAs, and clients that connect to them.
+//
+//	agent := charon.Listen(t, lab.SG1)
+//	sg1 := charon.Start(t, lab.SG1, charon.Gateway{Identity: "vpn.example", Authority: ca, Pool: pool})
+//	mn := charon.Start(t, lab.MN, charon.Client{Identity: "mn.example", Authority: ca,
+//		Gateway: "vpn.example", Address: topology.SG1.V4})
+//	err := agent.Activate()
+//	err = mn.Initiate(charon.Child)
+//
+// A daemon is the one of Debian's packages, with the plugins that its role
+// needs and no others, which lets it start in a tenth of a second. It has a
+// mount namespace of its own, because its process file and the ha plugin's FIFO
+// have fixed names in /run. Everything else of it is in a folder of the test:
+// strongswan.conf, the swanctl folder that an operator would have in /etc, the
+// vici socket and the log.
+package charon
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/strongswan/govici/vici"
+	"golang.org/x/sys/unix"
+
+	"github.com/cxtp/cxtp/lab/topology"
+)
+
+// program is the daemon, where Debian has it.
+const program = "/usr/lib/ipsec/charon"
+
+// packages are what a machine needs for this package.
+const packages = "strongswan-charon strongswan-swanctl libstrongswan-standard-plugins libcharon-extra-plugins libcharon-extauth-plugins"
+
+// Daemon is a charon and the node that it runs in.
+type Daemon struct {
+	*topology.Node
+	dir    string // its own folder
+	cmd    *exec.Cmd
+	exited chan struct{} // closed when the process is gone
+	vici   *vici.Session // nil while the daemon is killed
+}
+
+// Role is what a daemon is for: a [Gateway] or a [Client].
+type Role interface {
+	plugins() string        // beside those that each role needs
+	settings() string       // lines of strongswan.conf's section of the plugins
+	swanctl() (tree, error) // the swanctl folder
+}
+
+// tree is a folder's files by their paths in it.
+type tree map[string][]byte
+
+// Start starts a daemon in a node, loads the configuration of its role and
+// returns when it is ready to connect or to be connected to. It ends with the
+// test, whose log gets the daemon's own if the test failed.
+func Start(t testing.TB, node *topology.Node, role Role) *Daemon {
+	t.Helper()
+	if _, err := os.Stat(program); err != nil {
+		t.Fatalf("no strongSwan here: install the Debian packages %s", packages)
+	}
+	d := &Daemon{Node: node, dir: t.TempDir()}
+	t.Cleanup(func() {
+		d.Kill()
+		if t.Failed() {
+			t.Logf("charon of %s said:\n%s", d.Name, d.Log())
+		}
+	})
+	if err := d.configure(role); err != nil {
+		t.Fatalf("failed to configure charon of %s: %v", d.Name, err)
+	}
+	if err := d.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// Socket is where the daemon's control socket (vici) is, in every namespace.
+func (d *Daemon) Socket() string { return d.path("vici") }
+
+// path is a file of the daemon's folder.
+func (d *Daemon) path(name string) string { return filepath.Join(d.dir, name) }
+
+func (d *Daemon) configure(role Role) error {
+	files, err := role.swanctl()
+	if err != nil {
+		return err
+	}
+	for name, content := range files {
+		file := filepath.Join(d.path("swanctl"), name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, content, 0o600)); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(d.path("strongswan.conf"), fmt.Appendf(nil, `
+charon {
+	load = %s %s
+	plugins {
+		vici { socket = unix://%s }
+		%s
+	}
+	filelog {
+		file {
+			path = %s
+			time_format = %%T
+			time_add_ms = yes
+			flush_line = yes
+			default = 1
+		}
+	}
+}
+swanctl {
+	load = random pem pkcs1 pkcs8 x509 pubkey openssl
+}
+`, common, role.plugins(), d.Socket(), role.settings(), d.path("log")), 0o600)
+}
+
+// Restart starts the daemon after [Daemon.Kill]: it knows its configuration
+// again, and no SA.
+func (d *Daemon) Restart() error {
+	d.cmd = exec.Command("/bin/sh", "-c", "mount -t tmpfs none /run && exec "+program)
+	d.cmd.Env = append(os.Environ(), "STRONGSWAN_CONF="+d.path("strongswan.conf"), "SWANCTL_DIR="+d.path("swanctl"))
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
+	err := d.Start(d.cmd)
+	if err == nil {
+		exited := make(chan struct{})
+		go func(cmd *exec.Cmd) { cmd.Wait(); close(exited) }(d.cmd)
+		d.exited = exited
+		d.vici, err = d.dial()
+	}
+	if err != nil {
+		return fmt.Errorf("failed to start charon of %s: %w", d.Name, err)
+	}
+	// As an operator does it.
+	load := exec.Command("swanctl", "--load-all", "--uri", "unix://"+d.Socket())
+	load.Env = d.cmd.Env
+	if said, err := load.CombinedOutput(); err != nil {
+		return fmt.Errorf("failed to load the configuration of %s: %w: %s", d.Name, err, said)
+	}
+	return nil
+}
+
+// dial connects to the daemon, whose socket takes a while to be there.
+func (d *Daemon) dial() (*vici.Session, error) {
+	const patience = time.Minute // on a busy machine
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		session, err := vici.NewSession(vici.WithSocketPath(d.Socket()))
+		if err == nil {
+			return session, nil
+		}
+		select {
+		case <-d.exited:
+			return nil, fmt.Errorf("it ended: %v", d.cmd.ProcessState)
+		default:
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("no answer after %v: %w", patience, err)
+		}
+	}
+}
+
+// Kill ends the daemon as a crash does: what it put into the kernel stays
+// there.
+func (d *Daemon) Kill() {
+	if d.vici != nil {
+		d.vici.Close()
+		d.vici = nil
+	}
+	if d.exited != nil {
+		d.cmd.Process.Kill()
+		<-d.exited
+		d.exited = nil
+	}
+}
+
+// Log is what the daemon has logged, over restarts.
+func (d *Daemon) Log() string {
+	text, err := os.ReadFile(d.path("log"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
