@@ -138,10 +138,33 @@ func (t *Traffic) open() (err error) {
 	if near.Addr.Is6() {
 		network = "ip6:ipv6-icmp"
 	}
-	return near.Node.Do(func() (err error) {
+	err = near.Node.Do(func() (err error) {
 		t.pinger, err = icmp.ListenPacket(network, near.Addr.String())
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	var echoes net.PacketConn
+	if near.Addr.Is6() {
+		echoes = t.pinger.IPv6PacketConn().PacketConn
+	} else {
+		echoes = t.pinger.IPv4PacketConn().PacketConn
+	}
+	raw, err := echoes.(*net.IPConn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	return makeRoom(raw)
+}
+
+// makeRoom gives a socket its receive buffer.
+func makeRoom(raw syscall.RawConn) error {
+	var set error
+	err := raw.Control(func(fd uintptr) {
+		set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer)
+	})
+	return errors.Join(err, set)
 }
 
 // receiveBuffer is room for what arrives while a busy machine does not read, in
@@ -163,9 +186,8 @@ func listen(end End) (conn *net.UDPConn, err error) {
 			} else {
 				set = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1)
 			}
-			set = errors.Join(set, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer))
 		})
-		return errors.Join(err, set)
+		return errors.Join(err, set, makeRoom(raw))
 	}}
 	err = end.Node.Do(func() error {
 		packets, err := config.ListenPacket(context.Background(), network, netip.AddrPortFrom(end.Addr, port).String())
