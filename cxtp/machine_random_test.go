@@ -40,6 +40,7 @@ type chaos struct {
 	ticket Ticket
 	// What only some schedules have, because it makes others dull.
 	crashes, reinstalls, fences, standbys bool
+	late                                  *rand.Rand // as kinds, of what was thought of later; nil = none of it
 }
 
 func newChaos(t *testing.T, seed uint64) *chaos {
@@ -83,6 +84,9 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 		w.adopt(ses, c.router().id, 6, ses.agent.cfg.Node.Agent.IsValid())
 	}
 	c.conflict(rand.New(rand.NewPCG(seed, 2)))
+	if late := rand.New(rand.NewPCG(seed, 3)); late.IntN(3) == 0 {
+		c.late = late
+	}
 	return c
 }
 
@@ -178,9 +182,10 @@ func (c *chaos) trigger() {
 		}
 	}
 	c.ticket++
+	c.vanish(from, ses)
 	switch c.IntN(13) {
 	case 0, 1, 2, 3:
-		w.command(from.id, Handover{Session: ses.id, To: to.id, StageOnly: c.chance(20), Ticket: c.ticket})
+		w.command(from.id, Handover{Session: ses.id, To: to.id, StageOnly: c.chance(20), Force: c.late != nil, Ticket: c.ticket})
 	case 4, 5:
 		p := Pull{Previous: ses.at, From: from.id, StageOnly: c.chance(20), Sequence: c.Uint32(), Ticket: c.ticket}
 		if c.chance(50) {
@@ -231,4 +236,17 @@ func (c *chaos) trigger() {
 			w.command(from.id, o)
 		}
 	}
+}
+
+// vanish has a router told that a session's SAs are gone: of one at rest they are,
+// of another they may be frozen since.
+func (c *chaos) vanish(n *simRouter, ses *simSession) {
+	s := n.machine.sessions[ses.id]
+	if c.late == nil || s == nil || c.late.IntN(15) > 0 {
+		return
+	}
+	if s.state == stateOwner || s.state == stateStaged {
+		delete(n.sad, ses.id)
+	}
+	c.world.step(n, Vanished{Session: ses.id, Why: "deleted"})
 }

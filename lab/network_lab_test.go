@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/internal/control"
 	"github.com/cxtp/cxtp/ipsecctx"
 	"github.com/cxtp/cxtp/ipsecctx/xfrm"
 	"github.com/cxtp/cxtp/ipsecctx/xfrm/uapi"
@@ -33,12 +34,43 @@ func TestBadNetwork(t *testing.T) {
 		f.stands(f.gateways[i%2], id, "gone")
 	}
 	report := flows.Stop(settle)
-	t.Logf("%v", report)
+	finals, slowest := f.finals()
+	t.Logf("%v; %d finals in %d moves, the slowest was taken after %v", report, finals, moves, slowest.Round(time.Millisecond))
 	if report.Lost() > 0 {
 		t.Errorf("lost: %v; %s", report, f.refusals())
 	}
 	f.judge(w, l)
 	f.oneOwner()
+}
+
+// finals counts those that were sent, and finds the longest time from the first of a
+// move to its activation, as long as the daemons remember.
+func (f *fleet) finals() (sent int, slowest time.Duration) {
+	f.t.Helper()
+	first := map[cxtp.Epoch]time.Time{}
+	var taken []control.TraceEvent
+	for _, g := range f.gateways {
+		client := control.Dial(f.socket(g))
+		defer client.Close()
+		events, err := client.Trace(f.ctx, 0)
+		f.must(err)
+		for _, e := range events {
+			switch {
+			case e.Kind == "send" && e.What == "CTD final":
+				if sent++; first[e.Epoch].IsZero() {
+					first[e.Epoch] = e.Time
+				}
+			case e.Kind == "begin" && e.What == "activate":
+				taken = append(taken, e)
+			}
+		}
+	}
+	for _, e := range taken {
+		if at := first[e.Epoch]; !at.IsZero() {
+			slowest = max(slowest, e.Time.Sub(at))
+		}
+	}
+	return sent, slowest
 }
 
 // TestPartition cuts the gateways off from each other exactly between the freeze

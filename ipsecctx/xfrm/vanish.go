@@ -10,23 +10,24 @@ import (
 	"github.com/cxtp/cxtp/ipsecctx/xfrm/uapi"
 )
 
-// lookEvery is how often all sessions are compared with the kernel's SAs. One dump
-// of them costs less than word of every SA that comes and goes in a mass move.
+// lookEvery is how often all sessions are compared with the kernel's SAs, or less
+// often where that would take more than a fiftieth of the time. One dump costs less
+// than word of every SA that comes and goes in a mass move.
 const lookEvery = 5 * time.Second
 
 // lookForVanished looks for sessions whose SAs are gone, until ctx ends.
 func (g *Gateway) lookForVanished(ctx context.Context) {
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
-	for {
+	for wait := lookEvery; ; {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-time.After(wait):
 		}
+		began := time.Now()
 		if err := g.look(ctx); err != nil && ctx.Err() == nil {
 			g.log.Warn("failed to look for sessions whose SAs are gone", "error", err)
 		}
+		wait = max(lookEvery, 50*time.Since(began))
 	}
 }
 
@@ -71,6 +72,9 @@ func (g *Gateway) examine(ctx context.Context, s *session) error {
 	states, err := g.read(ctx, s)
 	wipeStates(states)
 	why := s.lacks(func(i int) bool { return states[i] != nil })
+	if why != "" && err == nil && s.adopted && g.rekeyed(ctx, s) {
+		why = "" // whoever speaks with the IKE daemon calls Adopt
+	}
 	s.mu.Unlock()
 	if err == nil && why != "" {
 		g.cfg.Vanished(s.id, why)
