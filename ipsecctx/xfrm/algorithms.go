@@ -120,3 +120,65 @@ func ivMode(id uint16) ipsecctx.IVMode {
 		return ipsecctx.IVSalted
 	}
 }
+
+// transformsOf are the transforms of a kernel's SA, without keys; ID 0 where there
+// is none, or none that has a number.
+func transformsOf(st *uapi.State) (c ipsecctx.Cipher, a ipsecctx.Authenticator) {
+	switch {
+	case st.AEAD != nil:
+		c = cipherOf(st.AEAD.Name, int(st.AEAD.ICVBits)/8, st.AEAD.Key.Len())
+	case st.Crypt != nil:
+		c = cipherOf(st.Crypt.Name, 0, st.Crypt.Key.Len())
+	}
+	if st.Auth == nil {
+		return c, a
+	}
+	for id, name := range authNames {
+		if t, _ := ipsecctx.AuthByID(id); name == st.Auth.Name {
+			a.ID = id
+			if bits := st.Auth.TruncBits; bits != 8*uint32(t.ICV) {
+				a.Truncate = uint16(bits)
+			}
+		}
+	}
+	return c, a
+}
+
+// cipherOf finds a transform by the kernel's name of it, the octets of its ICV (0 =
+// it is no AEAD one) and those of its key, salt included.
+func cipherOf(name string, icv, key int) ipsecctx.Cipher {
+	for id, known := range cipherNames {
+		t, _ := ipsecctx.CipherByID(id)
+		if known != name || t.ICV != icv {
+			continue
+		}
+		c := ipsecctx.Cipher{ID: id, IV: ivMode(id)}
+		if len(t.KeyBits) > 0 {
+			c.Bits = uint16(8 * (key - t.Salt))
+		}
+		return c
+	}
+	return ipsecctx.Cipher{}
+}
+
+// sameTransforms reports whether two SAs of the kernel have the same algorithms.
+func sameTransforms(a, b *uapi.State) bool {
+	switch {
+	case (a.AEAD == nil) != (b.AEAD == nil), (a.Crypt == nil) != (b.Crypt == nil), (a.Auth == nil) != (b.Auth == nil):
+		return false
+	case a.AEAD != nil && (a.AEAD.Name != b.AEAD.Name || a.AEAD.ICVBits != b.AEAD.ICVBits):
+		return false
+	case a.Crypt != nil && a.Crypt.Name != b.Crypt.Name:
+		return false
+	}
+	return a.Auth == nil || a.Auth.Name == b.Auth.Name && a.Auth.TruncBits == b.Auth.TruncBits
+}
+
+// sameKeys reports whether two SAs with the same algorithms have the same keys.
+func sameKeys(a, b *uapi.State) bool {
+	switch {
+	case a.AEAD != nil && !a.AEAD.Key.Equal(b.AEAD.Key), a.Crypt != nil && !a.Crypt.Key.Equal(b.Crypt.Key):
+		return false
+	}
+	return a.Auth == nil || a.Auth.Key.Equal(b.Auth.Key)
+}

@@ -74,9 +74,9 @@ func BenchmarkImport(b *testing.B) {
 			requests = requests[:0]
 			for i := range crowdSize {
 				id, static := crowd(i)
-				s, err := g.newSession(id, static, nil, Placement{})
+				s, err := g.newSession(id, static, reqIDs{}, Placement{})
 				must(b, err)
-				states, err := g.states(s, static)
+				states, err := g.states(b.Context(), s, static)
 				must(b, err)
 				requests = append(append(requests, s.turn(open, uapi.DirIn, uapi.DirFwd, uapi.DirOut)...), states...)
 			}

@@ -22,7 +22,7 @@ func (g *Gateway) Limit(ctx context.Context, id cxtp.SessionID, ceilings ipsecct
 		for _, i := range s.of(ipsecctx.Outbound) {
 			before[i], s.sas[i].ceiling = s.sas[i].ceiling, nil
 			if last, bound := ceilings[s.static.SAs[i].ID()]; bound && last < lastNumber(&s.static.SAs[i]) {
-				s.sas[i].ceiling = &ceiling{last}
+				s.sas[i].ceiling = &ceiling{last: last}
 			}
 		}
 		if s.phase == Staged {
@@ -78,15 +78,21 @@ func (g *Gateway) limit(ctx context.Context, s *session) error {
 // has just expired finds no such process.
 func isGone(err error) bool { return errors.Is(err, uapi.ErrNotFound) }
 
-// Run tells of ceilings that come near and of sessions whose SAs have vanished, and
-// follows nodes whose NAT gives them another port, until ctx ends, which is no error.
+// Run tells of ceilings that come near and of sessions whose SAs have vanished,
+// follows nodes whose NAT gives them another port, and hears what an IKE daemon
+// brings, until ctx ends, which is no error.
 func (g *Gateway) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var looking sync.WaitGroup
 	defer looking.Wait()
 	defer cancel()
 	looking.Go(func() { g.lookForVanished(ctx) })
-	events, err := g.kernel.Watch(ctx, uapi.GroupExpire, uapi.GroupMapping)
+	groups := []uapi.Group{uapi.GroupExpire, uapi.GroupMapping}
+	if g.cfg.Adopt {
+		looking.Go(func() { g.patrol(ctx) })
+		groups = append(groups, uapi.GroupStates, uapi.GroupPolicies)
+	}
+	events, err := g.kernel.Watch(ctx, groups...)
 	if err != nil {
 		return explain("failed to watch the kernel's SAs", err)
 	}
@@ -107,7 +113,13 @@ func (g *Gateway) Run(ctx context.Context) error {
 			g.expired(e.State, e.Hard)
 		case *uapi.MappingChanged:
 			g.mapped(ctx, e)
+		case *uapi.StateChanged:
+			e.State.Wipe()
+			g.stirState(e.State.ID())
+		case *uapi.PolicyChanged:
+			g.stirPolicy(e.Policy)
 		case *uapi.EventsLost:
+			g.stirAll()
 			if err := g.lookForCeilings(ctx); err != nil {
 				return err
 			}
@@ -139,7 +151,7 @@ func (g *Gateway) expired(st *uapi.State, hard bool) {
 func (g *Gateway) near(s *session, st *uapi.State) {
 	s.mu.Lock()
 	at := s.place(st.ID())
-	near := at >= 0 && s.sas[at].ceiling != nil && s.phase != gone && st.Used.Packets >= st.Limits.SoftPackets
+	near := at >= 0 && s.sas[at].ceiling != nil && s.phase != gone && !s.adopted && st.Used.Packets >= st.Limits.SoftPackets
 	s.mu.Unlock()
 	if near {
 		g.cfg.NearCeiling(s.id)
@@ -200,12 +212,7 @@ func (g *Gateway) Stats(ctx context.Context) (map[cxtp.SessionID]SessionStats, e
 		st.Wipe()
 		found[st.ID()] = st
 	}
-	g.mu.Lock()
-	sessions := make([]*session, 0, len(g.sessions))
-	for _, s := range g.sessions {
-		sessions = append(sessions, s)
-	}
-	g.mu.Unlock()
+	sessions := g.all()
 	all, now := make(map[cxtp.SessionID]SessionStats, len(sessions)), g.now()
 	for _, s := range sessions {
 		if st, there := s.stats(found, now); there {

@@ -15,7 +15,11 @@ type usageAt struct{ now time.Time }
 // replay is the request that gives the SA at place i dynamic state: its sequence
 // numbers and, with at, what is used of its lifetimes.
 func (s *session) replay(i int, d ipsecctx.Dynamic, at *usageAt) uapi.Request {
-	replay := replayOf(&s.static.SAs[i], &d)
+	form := s.sas[i].form
+	if form == nil {
+		form = formOf(&s.static.SAs[i])
+	}
+	replay := replayOf(form, &s.static.SAs[i], &d)
 	e := &uapi.AEvent{ID: s.sas[i].id, Replay: &replay, ReqID: s.sas[i].reqid}
 	e.Src = s.static.SAs[i].Local
 	if d.Direction == ipsecctx.Inbound {
@@ -36,7 +40,7 @@ func (s *session) rankGenerations(places []int, set []uapi.Request) {
 		pair  uint32
 		added uint64
 	}
-	newer := map[uint32]generation{} // by reqid
+	newer := map[uint32]generation{} // by group
 	order := slices.SortedStableFunc(slices.Values(indexes(places)), func(a, b int) int {
 		return cmp.Compare(s.sas[places[a]].generation, s.sas[places[b]].generation)
 	})
@@ -46,16 +50,26 @@ func (s *session) rankGenerations(places []int, set []uapi.Request) {
 			continue
 		}
 		used := set[k].Replay.Used
-		if n, there := newer[mine.reqid]; there && n.pair != sa.Pair && used.AddTime >= n.added {
+		if n, there := newer[mine.group]; there && n.pair != sa.Pair && used.AddTime >= n.added {
 			used.AddTime = max(1, n.added-1)
 		}
-		newer[mine.reqid] = generation{sa.Pair, used.AddTime}
+		newer[mine.group] = generation{sa.Pair, used.AddTime}
 	}
 }
 
 // limits is the request that gives the SA at place i, as it was read, its
-// lifetimes and ceiling.
+// lifetimes and ceiling. An adopted one has its lifetimes from the IKE daemon, for
+// which a soft limit means a rekey: of the ceiling it gets the hard one alone.
 func (s *session) limits(i int, st *uapi.State) uapi.Request {
-	st.Limits = limitsOf(&s.static.SAs[i], st.Used, st.Replay.OSeq, s.sas[i].ceiling)
+	c := s.sas[i].ceiling
+	limits := limitsOf(&s.static.SAs[i], st.Used, st.Replay.OSeq, c)
+	if s.adopted {
+		st.Limits.HardPackets = limits.HardPackets
+		if c != nil && c.half == 0 {
+			c.half = st.Replay.OSeq + (c.last-min(c.last, st.Replay.OSeq)+1)/2
+		}
+	} else {
+		st.Limits = limits
+	}
 	return uapi.Request{Op: uapi.OpUpdateState, State: st, ID: st.ID()}
 }

@@ -34,6 +34,42 @@
 //     door was shut may be numbered until then. Thaw opens the doors.
 //   - Close deletes the inbound SAs for their last windows. Merge, Limit: see there.
 //
+// # An IKE daemon's SAs
+//
+// Beside an IKE daemon the SAs and their policies are that daemon's: it has put them
+// there, with numbers and priorities of its own, and rekeys and deletes them when it
+// likes. Such a session is adopted: [Gateway.Adopt] at the gateway where it is at
+// work, and with [Config.Adopt] at the one that it moves to, where Stage comes
+// before the daemon is told of the session, and [Gateway.Adopted] after.
+//
+// The doors of an adopted session are overlays: policies with the selectors of the
+// daemon's, in front of them while a door is shut, with a template that names a reqid
+// which no SA has. To open, the overlay steps aside: in one request it becomes a
+// policy that blocks, behind the daemon's, and what has waited at it leaves over
+// those. It stays there until it is needed again, and for what comes when the daemon
+// has taken its own away. (Deleted, it would take with it what waits.) A session that
+// has never been frozen here has none.
+//
+//	          in front                   the SAs are
+//	staged    overlay, all doors         to come; from Adopted on inert
+//	active    the daemon's policies      at work
+//	frozen    overlay, outbound          there, with the last numbers, unused
+//	          (strict: all)
+//
+// An SA that is taken out for its last numbers comes back as the daemon made it, so
+// it may go on with it after Thaw, or delete it. What the daemon has deleted is gone,
+// which is no error. Release and Discard delete what is left of the SAs, and only
+// then the overlays; the daemon's policies are its own to delete, and it should
+// have forgotten the session by then: SAs that it brings later nobody holds back.
+//
+// Lifetimes in time and octets are the daemon's, so that its rekeys come as it is
+// configured; what is used of them moves. Of a ceiling an SA gets the hard limit
+// alone, because a soft one would have the daemon rekey: Run looks at the numbers
+// once a second. Anti-replay windows are the daemon's, and their sizes may differ:
+// what lies beyond the smaller one at a move counts as seen. While a door is shut and
+// packets wait, the kernel asks the daemon for an SA, by a reqid that it does not
+// know: it says so in its log, and no more.
+//
 // # After a crash
 //
 // Keys, counters and doors are in the kernel, which goes on when the daemon dies.

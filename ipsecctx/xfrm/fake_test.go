@@ -107,6 +107,7 @@ func (k *fake) do(call int, r uapi.Request) uapi.Result {
 			return uapi.Result{State: copyState(st)}
 		}
 		delete(k.states, r.ID)
+		k.tell(&uapi.StateChanged{Op: r.Op, State: copyState(st)})
 		if k.lose != nil && k.lose(call, r) {
 			return uapi.Result{Err: uapi.ErrFinalUnknown}
 		}
@@ -130,17 +131,22 @@ func (k *fake) do(call int, r uapi.Request) uapi.Result {
 		}
 		p := &fakePolicy{Policy: behind(*r.Policy, 0)}
 		k.policies[key] = p
+		k.tell(&uapi.PolicyChanged{Op: r.Op, Policy: r.Policy})
 		if old != nil {
 			for _, waiting := range old.queue {
 				k.output(waiting)
 			}
 		}
 		return uapi.Result{}
-	case uapi.OpDeletePolicy:
+	case uapi.OpDeletePolicy, uapi.OpGetPolicy:
 		key := keyOf(&uapi.Policy{Selector: r.PolicyID.Selector, Dir: r.PolicyID.Dir, Mark: r.PolicyID.Mark, IfID: r.PolicyID.IfID})
 		p := k.policies[key]
 		if p == nil {
 			return refused(r, syscall.ENOENT)
+		}
+		if r.Op == uapi.OpGetPolicy {
+			found := behind(p.Policy, 0)
+			return uapi.Result{Policy: &found}
 		}
 		k.judge.dropped = append(k.judge.dropped, p.queue...)
 		delete(k.policies, key)
@@ -175,6 +181,7 @@ func (k *fake) writeState(r uapi.Request) uapi.Result {
 		st.Used.AddTime = k.clock
 	}
 	k.states[st.ID()] = st
+	k.tell(&uapi.StateChanged{Op: r.Op, State: copyState(st)})
 	return uapi.Result{}
 }
 
@@ -297,7 +304,7 @@ func (k *fake) output(p packet) {
 // outbound is the SA that a template finds.
 func (k *fake) outbound(t *uapi.Template) (best *uapi.State) {
 	for _, st := range k.states {
-		if st.ReqID == t.ReqID && st.Dst == t.Dst && st.Src == t.Src && st.Proto == t.Proto && st.Mode == t.Mode &&
+		if st.ReqID == t.ReqID && (t.SPI == 0 || t.SPI == st.SPI) && st.Dst == t.Dst && st.Src == t.Src && st.Proto == t.Proto && st.Mode == t.Mode &&
 			(best == nil || best.Used.AddTime < st.Used.AddTime) {
 			best = st
 		}

@@ -2,6 +2,7 @@ package xfrm
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -21,11 +22,18 @@ type step struct {
 	do     func(*bench) error
 }
 
-// steps are all operations that change something, of a session in a rekey.
+// steps are all operations that change something, of a session in a rekey. Install
+// is Adopt where the SAs are an IKE daemon's, and Adopted and Adopt are for those
+// alone.
 var steps = map[string]step{
-	"Install":  {nil, func(b *bench) error { return b.Install(ctx, testID, rekeyed(), nil) }},
-	"Stage":    {nil, func(b *bench) error { return b.Stage(ctx, testID, rekeyed()) }},
-	"Activate": {[]string{"Stage"}, func(b *bench) error { return b.Activate(ctx, testID, freshFinal()) }},
+	"Install": {nil, func(b *bench) error { return b.begin(rekeyed(), nil) }},
+	"Stage":   {nil, func(b *bench) error { return b.Stage(ctx, testID, rekeyed()) }},
+	"Adopted": {[]string{"Stage"}, func(b *bench) error { b.ike.install(b.t, rekeyed()); return b.Adopted(ctx, testID) }},
+	"Adopt": {[]string{"Install"}, func(b *bench) error {
+		b.ike.drop(stateID(&rekeyed().SAs[0], Placement{}))
+		return b.Adopt(ctx, testID, announced(rekeyed()))
+	}},
+	"Activate": {[]string{"Stage", "Adopted"}, func(b *bench) error { return b.Activate(ctx, testID, freshFinal()) }},
 	"Limit": {[]string{"Install"}, func(b *bench) error {
 		return b.Limit(ctx, testID, ipsecctx.Ceilings{outbound: 1000})
 	}},
@@ -35,7 +43,7 @@ var steps = map[string]step{
 	"Close":    {[]string{"Install", "Freeze"}, func(b *bench) error { _, err := b.Close(ctx, testID); return err }},
 	"Merge":    {[]string{"Install"}, func(b *bench) error { return b.Merge(ctx, testID, freshFinal()[:1]) }},
 	"Release":  {[]string{"Install"}, func(b *bench) error { return b.Release(ctx, testID) }},
-	"Discard":  {[]string{"Stage"}, func(b *bench) error { return b.Discard(ctx, testID) }},
+	"Discard":  {[]string{"Stage", "Adopted"}, func(b *bench) error { return b.Discard(ctx, testID) }},
 }
 
 // freshFinal is the dynamic state of SAs at number 100.
@@ -55,11 +63,16 @@ func freshFinal() []ipsecctx.Dynamic {
 
 // eachCall runs a step again and again, each time with another of its kernel
 // calls disturbed.
-func eachCall(t *testing.T, name string, disturb func(b *bench, call int), then func(t *testing.T, b *bench, err error)) {
+func eachCall(t *testing.T, name string, whose func(*Config), disturb func(b *bench, call int), then func(t *testing.T, b *bench, err error)) {
 	for at := 1; ; at++ {
-		b := newBench(t, newJudge())
+		b := newBench(t, newJudge(), whose)
+		if b.ike == nil && strings.Contains(name, "Adopt") {
+			return
+		}
 		for _, before := range steps[name].before {
-			must(t, steps[before].do(b))
+			if before != "Adopted" || b.ike != nil {
+				must(t, steps[before].do(b))
+			}
 		}
 		b.sendDown(1)
 		first := b.kernel.calls
@@ -79,63 +92,65 @@ func eachCall(t *testing.T, name string, disturb func(b *bench, call int), then 
 // TestFaults has each kernel call of each operation fail once. What the operation
 // was to do can be done afterwards, or undone, and the laws hold.
 func TestFaults(t *testing.T) {
-	for name := range steps {
-		eachCall(t, name, func(b *bench, at int) {
-			b.kernel.fault = func(call int, r uapi.Request) error {
-				if call == at {
-					return &uapi.Error{Op: r.Op, Errno: syscall.ENOMEM}
+	owners(t, func(t *testing.T, whose func(*Config)) {
+		for name := range steps {
+			eachCall(t, name, whose, func(b *bench, at int) {
+				b.kernel.fault = func(call int, r uapi.Request) error {
+					if call == at {
+						return &uapi.Error{Op: r.Op, Errno: syscall.ENOMEM}
+					}
+					return nil
 				}
-				return nil
-			}
-		}, func(t *testing.T, b *bench, err error) {
-			j := b.kernel.judge
-			switch name {
-			case "Install", "Stage":
-				if err == nil && name == "Install" && b.kernel.opened() > 0 {
-					break // it had begun to send, and the call was made again
-				}
-				if err == nil {
-					t.Fatal("no error")
-				}
-				b.kernel.empty(t)
-				if found, err := b.store.read(); err != nil || len(found) > 0 {
-					t.Errorf("%v is still written down, %v", found, err)
-				}
-				must(t, steps[name].do(b))
-			case "Activate":
-				sent := len(j.wire)
-				b.sendDown(1)
-				if err != nil && len(j.wire) > 0 {
-					t.Errorf("%v, and %d packets were sent", err, len(j.wire))
-				}
-				if err != nil {
+			}, func(t *testing.T, b *bench, err error) {
+				j := b.kernel.judge
+				switch name {
+				case "Install", "Stage":
+					if err == nil && name == "Install" && b.kernel.opened() > 0 {
+						break // it had begun to send, and the call was made again
+					}
+					if err == nil {
+						t.Fatal("no error")
+					}
+					b.wantEmpty(t)
+					if found, err := b.store.read(); err != nil || len(found) > 0 {
+						t.Errorf("%v is still written down, %v", found, err)
+					}
 					must(t, steps[name].do(b))
-					if len(j.wire) <= sent {
-						t.Error("nothing was sent")
+				case "Activate":
+					sent := len(j.wire)
+					b.sendDown(1)
+					if err != nil && len(j.wire) > 0 {
+						t.Errorf("%v, and %d packets were sent", err, len(j.wire))
+					}
+					if err != nil {
+						must(t, steps[name].do(b))
+						if len(j.wire) <= sent {
+							t.Error("nothing was sent")
+						}
+					}
+				case "Freeze":
+					was := len(j.wire)
+					b.sendDown(2)
+					if len(j.wire) > was && b.session(testID).frozen != nil {
+						t.Errorf("a frozen session has sent: %v", err)
+					}
+					if err == nil {
+						must(t, b.Thaw(ctx, testID, nil))
+					}
+				case "Redirect", "Thaw", "Close", "Merge", "Limit", "Release", "Discard", "Adopt", "Adopted":
+					if err != nil {
+						must(t, steps[name].do(b))
 					}
 				}
-			case "Freeze":
-				was := len(j.wire)
 				b.sendDown(2)
-				if len(j.wire) > was && b.session(testID).frozen != nil {
-					t.Errorf("a frozen session has sent: %v", err)
-				}
-				if err == nil {
-					must(t, b.Thaw(ctx, testID, nil))
-				}
-			case "Redirect", "Thaw", "Close", "Merge", "Limit", "Release", "Discard":
-				if err != nil {
-					must(t, steps[name].do(b))
-				}
-			}
-			b.sendDown(2)
-			j.lawful(t)
-			must(t, b.Release(ctx, testID))
-			b.kernel.empty(t)
-			b.sendDown(1)
-			j.lawful(t)
-		})
-	}
+				j.lawful(t)
+				must(t, b.Release(ctx, testID))
+				b.wantEmpty(t)
+				b.sendDown(1)
+				j.lawful(t)
+			})
+		}
+	})
 }
 
 // crashed is what a daemon panics with that dies.
@@ -145,69 +160,71 @@ type crashed struct{}
 // traffic, and start again. What it then says of the session is true, and
 // nothing is sent twice whatever is done about it.
 func TestCrashes(t *testing.T) {
-	for name, s := range steps {
-		survivable := step{s.before, func(b *bench) (err error) {
-			defer func() {
-				if r := recover(); r != nil {
-					if _, ok := r.(crashed); !ok {
-						panic(r)
-					}
-				}
-			}()
-			return s.do(b)
-		}}
-		steps["crash of "+name] = survivable
-		eachCall(t, "crash of "+name, func(b *bench, at int) {
-			b.kernel.stray = func(call int, _ uapi.Request) {
-				b.kernel.send(down(call))
-				if call == at {
-					panic(crashed{})
-				}
-			}
-		}, func(t *testing.T, b *bench, _ error) {
-			j := b.kernel.judge
-			sent := highest(j)
-			b.restart()
-			held, err := b.Held(ctx)
-			must(t, err)
-			state := cxtp.HeldNothing
-			if len(held) > 0 {
-				state = held[0].State
-			}
-			b.sendDown(2)
-			switch state {
-			case cxtp.HeldNothing:
-				b.kernel.empty(t)
-			case cxtp.HeldStaged:
-				if len(j.wire) > 0 {
-					t.Errorf("staged, and %d packets were sent", len(j.wire))
-				}
-				must(t, b.Discard(ctx, testID))
-				b.kernel.empty(t)
-			case cxtp.HeldFrozen:
-				if highest(j) > sent {
-					t.Error("frozen, and sends")
-				}
-				fallthrough
-			case cxtp.HeldActive:
-				final, err := b.Freeze(ctx, testID)
-				if err == nil {
-					for i := range final {
-						if d := &final[i]; d.Direction == ipsecctx.Outbound && d.SPI == spiToNode+16 && d.Sequence < highest(j) {
-							t.Errorf("%s at %d after %d was sent", state, d.Sequence, highest(j))
+	owners(t, func(t *testing.T, whose func(*Config)) {
+		for name, s := range maps.Clone(steps) {
+			survivable := step{s.before, func(b *bench) (err error) {
+				defer func() {
+					if r := recover(); r != nil {
+						if _, ok := r.(crashed); !ok {
+							panic(r)
 						}
 					}
-					b.sendDown(1)
-					must(t, b.Thaw(ctx, testID, nil))
-					b.sendDown(2)
+				}()
+				return s.do(b)
+			}}
+			steps["crash of "+name] = survivable
+			eachCall(t, "crash of "+name, whose, func(b *bench, at int) {
+				b.kernel.stray = func(call int, _ uapi.Request) {
+					b.kernel.send(down(call))
+					if call == at {
+						panic(crashed{})
+					}
 				}
-			}
-			j.lawful(t)
-			must(t, b.Release(ctx, testID))
-			b.kernel.empty(t)
-		})
-		delete(steps, "crash of "+name)
-	}
+			}, func(t *testing.T, b *bench, _ error) {
+				j := b.kernel.judge
+				sent := highest(j)
+				b.restart()
+				held, err := b.Held(ctx)
+				must(t, err)
+				state := cxtp.HeldNothing
+				if len(held) > 0 {
+					state = held[0].State
+				}
+				b.sendDown(2)
+				switch state {
+				case cxtp.HeldNothing:
+					b.wantEmpty(t)
+				case cxtp.HeldStaged:
+					if len(j.wire) > 0 {
+						t.Errorf("staged, and %d packets were sent", len(j.wire))
+					}
+					must(t, b.Discard(ctx, testID))
+					b.wantEmpty(t)
+				case cxtp.HeldFrozen:
+					if highest(j) > sent {
+						t.Error("frozen, and sends")
+					}
+					fallthrough
+				case cxtp.HeldActive:
+					final, err := b.Freeze(ctx, testID)
+					if err == nil {
+						for i := range final {
+							if d := &final[i]; d.Direction == ipsecctx.Outbound && d.SPI == spiToNode+16 && d.Sequence < highest(j) {
+								t.Errorf("%s at %d after %d was sent", state, d.Sequence, highest(j))
+							}
+						}
+						b.sendDown(1)
+						must(t, b.Thaw(ctx, testID, nil))
+						b.sendDown(2)
+					}
+				}
+				j.lawful(t)
+				must(t, b.Release(ctx, testID))
+				b.wantEmpty(t)
+			})
+			delete(steps, "crash of "+name)
+		}
+	})
 }
 
 // highest is the last sequence number sent on the newest SA.

@@ -32,6 +32,7 @@ func (g *Gateway) Export(ctx context.Context, id cxtp.SessionID) (static *ipsecc
 			if !takeKeys(&sa, st) {
 				return refuse(cxtp.StatusInternal, "%s: somebody has changed it in the kernel: negotiate it anew", sa.ID())
 			}
+			sa.Encap = encapOf(sa.Direction, st) // an IKE daemon follows the node's port by itself
 			static.SAs = append(static.SAs, sa)
 			dynamic = append(dynamic, dynamicOf(&sa, st, s.sas[i].heard, now))
 		}
@@ -78,7 +79,9 @@ func wipeStates(states []*uapi.State) {
 }
 
 // Freeze implements [ipsecctx.Backend]: the package comment has the steps.
-// Called again, it answers the same. After an error the session stays shut.
+// Called again, it answers the same. After an error the session stays shut, but
+// where an IKE daemon has rekeyed and Adopt is to be called: there nothing has
+// changed.
 func (g *Gateway) Freeze(ctx context.Context, id cxtp.SessionID) (dynamic []ipsecctx.Dynamic, err error) {
 	err = g.with(id, "Freeze", func(s *session) error {
 		switch {
@@ -99,6 +102,11 @@ func (g *Gateway) Freeze(ctx context.Context, id cxtp.SessionID) (dynamic []ipse
 // freeze shuts the doors, takes the SAs out for their last numbers, and puts
 // them back behind the doors.
 func (g *Gateway) freeze(ctx context.Context, s *session) ([]ipsecctx.Dynamic, error) {
+	if s.adopted { // an SA that is in use and not known here would go on where it is
+		if _, err := g.carried(ctx, s); err != nil {
+			return nil, err
+		}
+	}
 	before, err := g.read(ctx, s)
 	defer wipeStates(before)
 	if err != nil {
@@ -188,9 +196,9 @@ func (g *Gateway) putBack(ctx context.Context, s *session, stop []int, after []*
 			requests = append(requests, addState(after[i]))
 		}
 	}
-	results, _ := g.kernel.Batch(ctx, requests)
+	taken := g.giveBack(ctx, requests)
 	for k, i := range places {
-		if k < len(results) && (results[k].Err == nil || errors.Is(results[k].Err, uapi.ErrExists)) {
+		if taken[k] == nil {
 			s.unpark(i)
 			continue
 		}
@@ -198,6 +206,33 @@ func (g *Gateway) putBack(ctx context.Context, s *session, stop []int, after []*
 		s.unpark(i)
 		s.parked[i] = copyState(after[i])
 	}
+}
+
+// giveBack adds SAs again that were taken out, and says what became of each. In the
+// meantime a packet may have had the kernel ask for one, if an IKE daemon's policy
+// names its SPI; what stands in the place of the answer is filled by an update, and
+// to an SA that is there that does nothing.
+func (g *Gateway) giveBack(ctx context.Context, requests []uapi.Request) []error {
+	errs := make([]error, len(requests))
+	var places []int
+	var again []uapi.Request
+	results, err := g.kernel.Batch(ctx, requests)
+	for i := range errs {
+		if errs[i] = err; i < len(results) {
+			errs[i] = results[i].Err
+		}
+		if errors.Is(errs[i], uapi.ErrExists) {
+			places, again = append(places, i), append(again, requests[i])
+			again[len(again)-1].Op = uapi.OpUpdateState
+		}
+	}
+	results, err = g.kernel.Batch(ctx, again)
+	for k, i := range places {
+		if errs[i] = err; k < len(results) {
+			errs[i] = results[k].Err
+		}
+	}
+	return errs
 }
 
 func (s *session) unpark(i int) {
@@ -256,7 +291,7 @@ func (g *Gateway) Thaw(ctx context.Context, id cxtp.SessionID, floors ipsecctx.C
 // kernel. Ceilings are then as many packets away as the numbers say.
 func (g *Gateway) raise(ctx context.Context, s *session, floors ipsecctx.Ceilings) error {
 	for i, st := range s.parked {
-		if _, err := g.each(ctx, []uapi.Request{addState(st)}); err != nil && !errors.Is(err, uapi.ErrExists) {
+		if err := g.giveBack(ctx, []uapi.Request{addState(st)})[0]; err != nil {
 			return explain("failed to give the kernel a frozen SA back", err)
 		}
 		s.unpark(i)

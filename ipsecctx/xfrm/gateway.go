@@ -75,6 +75,12 @@ type Config struct {
 	// dead; nil = nobody does, and then what arrives in UDP is lost meanwhile.
 	Sockets Sockets
 
+	// Adopt says that an IKE daemon on this machine installs the SAs of the
+	// sessions that are staged here, and their policies, and goes on rekeying and
+	// deleting them: see Adopt and Adopted. Place then has to give what that daemon
+	// is configured to give. It includes OthersEncapsulate.
+	Adopt bool
+
 	// Redirect makes the route of a session's inner addresses lead to another
 	// gateway, on the protected side; nil leaves the routes to others.
 	Redirect func(ctx context.Context, id cxtp.SessionID, inner []netip.Prefix, to cxtp.RouterID) error
@@ -201,6 +207,7 @@ func (c *Config) complete() error {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	c.OthersEncapsulate = c.OthersEncapsulate || c.Adopt
 	switch {
 	case c.Dir == "":
 		return errors.New("a kernel gateway needs a folder for what the kernel does not keep: set Dir")
@@ -210,8 +217,8 @@ func (c *Config) complete() error {
 		return fmt.Errorf("reqids from %d to %d: want a range above 0 with room for at least %d", c.FirstReqID, c.LastReqID, doors)
 	case c.FirstSPI < firstSPI || c.LastSPI < c.FirstSPI:
 		return fmt.Errorf("SPIs from %d to %d: want a range from %d on", c.FirstSPI, c.LastSPI, firstSPI)
-	case c.Priority >= blockPriority:
-		return fmt.Errorf("priority %d: want less than %d, which blocks", c.Priority, uint32(blockPriority))
+	case c.Priority >= asidePriority:
+		return fmt.Errorf("priority %d: want less than %d, from which on policies block", c.Priority, uint32(asidePriority))
 	}
 	for _, p := range c.Protect {
 		if !p.IsValid() || p != p.Masked() || p.Addr().Is4In6() {
@@ -224,6 +231,11 @@ func (c *Config) complete() error {
 // Stop closes the sockets, those for ESP in UDP among them. SAs and policies
 // stay: the kernel goes on with them, and the next Gateway finds them.
 func (g *Gateway) Stop() error {
+	for _, s := range g.all() {
+		s.mu.Lock()
+		s.wipe()
+		s.mu.Unlock()
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	errs := []error{g.store.close()}
@@ -271,6 +283,16 @@ func (g *Gateway) admit(s *session) error {
 	if g.sessions[s.id] != nil {
 		return refuseFor(cxtp.FPTIPsecSession, cxtp.StatusBusy, "session %v is here already", s.id)
 	}
+	if err := g.collision(s); err != nil {
+		return err
+	}
+	g.enter(s)
+	return nil
+}
+
+// collision says which of the sessions one collides with that is not among them;
+// the caller holds the tables.
+func (g *Gateway) collision(s *session) error {
 	for _, p := range s.claims.Inner {
 		if !g.protects(p) {
 			return refuseFor(cxtp.FPTIPsecSession, cxtp.StatusUnsupported,
@@ -285,7 +307,6 @@ func (g *Gateway) admit(s *session) error {
 			return ipsecctx.RefuseSPI(s.static.SAs[i].ID(), "%s: its SPI belongs to session %v", s.static.SAs[i].ID(), other.id)
 		}
 	}
-	g.enter(s)
 	return nil
 }
 
@@ -297,7 +318,7 @@ func (g *Gateway) enter(s *session) {
 	}
 	for i := range s.sas {
 		g.byState[s.sas[i].id] = s
-		g.reqids[s.sas[i].reqid] = true
+		g.reqids[s.sas[i].group] = true
 	}
 }
 
@@ -305,16 +326,20 @@ func (g *Gateway) enter(s *session) {
 func (g *Gateway) strike(s *session) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.sessions[s.id] != s {
-		return
+	if g.sessions[s.id] == s {
+		g.leave(s)
 	}
+}
+
+// leave undoes enter; the caller holds the tables.
+func (g *Gateway) leave(s *session) {
 	delete(g.sessions, s.id)
 	for _, p := range s.claims.Inner {
 		g.claimed.Delete(p)
 	}
 	for i := range s.sas {
 		delete(g.byState, s.sas[i].id)
-		delete(g.reqids, s.sas[i].reqid)
+		delete(g.reqids, s.sas[i].group)
 	}
 }
 

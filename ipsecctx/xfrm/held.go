@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/ipsecctx"
@@ -14,17 +15,20 @@ import (
 type tables struct {
 	states   map[uapi.StateID]*uapi.State
 	policies map[policyKey]*uapi.Policy
+	reqids   map[uint32]bool // of SAs
 }
 
 // dump reads both tables, each in one go.
 func (g *Gateway) dump(ctx context.Context) (*tables, error) {
-	t := &tables{states: map[uapi.StateID]*uapi.State{}, policies: map[policyKey]*uapi.Policy{}}
+	t := &tables{states: map[uapi.StateID]*uapi.State{}, policies: map[policyKey]*uapi.Policy{}, reqids: map[uint32]bool{}}
 	var malformed *uapi.FormatError
 	for st, err := range g.kernel.States(ctx, uapi.Filter{}) {
 		switch {
 		case err == nil:
 			st.Wipe()
-			t.states[st.ID()] = st
+			if st.SPI != 0 { // else it is one that the kernel has asked an IKE daemon for
+				t.states[st.ID()], t.reqids[st.ReqID] = st, true
+			}
 		case !errors.As(err, &malformed):
 			return nil, explain("failed to read the kernel's SAs", err)
 		}
@@ -53,7 +57,7 @@ func (g *Gateway) Held(ctx context.Context) ([]cxtp.Held, error) {
 		held []cxtp.Held
 		dead []*session
 	)
-	err = g.store.load(func(id cxtp.SessionID, static *ipsecctx.Session, reqids []uint32, at Placement) error {
+	err = g.store.load(func(id cxtp.SessionID, static *ipsecctx.Session, reqids reqIDs, at Placement) error {
 		if g.session(id) != nil {
 			return nil
 		}
@@ -113,6 +117,11 @@ func (g *Gateway) standing(s *session, t *tables) cxtp.HeldState {
 		}
 		return n
 	}
+	for i := range s.sas {
+		if st := t.states[s.sas[i].id]; s.adopted && st != nil {
+			s.sas[i].form = &st.Replay
+		}
+	}
 	outbound := s.of(ipsecctx.Outbound)
 	switch {
 	case found[staged] == len(s.policies):
@@ -125,8 +134,25 @@ func (g *Gateway) standing(s *session, t *tables) cxtp.HeldState {
 	case found[frozen] == 0 && there(s.all()) > 0 && (len(outbound) == 0 || there(outbound) > 0 || found[open] > 0):
 		s.phase = Active
 		return cxtp.HeldActive
+	case found[frozen] == 0 && s.adopted && t.rekeyed(s):
+		s.phase = Active
+		return cxtp.HeldActive
 	}
 	return cxtp.HeldNothing
+}
+
+// rekeyed reports whether the IKE daemon has replaced the SAs of an adopted session
+// while nobody listened: its policies stand, and there are SAs for them.
+func (t *tables) rekeyed(s *session) bool {
+	for i := range s.policies {
+		p := &s.policies[i]
+		theirs := t.policies[keyOf(underneath(p))]
+		if p.Dir == uapi.DirOut && theirs != nil && len(theirs.Templates) > 0 &&
+			slices.Contains(s.reqids().own, theirs.Templates[0].ReqID) && t.reqids[theirs.Templates[0].ReqID] {
+			return true
+		}
+	}
+	return false
 }
 
 // forget takes out what is a session's.

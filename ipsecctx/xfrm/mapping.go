@@ -25,7 +25,7 @@ func (g *Gateway) mapped(ctx context.Context, e *uapi.MappingChanged) {
 	defer s.mu.Unlock()
 	at := s.place(e.ID)
 	switch {
-	case s.phase == gone || at < 0 || s.static.SAs[at].Direction != ipsecctx.Inbound:
+	case s.adopted, s.phase == gone || at < 0 || s.static.SAs[at].Direction != ipsecctx.Inbound:
 		return
 	case e.New.Addr() != s.static.SAs[at].Remote:
 		g.log.Warn("a node behind NAT sends from another address, and what goes to it goes to the old one", "session", s.id, "from", e.New)

@@ -3,6 +3,7 @@ package xfrm
 import (
 	"context"
 	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
@@ -30,6 +31,11 @@ func (g *Gateway) Merge(ctx context.Context, id cxtp.SessionID, last []ipsecctx.
 	return g.with(id, "Merge", func(s *session) error {
 		if s.phase == Staged {
 			return s.misplaced("Merge")
+		}
+		if s.adopted { // the IKE daemon may have rekeyed since
+			last = slices.DeleteFunc(slices.Clone(last), func(d ipsecctx.Dynamic) bool {
+				return !slices.ContainsFunc(s.static.SAs, func(sa ipsecctx.SA) bool { return sa.ID() == d.ID() })
+			})
 		}
 		if err := s.check(last, false); err != nil {
 			return err

@@ -31,8 +31,16 @@ const (
 // addresses.
 const blockUser = 0x43585450
 
-// blockPriority is looked at after everything else.
-const blockPriority = 0xffff_fff0
+// overlayUser marks an overlay in the same way, so that it can stand beside the
+// IKE daemon's policy with the same selector: "CXTO".
+const overlayUser = 0x4358544f
+
+// blockPriority is looked at after everything else, asidePriority after all but
+// that.
+const (
+	blockPriority = 0xffff_fff0
+	asidePriority = blockPriority - 1
+)
 
 // blockPolicies block what comes from, or goes to, the addresses of a prefix.
 // What comes for them from the protected side passes the forward policies and is
@@ -224,9 +232,22 @@ func behind(p uapi.Policy, d door) uapi.Policy {
 	return p
 }
 
+// aside is an overlay that is open: behind the IKE daemon's policy, where no
+// packet meets it. It must not be deleted instead. What waits at a policy is tried
+// again when the policy is replaced, whatever policy it then finds, and is lost
+// with one that is deleted, even if that was opened before: the kernel tries again
+// only with its next tick.
+func aside(p uapi.Policy) uapi.Policy {
+	p.Action, p.Templates, p.Priority = uapi.Block, nil, asidePriority
+	return p
+}
+
 // doorOf reads how a policy that was read back stands, seen from the one with
 // its door open; false = it is not ours any more.
 func doorOf(opened, found *uapi.Policy) (door, bool) {
+	if found.Selector.User == overlayUser && found.Action == uapi.Block && found.Priority == asidePriority {
+		return open, true
+	}
 	if len(opened.Templates) != len(found.Templates) || len(found.Templates) == 0 || found.Action != uapi.Allow {
 		return 0, false
 	}

@@ -53,30 +53,39 @@ func fullWindow(size uint32) []uint64 {
 	return words
 }
 
-// replayOf is the kernel's form of dynamic state. With an anti-replay window it
-// is the extended one, which has room for any; without, the old one, unless ESN
-// needs the upper halves.
-func replayOf(sa *ipsecctx.SA, d *ipsecctx.Dynamic) uapi.Replay {
+// formOf is the form of sequence state that this package gives an SA. With an
+// anti-replay window it is the extended one, which has room for any; without, the
+// old one, unless ESN needs the upper halves.
+func formOf(sa *ipsecctx.SA) *uapi.Replay {
+	switch {
+	case sa.Direction == ipsecctx.Inbound && sa.Window > 0:
+		return &uapi.Replay{Extended: true, Window: sa.Window, Bitmap: make([]uint32, (sa.Window+31)/32)}
+	case sa.Direction == ipsecctx.Outbound && sa.ESN:
+		return &uapi.Replay{Extended: true, Window: outWindow, Bitmap: make([]uint32, outWindow/32)}
+	}
+	return &uapi.Replay{}
+}
+
+// replayOf is dynamic state in the kernel's form. Where the kernel's window is the
+// wider one, what only it reaches counts as seen: it may have been.
+func replayOf(form *uapi.Replay, sa *ipsecctx.SA, d *ipsecctx.Dynamic) uapi.Replay {
+	r := *form
+	r.OSeq, r.Seq, r.Bitmap = 0, 0, make([]uint32, len(form.Bitmap))
 	if sa.Direction == ipsecctx.Outbound {
-		r := uapi.Replay{OSeq: d.Sequence}
-		if sa.ESN {
-			r.Extended, r.Window, r.Bitmap = true, outWindow, make([]uint32, outWindow/32)
-		}
+		r.OSeq = d.Sequence
 		return r
 	}
-	r := uapi.Replay{Seq: d.Sequence}
-	if sa.Window > 0 {
-		r.Extended, r.Window, r.Bitmap = true, sa.Window, make([]uint32, (sa.Window+31)/32)
-		for i := range reach(sa, d.Sequence) {
-			if d.Window[i/64]>>(i%64)&1 == 1 {
-				r.SetSeen(d.Sequence - i)
-			}
+	r.Seq = d.Sequence
+	for i := range min(uint64(r.Window), d.Sequence) {
+		if i >= uint64(sa.Window) || d.Window[i/64]>>(i%64)&1 == 1 {
+			r.SetSeen(d.Sequence - i)
 		}
 	}
 	return r
 }
 
-// sequenceOf reads the kernel's form into d, whose SA is known.
+// sequenceOf reads the kernel's form into d, whose SA is known. Where the kernel's
+// window is the narrower one, what it does not reach counts as seen.
 func sequenceOf(d *ipsecctx.Dynamic, sa *ipsecctx.SA, r *uapi.Replay) {
 	if sa.Direction == ipsecctx.Outbound {
 		d.Sequence = r.OSeq
@@ -88,7 +97,7 @@ func sequenceOf(d *ipsecctx.Dynamic, sa *ipsecctx.SA, r *uapi.Replay) {
 	}
 	d.Window = make([]uint64, words(sa))
 	for i := range reach(sa, r.Seq) {
-		if r.Seen(r.Seq - i) {
+		if i >= uint64(r.Window) || r.Seen(r.Seq-i) {
 			d.Window[i/64] |= 1 << (i % 64)
 		}
 	}

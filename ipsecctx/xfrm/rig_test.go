@@ -43,6 +43,7 @@ type bench struct {
 	kernel *fake
 	cfg    Config
 	boot   string
+	ike    *ikeDaemon // whose SAs they are; nil = the gateway's own
 }
 
 func newBench(t *testing.T, w *judge, change ...func(*Config)) *bench {
@@ -50,8 +51,20 @@ func newBench(t *testing.T, w *judge, change ...func(*Config)) *bench {
 	for _, c := range change {
 		c(&b.cfg)
 	}
+	if b.cfg.Adopt {
+		b.ike = &ikeDaemon{do: b.kernel.quietly, window: 128, start: b.kernel.clock - 100}
+	}
 	b.restart()
 	return b
+}
+
+// adopting has a gateway take on the SAs of an IKE daemon.
+func adopting(c *Config) { c.Adopt = true }
+
+// owners runs a test with SAs of the gateways' own, and with those of IKE daemons.
+func owners(t *testing.T, test func(t *testing.T, whose func(*Config))) {
+	t.Run("owned", func(t *testing.T) { test(t, func(*Config) {}) })
+	t.Run("adopted", func(t *testing.T) { test(t, adopting) })
 }
 
 // restart is a daemon that begins in a kernel as it is.
@@ -68,6 +81,40 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// begin starts a session here.
+func (b *bench) begin(s *ipsecctx.Session, dynamic []ipsecctx.Dynamic) error {
+	if b.ike == nil {
+		return b.Install(ctx, testID, s, dynamic)
+	}
+	b.ike.install(b.t, s)
+	for i := range dynamic {
+		st := b.kernel.states[stateID(&s.SAs[slices.IndexFunc(s.SAs, func(sa ipsecctx.SA) bool { return sa.ID() == dynamic[i].ID() })], Placement{})]
+		st.Replay.OSeq, st.Used = dynamic[i].Sequence, usageOf(&dynamic[i], b.now())
+	}
+	return b.Adopt(ctx, testID, announced(s))
+}
+
+// stage stages a session here, and has the IKE daemon bring its SAs: anew, if it had
+// been told of the session before.
+func (b *bench) stage(s *ipsecctx.Session) error {
+	if err := b.Stage(ctx, testID, s); err != nil || b.ike == nil {
+		return err
+	}
+	b.ike.remove()
+	b.ike.install(b.t, s)
+	return b.Adopted(ctx, testID)
+}
+
+// wantEmpty checks that nothing is left in the kernel, once the IKE daemon has
+// taken away what is its own.
+func (b *bench) wantEmpty(t *testing.T) {
+	t.Helper()
+	if b.ike != nil {
+		b.ike.remove()
+	}
+	b.kernel.empty(t)
 }
 
 // tester is what testing.T and rapid.T have in common.
@@ -172,7 +219,7 @@ func (k *fake) empty(t *testing.T) {
 		t.Errorf("%d SAs are left", len(k.states))
 	}
 	for _, p := range k.policies {
-		if p.Action != uapi.Block {
+		if p.Action != uapi.Block || p.Selector.User == overlayUser {
 			t.Errorf("policy %v is left", p.ID())
 		}
 	}
@@ -204,7 +251,7 @@ func elsewhere(s *ipsecctx.Session) {
 // opened counts the sessions' outbound policies whose doors are open.
 func (k *fake) opened() (n int) {
 	for _, p := range k.policies {
-		if p.Dir == uapi.DirOut && len(p.Templates) > 0 && p.Templates[0].ReqID%doors == 0 {
+		if p.Dir == uapi.DirOut && (p.Priority == asidePriority || len(p.Templates) > 0 && p.Templates[0].ReqID%doors == 0) {
 			n++
 		}
 	}

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/ipsecctx"
 	"github.com/cxtp/cxtp/ipsecctx/xfrm/uapi"
 )
@@ -104,7 +106,7 @@ func TestStatesOnKernels(t *testing.T) {
 }
 
 func roundTrip(g *Gateway, sa ipsecctx.SA) error {
-	s := &session{static: &ipsecctx.Session{SAs: []ipsecctx.SA{sa}}}
+	s := &session{layout: layout{static: &ipsecctx.Session{SAs: []ipsecctx.SA{sa}}}}
 	s.sas = make([]saAt, 1)
 	s.sas[0].id, s.sas[0].reqid = stateID(&sa, Placement{}), 0x40000000
 	st, err := newState(&sa, 0x40000000, Placement{})
@@ -177,7 +179,24 @@ func compare(g *Gateway, s *session, want ipsecctx.Dynamic) error {
 	if !takeKeys(&kept, results[0].State) || !kept.Encryption.Key.Equal(sa.Encryption.Key) || !kept.Encryption.Salt.Equal(sa.Encryption.Salt) || !kept.Integrity.Key.Equal(sa.Integrity.Key) {
 		return errors.New("other keys")
 	}
-	return nil
+	return described(sa, results[0].State)
+}
+
+// described compares what is read of an SA that others may have made.
+func described(sa *ipsecctx.SA, st *uapi.State) error {
+	read := ipsecctx.SA{Direction: sa.Direction, Protocol: sa.Protocol, SPI: sa.SPI}
+	if err := describe(&read, st); err != nil {
+		return err
+	}
+	if c, a := read.Encryption, read.Integrity; c.ID != sa.Encryption.ID || c.Bits != sa.Encryption.Bits || a.ID != sa.Integrity.ID || a.Truncate != sa.Integrity.Truncate ||
+		!c.Key.Equal(sa.Encryption.Key) || !c.Salt.Equal(sa.Encryption.Salt) || !a.Key.Equal(sa.Integrity.Key) || read.Mode != sa.Mode || read.ESN != sa.ESN {
+		return fmt.Errorf("read as transforms %d of %d bits and %d truncated to %d, mode %s", c.ID, c.Bits, a.ID, a.Truncate, read.Mode)
+	}
+	want, err := newState(sa, st.ReqID, Placement{})
+	if err != nil {
+		return err
+	}
+	return mismatch(sa, want, st)
 }
 
 // TestSessionOnKernels takes a session through every phase and a restart.
@@ -258,6 +277,72 @@ func TestSessionOnKernels(t *testing.T) {
 			t.Errorf("held %v, %v", held, err)
 		}
 	})
+}
+
+// TestAdoptedOnKernels takes SAs of an IKE daemon, in each form of sequence state,
+// through a move and a restart.
+func TestAdoptedOnKernels(t *testing.T) {
+	for _, c := range []struct {
+		esn    bool
+		window uint32
+	}{{true, 32}, {true, 256}, {false, 32}, {false, 64}, {false, 20}} {
+		t.Run(fmt.Sprintf("ESN %t, window %d", c.esn, c.window), func(t *testing.T) {
+			onKernels(t, func(t *testing.T, g *Gateway) {
+				g.cfg.Adopt, g.cfg.OthersEncapsulate = true, true
+				s := testSession()
+				for i := range s.SAs {
+					s.SAs[i].ESN, s.SAs[i].Encap = c.esn, ipsecctx.Encap{}
+				}
+				ike := &ikeDaemon{window: c.window, start: uint64(g.now().Unix()) - 100, do: func(requests []uapi.Request) []uapi.Result {
+					results, err := bare(g).Batch(ctx, requests)
+					must(t, err)
+					return results
+				}}
+				must(t, g.Stage(ctx, testID, s))
+				ike.install(t, s)
+				must(t, g.Adopted(ctx, testID))
+				restart := func(want cxtp.HeldState) {
+					next, err := newGateway(ctx, bare(g), "this boot", g.cfg)
+					must(t, err)
+					next.now = g.now
+					g = next
+					held, err := g.Held(ctx)
+					must(t, err)
+					if len(held) != 1 || held[0].State != want {
+						t.Fatalf("held %v, want %v", held, want)
+					}
+				}
+				restart(cxtp.HeldStaged)
+				must(t, g.Activate(ctx, testID, []ipsecctx.Dynamic{
+					{Direction: ipsecctx.Inbound, Protocol: ipsecctx.ESP, SPI: spiToGate, Sequence: 1000, Window: []uint64{5, 1}},
+					{Direction: ipsecctx.Outbound, Protocol: ipsecctx.ESP, SPI: spiToNode, Sequence: 77},
+				}))
+				must(t, g.Limit(ctx, testID, ipsecctx.Ceilings{outbound: 1000}))
+				restart(cxtp.HeldActive)
+				final, err := g.Freeze(ctx, testID)
+				must(t, err)
+				// What the daemon's window does not reach counts as seen.
+				seen := []uint64{5, 1}
+				for i := c.window; i < 128; i++ {
+					seen[i/64] |= 1 << (i % 64)
+				}
+				if got := final[0]; got.Sequence != 1000 || !slices.Equal(got.Window, seen) || final[1].Sequence != 77 {
+					t.Errorf("frozen at %d %x and %d, want window %x", got.Sequence, got.Window, final[1].Sequence, seen)
+				}
+				restart(cxtp.HeldFrozen)
+				must(t, g.Thaw(ctx, testID, nil))
+				must(t, g.Adopt(ctx, testID, announced(s)))
+				exported, _, err := g.Export(ctx, testID)
+				must(t, err)
+				if sa := exported.SAs[0]; sa.Window != 128 || sa.Hard.Time != time.Hour || sa.Soft.Time != 3000*time.Second {
+					t.Errorf("adopted with %+v", sa)
+				}
+				must(t, g.Release(ctx, testID))
+				ike.remove()
+				wantPolicies(t, g, 6)
+			})
+		})
+	}
 }
 
 // TestWholePrefixOnKernels has a session for all addresses that are protected: its

@@ -29,12 +29,9 @@ const (
 // session is one node's part of the SAD and the SPD: what the kernel does not
 // know of it. Its keys are in the kernel alone.
 type session struct {
-	id       cxtp.SessionID
-	static   *ipsecctx.Session // without keys
-	sas      []saAt            // in the order of static.SAs
-	policies []uapi.Policy     // doors open, inbound first
-	at       Placement
-	claims   cxtp.Claims
+	id      cxtp.SessionID
+	adopted bool // its SAs are an IKE daemon's
+	layout
 
 	mu     sync.Mutex
 	phase  Phase
@@ -43,25 +40,51 @@ type session struct {
 	last   []ipsecctx.Dynamic  // what Close answered
 	parked map[int]*uapi.State // frozen SAs that the kernel did not take back, by place in sas
 	lent   *ipsecctx.Session   // what Export answered last
+
+	// Of an adopted session whose SAs the IKE daemon has yet to bring: what they
+	// have to be like, with keys, in the order of sas.
+	expected []*uapi.State
+	stirred  chan struct{} // the kernel has told something of an adopted session
+}
+
+// layout is where a session's SAs and policies are in the kernel. It changes when
+// the IKE daemon of an adopted session has rekeyed.
+type layout struct {
+	static   *ipsecctx.Session // without keys
+	sas      []saAt            // in the order of static.SAs
+	policies []uapi.Policy     // with the group's own reqid, inbound first
+	at       Placement
+	claims   cxtp.Claims
 }
 
 // saAt is what is known here of one SA beside static.SAs.
 type saAt struct {
 	id         uapi.StateID
-	reqid      uint32
-	generation int       // in its group; 0 = the newest
-	ceiling    *ceiling  // nil = none but its own
-	heard      time.Time // when it carried a packet last, before it was here; zero = not known
+	group      uint32       // the reqid that the doors of its policies count from
+	reqid      uint32       // its own; 0 = an adopted one that is not here yet
+	generation int          // in its group; 0 = the newest
+	ceiling    *ceiling     // nil = none but its own
+	heard      time.Time    // when it carried a packet last, before it was here; zero = not known
+	form       *uapi.Replay // of an adopted one, what the IKE daemon gave it for its sequence state; the numbers mean nothing
 }
 
 // ceiling is the last sequence number that an outbound SA may use.
-type ceiling struct{ last uint64 }
+type ceiling struct {
+	last uint64
+	half uint64 // half way there; of an adopted SA
+	told bool   // that half is past
+}
+
+// reqIDs are the numbers of a session, each list with one for each SA.
+type reqIDs struct {
+	groups []uint32 // nil = new ones are to be taken
+	own    []uint32 // of adopted SAs, as in saAt; nil = the SAs are this gateway's
+}
 
 // newSession lays out a session whose static part it copies, without the keys.
-// reqids has one for each group where the session begins here, nil, or one for
-// each SA where it was here before.
-func (g *Gateway) newSession(id cxtp.SessionID, static *ipsecctx.Session, reqids []uint32, at Placement) (*session, error) {
-	s := &session{id: id, static: keyless(static), at: at, parked: map[int]*uapi.State{}}
+func (g *Gateway) newSession(id cxtp.SessionID, static *ipsecctx.Session, reqids reqIDs, at Placement) (*session, error) {
+	s := &session{id: id, adopted: reqids.own != nil, parked: map[int]*uapi.State{}, stirred: make(chan struct{}, 1)}
+	s.static, s.at = keyless(static), at
 	s.claims = s.static.Claims()
 	s.sas = make([]saAt, len(s.static.SAs))
 	groups, err := groupsOf(s.static)
@@ -70,24 +93,27 @@ func (g *Gateway) newSession(id cxtp.SessionID, static *ipsecctx.Session, reqids
 	}
 	var taken []uint32
 	for _, group := range groups {
-		reqid := uint32(0)
-		if reqids == nil {
-			if reqid, err = g.groupID(); err != nil {
+		number := uint32(0)
+		if reqids.groups == nil {
+			if number, err = g.groupID(); err != nil {
 				break
 			}
-			taken = append(taken, reqid)
+			taken = append(taken, number)
 		}
 		for i := range s.static.SAs {
 			age := slices.Index(group.pairs, s.static.SAs[i].Pair)
 			if age < 0 {
 				continue
 			}
-			if reqids != nil {
-				reqid = reqids[i]
+			if reqids.groups != nil {
+				number = reqids.groups[i]
 			}
-			s.sas[i].reqid, s.sas[i].generation = reqid, age
+			s.sas[i].group, s.sas[i].reqid, s.sas[i].generation = number, number, age
+			if s.adopted {
+				s.sas[i].reqid = reqids.own[i]
+			}
 		}
-		policies, failed := policiesOf(s.static, group, reqid, g.cfg.Priority, at)
+		policies, failed := policiesOf(s.static, group, number, g.cfg.Priority, at)
 		if err = failed; err != nil {
 			break
 		}
@@ -98,6 +124,11 @@ func (g *Gateway) newSession(id cxtp.SessionID, static *ipsecctx.Session, reqids
 		return nil, err
 	}
 	slices.SortStableFunc(s.policies, func(a, b uapi.Policy) int { return rank(a.Dir) - rank(b.Dir) })
+	for i := range s.policies {
+		if s.adopted {
+			s.policies[i].Selector.User = overlayUser
+		}
+	}
 	for i := range s.static.SAs {
 		s.sas[i].id = stateID(&s.static.SAs[i], at)
 		s.static.SAs[i].Encryption.IV = ivMode(s.static.SAs[i].Encryption.ID)
@@ -146,11 +177,14 @@ func (s *session) of(d ipsecctx.Direction) []int {
 
 func (s *session) all() []int { return append(s.of(ipsecctx.Inbound), s.of(ipsecctx.Outbound)...) }
 
-// reqids lists the reqid of each SA.
-func (s *session) reqids() []uint32 {
-	var all []uint32
+// reqids lists the numbers of each SA.
+func (s *session) reqids() reqIDs {
+	var all reqIDs
 	for i := range s.sas {
-		all = append(all, s.sas[i].reqid)
+		all.groups = append(all.groups, s.sas[i].group)
+		if s.adopted {
+			all.own = append(all.own, s.sas[i].reqid)
+		}
 	}
 	return all
 }
@@ -161,11 +195,29 @@ func (s *session) turn(d door, dirs ...uapi.Dir) []uapi.Request {
 	var requests []uapi.Request
 	for _, p := range s.policies {
 		if slices.Contains(dirs, p.Dir) {
-			p = behind(p, d)
+			p = s.stand(p, d)
 			requests = append(requests, uapi.Request{Op: uapi.OpUpdatePolicy, Policy: &p, PolicyID: p.ID()})
 		}
 	}
 	return requests
+}
+
+// stand is a policy of the session with its door as given. That of an adopted one
+// steps aside to be open: see overlays.
+func (s *session) stand(p uapi.Policy, d door) uapi.Policy {
+	if s.adopted && d == open {
+		return aside(p)
+	}
+	return behind(p, d)
+}
+
+// wipe empties the keys that are held here.
+func (s *session) wipe() {
+	for i := range s.parked {
+		s.unpark(i)
+	}
+	wipeStates(s.expected)
+	s.expected = nil
 }
 
 // misplaced is the error of an operation that the phase does not allow.

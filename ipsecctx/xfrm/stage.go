@@ -18,7 +18,7 @@ func (g *Gateway) Install(ctx context.Context, id cxtp.SessionID, static *ipsecc
 	if err := static.Validate(); err != nil {
 		return err
 	}
-	s, err := g.stage(ctx, id, static)
+	s, err := g.stage(ctx, id, static, reqIDs{})
 	if err != nil {
 		return err
 	}
@@ -36,6 +36,10 @@ func (g *Gateway) Install(ctx context.Context, id cxtp.SessionID, static *ipsecc
 // now, so that what it cannot hold is known now and their SPIs are taken; but the
 // SAs are inert and the doors of the policies are shut. A session that is staged
 // already is replaced; the queue of its policies is lost.
+//
+// With [Config.Adopt] it gets the policies only, and the SPIs have to be free. The
+// SAs are for the IKE daemon to bring, and then for Adopted. Until then their keys
+// are held here, to be compared.
 func (g *Gateway) Stage(ctx context.Context, id cxtp.SessionID, static *ipsecctx.Session) error {
 	if err := static.Validate(); err != nil {
 		return err
@@ -49,7 +53,11 @@ func (g *Gateway) Stage(ctx context.Context, id cxtp.SessionID, static *ipsecctx
 			return err
 		}
 	}
-	s, err := g.stage(ctx, id, static)
+	var reqids reqIDs
+	if g.cfg.Adopt {
+		reqids.own = make([]uint32, len(static.SAs))
+	}
+	s, err := g.stage(ctx, id, static, reqids)
 	if err != nil {
 		return err
 	}
@@ -58,24 +66,25 @@ func (g *Gateway) Stage(ctx context.Context, id cxtp.SessionID, static *ipsecctx
 }
 
 // stage lays a session out in the kernel. What it returns is locked.
-func (g *Gateway) stage(ctx context.Context, id cxtp.SessionID, static *ipsecctx.Session) (*session, error) {
+func (g *Gateway) stage(ctx context.Context, id cxtp.SessionID, static *ipsecctx.Session, reqids reqIDs) (*session, error) {
 	for i := range static.SAs {
 		if err := expressible(&static.SAs[i]); err != nil {
 			return nil, err
 		}
 	}
-	s, err := g.newSession(id, static, nil, g.cfg.Place(static))
+	s, err := g.newSession(id, static, reqids, g.cfg.Place(static))
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	if err := g.admit(s); err != nil {
 		s.mu.Unlock()
-		g.freeGroupIDs(s.reqids())
+		g.freeGroupIDs(s.reqids().groups)
 		return nil, err
 	}
 	if err := g.lay(ctx, s, static); err != nil {
 		s.phase = gone
+		s.wipe()
 		s.mu.Unlock()
 		g.strike(s)
 		return nil, err
@@ -89,17 +98,17 @@ func (g *Gateway) lay(ctx context.Context, s *session, static *ipsecctx.Session)
 	if err := g.encapsulate(static); err != nil {
 		return err
 	}
+	states, err := g.states(ctx, s, static)
+	defer wipe(states)
+	if err != nil {
+		return err
+	}
 	if err := g.store.save(s.id, s.static, s.reqids(), s.at); err != nil {
 		return err
 	}
 	requests := s.turn(staged, uapi.DirIn, uapi.DirFwd, uapi.DirOut)
 	for i := range requests {
 		requests[i].Op = uapi.OpAddPolicy // it is nobody else's
-	}
-	states, err := g.states(s, static)
-	defer wipe(states)
-	if err != nil {
-		return errors.Join(err, g.store.remove(s.id))
 	}
 	requests = append(requests, states...)
 	results, err := g.each(ctx, requests)
@@ -113,8 +122,12 @@ func (g *Gateway) lay(ctx context.Context, s *session, static *ipsecctx.Session)
 	return errors.Join(err, g.store.remove(s.id))
 }
 
-// states are the requests that add a session's SAs.
-func (g *Gateway) states(s *session, static *ipsecctx.Session) ([]uapi.Request, error) {
+// states are the requests that add a session's SAs: none where the IKE daemon
+// brings them.
+func (g *Gateway) states(ctx context.Context, s *session, static *ipsecctx.Session) ([]uapi.Request, error) {
+	if s.adopted {
+		return nil, g.expect(ctx, s, static)
+	}
 	var requests []uapi.Request
 	for _, i := range s.all() {
 		st, err := newState(&static.SAs[i], s.sas[i].reqid, s.at)
@@ -187,6 +200,9 @@ func (g *Gateway) Activate(ctx context.Context, id cxtp.SessionID, dynamic []ips
 		}
 		if s.phase != Staged {
 			return s.misplaced("Activate")
+		}
+		if s.awaits() {
+			return refuseFor(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "session %v has no SAs here: the IKE daemon has not brought them", id)
 		}
 		if err := s.check(dynamic, true); err != nil {
 			return err
@@ -331,25 +347,33 @@ func (g *Gateway) end(ctx context.Context, id cxtp.SessionID, operation string, 
 }
 
 // remove takes a session out of the kernel, its policies first: under them are
-// those that block. After an error it is still there, and can be removed again.
+// those that block. Under an overlay there may be the IKE daemon's, so there the
+// SAs go first, and none of them stays. After an error the session is still there,
+// and can be removed again.
 func (g *Gateway) remove(ctx context.Context, s *session) error {
-	var requests []uapi.Request
+	var policies, states []uapi.Request
 	for i := range s.policies {
-		requests = append(requests, deletePolicy(s.policies[i].ID()))
+		policies = append(policies, deletePolicy(s.policies[i].ID()))
 	}
 	for _, i := range s.all() {
-		requests = append(requests, deleteState(s.sas[i].id))
+		states = append(states, deleteState(s.sas[i].id))
 	}
-	if err := g.erase(ctx, requests); err != nil {
+	var err error
+	if s.adopted {
+		if err = g.erase(ctx, states); err == nil {
+			err = g.erase(ctx, policies)
+		}
+	} else {
+		err = g.erase(ctx, append(policies, states...))
+	}
+	if err != nil {
 		return explain(fmt.Sprintf("failed to remove session %v from the kernel", s.id), err)
 	}
 	if err := g.store.remove(s.id); err != nil {
 		return err
 	}
-	for _, st := range s.parked {
-		st.Wipe()
-	}
-	s.phase, s.parked = gone, nil
+	s.wipe()
+	s.phase = gone
 	g.strike(s)
 	return nil
 }

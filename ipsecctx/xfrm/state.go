@@ -76,7 +76,7 @@ func newState(sa *ipsecctx.SA, reqid uint32, at Placement) (*uapi.State, error) 
 		}
 	}
 	asleep := inert(sa)
-	st.Replay = replayOf(sa, &asleep)
+	st.Replay = replayOf(formOf(sa), sa, &asleep)
 	return st, setAlgorithms(st, sa)
 }
 
@@ -169,7 +169,7 @@ func differs(sa *ipsecctx.SA, want *uapi.AEvent, got *uapi.State) string {
 		return "its sequence number"
 	case !outbound && got.Replay.Seq < want.Replay.Seq:
 		return "its anti-replay window's right edge"
-	case !outbound && sa.Window > 0 && got.Replay.Window != sa.Window:
+	case !outbound && got.Replay.Window != want.Replay.Window:
 		return "its anti-replay window's size"
 	case !outbound && got.Replay.Seq == want.Replay.Seq && !covers(got.Replay.Bitmap, want.Replay.Bitmap):
 		return "its anti-replay window"

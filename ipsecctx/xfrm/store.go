@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/cxtp/cxtp/cxtp"
@@ -39,7 +40,8 @@ type saved struct {
 	Boot    string    `json:"boot,omitempty"` // of the first line, which has nothing else
 	Session string    `json:"session,omitempty"`
 	Gone    bool      `json:"gone,omitempty"`
-	ReqIDs  []uint32  `json:"reqids,omitempty"` // one an SA
+	ReqIDs  []uint32  `json:"reqids,omitempty"` // of the groups, one an SA
+	Own     []uint32  `json:"own,omitempty"`    // of adopted SAs, one an SA
 	At      Placement `json:"at,omitzero"`
 	Blocks  []block64 `json:"blocks,omitempty"` // the static contexts of rfc/ipsec-profile.md, without keys
 
@@ -150,12 +152,12 @@ func (st *store) rewrite(sessions []saved) error {
 }
 
 // save writes a session down. static has no keys.
-func (st *store) save(id cxtp.SessionID, static *ipsecctx.Session, reqids []uint32, at Placement) error {
+func (st *store) save(id cxtp.SessionID, static *ipsecctx.Session, reqids reqIDs, at Placement) error {
 	blocks, err := ipsecctx.EncodeSession(static)
 	if err != nil {
 		return err
 	}
-	line := saved{Session: hex.EncodeToString(id[:]), ReqIDs: reqids, At: at}
+	line := saved{Session: hex.EncodeToString(id[:]), ReqIDs: reqids.groups, Own: reqids.own, At: at}
 	for _, b := range blocks {
 		line.Blocks = append(line.Blocks, block64{b.FPT, b.Presence, b.Data})
 	}
@@ -206,21 +208,32 @@ func (st *store) add(line *saved) error {
 }
 
 // load hands each session that the daemon before has left to take.
-func (st *store) load(take func(cxtp.SessionID, *ipsecctx.Session, []uint32, Placement) error) error {
+func (st *store) load(take func(cxtp.SessionID, *ipsecctx.Session, reqIDs, Placement) error) error {
 	for _, s := range st.found {
 		id, err := s.id()
 		if err == nil {
 			var static *ipsecctx.Session
 			if static, err = s.static(); err == nil {
-				err = take(id, static, s.ReqIDs, s.At)
+				err = take(id, static, reqIDs{s.ReqIDs, s.Own}, s.At)
 			}
 		}
 		if err != nil {
 			return fmt.Errorf("session %s of %s: %w", s.Session, st.path, err)
 		}
 	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
 	st.found = nil
 	return nil
+}
+
+// left reports whether the daemon before has left a session that load has not
+// handed over.
+func (st *store) left(id cxtp.SessionID) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	name := hex.EncodeToString(id[:])
+	return slices.ContainsFunc(st.found, func(s saved) bool { return s.Session == name })
 }
 
 func (st *store) close() error { return st.file.Close() }
@@ -240,8 +253,8 @@ func (s *saved) static() (*ipsecctx.Session, error) {
 		blocks = append(blocks, cxtp.CDB{FPT: b.FPT, HasPresence: true, Presence: b.Presence, Data: b.Data})
 	}
 	static, err := ipsecctx.DecodeSession(blocks)
-	if err == nil && len(static.SAs) != len(s.ReqIDs) {
-		err = fmt.Errorf("%d reqids for %d SAs", len(s.ReqIDs), len(static.SAs))
+	if err == nil && (len(static.SAs) != len(s.ReqIDs) || s.Own != nil && len(static.SAs) != len(s.Own)) {
+		err = fmt.Errorf("%d and %d reqids for %d SAs", len(s.ReqIDs), len(s.Own), len(static.SAs))
 	}
 	return static, err
 }

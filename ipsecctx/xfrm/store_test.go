@@ -2,6 +2,7 @@ package xfrm
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,9 +18,9 @@ func TestStore(t *testing.T) {
 	must(t, err)
 	s := keyless(rekeyed())
 	at := Placement{IfID: 3, OutputMark: markOf(7)}
-	must(t, st.save(testID, s, []uint32{4, 4, 8, 8}, at))
+	must(t, st.save(testID, s, reqIDs{[]uint32{4, 4, 8, 8}, []uint32{1, 1, 2, 0}}, at))
 	for range deadLines {
-		must(t, st.save(cxtp.SessionID{9}, s, []uint32{1, 2, 3, 4}, at))
+		must(t, st.save(cxtp.SessionID{9}, s, reqIDs{groups: []uint32{1, 2, 3, 4}}, at))
 		must(t, st.remove(cxtp.SessionID{9}))
 	}
 	if st.lines > deadLines+2 {
@@ -35,9 +36,9 @@ func TestStore(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := 0
-		must(t, st.load(func(id cxtp.SessionID, static *ipsecctx.Session, reqids []uint32, where Placement) error {
+		must(t, st.load(func(id cxtp.SessionID, static *ipsecctx.Session, reqids reqIDs, where Placement) error {
 			n++
-			if id != testID || len(static.SAs) != 4 || static.RemoteID.String() != s.RemoteID.String() || reqids[3] != 8 || where != at {
+			if id != testID || len(static.SAs) != 4 || static.RemoteID.String() != s.RemoteID.String() || reqids.groups[3] != 8 || !slices.Equal(reqids.own, []uint32{1, 1, 2, 0}) || where != at {
 				t.Errorf("%v: %v, %v, %+v", id, static, reqids, where)
 			}
 			return nil

@@ -101,8 +101,12 @@ const reservationTime = 30 * time.Second
 
 // ReserveSPI takes an inbound SPI that nobody has, of this gateway's part, for an
 // SA between two addresses. The kernel keeps it for 30 seconds; a session that is
-// staged with it before takes it over.
+// staged with it before takes it over. Where an IKE daemon chooses the SPIs it
+// refuses.
 func (g *Gateway) ReserveSPI(ctx context.Context, local, remote netip.Addr, protocol ipsecctx.Protocol, mode ipsecctx.Mode) (uint32, error) {
+	if g.cfg.Adopt {
+		return 0, refuse(cxtp.StatusSPIConflict, "the SPIs at %v are the IKE daemon's to choose: have it rekey the session after another move", local)
+	}
 	r := &uapi.SPIRequest{Src: remote, Dst: local, Proto: uapi.Proto(protocol), Mode: modeOf(&ipsecctx.SA{Mode: mode}),
 		Min: g.cfg.FirstSPI, Max: g.cfg.LastSPI}
 	results, err := g.each(ctx, []uapi.Request{{Op: uapi.OpAllocSPI, SPI: r}})
