@@ -5,4 +5,9 @@
 // SAs of a node, its multicast groups) is a participant in it. The engine in
 // package cxtp decides; a feature only carries out, and says truthfully what
 // happened.
+//
+// Two packages are for whoever writes one: [github.com/cxtp/cxtp/features/profile]
+// has the wire conventions that our context profiles share, and
+// [github.com/cxtp/cxtp/features/ledger] the memory that makes operations
+// idempotent.
 package features

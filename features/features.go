@@ -92,9 +92,9 @@ type Feature interface {
 	Activate(ctx context.Context, ref Ref, dynamic []cxtp.CDB) error
 
 	// Thaw undoes Freeze with the counters as they were: only for a source that
-	// knows that the target did not activate. With floors it goes on above them:
-	// for a source whose target may have activated and is gone for good. The
-	// ceilings stay.
+	// knows that the target did not activate. With floors (which are then not nil,
+	// even if they name no SA of this feature) it goes on above them: for a source
+	// whose target may have activated and is gone for good. The ceilings stay.
 	Thaw(ctx context.Context, ref Ref, floors []cxtp.ManifestEntry) error
 
 	// Redirect makes a frozen source pass what its queue holds, and all that
@@ -129,6 +129,13 @@ type Feature interface {
 // harm, as multicast groups may (RFC 4067 appendix B): a move goes on without
 // them, with a status for each.
 type Optional interface{ Optional() bool }
+
+// Verifier is a feature that can say beforehand whether Activate would refuse
+// dynamic state. It changes nothing. A feature that starts after another one needs
+// it: when it is asked to start, the other has.
+type Verifier interface {
+	Verify(ctx context.Context, ref Ref, dynamic []cxtp.CDB) error
+}
 
 // Reassigner is a feature that can give SAs other SPIs than they had at the
 // source. Everything that the source says of such an SA goes on naming it by its

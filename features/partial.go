@@ -1,6 +1,7 @@
 package features
 
 import (
+	"context"
 	"errors"
 	"slices"
 
@@ -26,24 +27,24 @@ func (s *Set) forget(ref Ref) {
 	delete(s.out, ref.Session)
 }
 
-// parts are the features that take part in an attempt.
-func (s *Set) parts(ref Ref) []Feature {
+// parts are the features that take part in an attempt, in the order given.
+func (s *Set) parts(ref Ref, order []Feature) []Feature {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := s.out[ref.Session]
 	if len(out) == 0 {
-		return s.features
+		return order
 	}
-	return slices.DeleteFunc(slices.Clone(s.features), func(f Feature) bool { return slices.Contains(out, f) })
+	return slices.DeleteFunc(slices.Clone(order), func(f Feature) bool { return slices.Contains(out, f) })
 }
 
-// gather runs a reading operation on every feature that takes part, whatever the
-// others say, and leaves out optional ones that fail.
-func (s *Set) gather(ref Ref, op func(Feature) (Snapshot, error)) (Snapshot, error) {
+// gather runs a reading operation on every feature that takes part, in the order
+// given and whatever the others say, and leaves out optional ones that fail.
+func (s *Set) gather(ref Ref, order []Feature, op func(Feature) (Snapshot, error)) (Snapshot, error) {
 	var all Snapshot
 	var failed error
 	var missing Partial
-	for _, f := range s.parts(ref) {
+	for _, f := range s.parts(ref, order) {
 		one, err := op(f)
 		if err != nil && optional(f) {
 			s.leave(ref, f)
@@ -69,9 +70,31 @@ func join[T any](a, b []T) []T {
 }
 
 // each is gather for operations that read nothing.
-func (s *Set) each(ref Ref, op func(Feature) error) error {
-	_, err := s.gather(ref, func(f Feature) (Snapshot, error) { return Snapshot{}, op(f) })
+func (s *Set) each(ref Ref, order []Feature, op func(Feature) error) error {
+	_, err := s.gather(ref, order, func(f Feature) (Snapshot, error) { return Snapshot{}, op(f) })
 	return err
+}
+
+// start runs an operation that starts what is staged, and says whether a feature
+// had anything to start. See [Set.Activate] for what becomes of failures.
+func (s *Set) start(ctx context.Context, ref Ref, op func(Feature) (bool, error)) error {
+	var missing Partial
+	running := false
+	for _, f := range s.parts(ref, s.up) {
+		something, err := op(f)
+		switch {
+		case err == nil:
+			running = running || something
+			continue
+		case optional(f):
+			err = errors.Join(err, f.Discard(ctx, ref))
+		case !running:
+			return err
+		}
+		s.leave(ref, f)
+		missing.failed(f, err)
+	}
+	return missing.orNil()
 }
 
 // add notes a context type that is missing.

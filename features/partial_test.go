@@ -37,8 +37,9 @@ func TestExportOfTypes(t *testing.T) {
 		missing []cxtp.ContextStatus
 		failed  []cxtp.ContextStatus
 	}{
-		{nil, []cxtp.CDB{{FPT: 1}, {FPT: 2}}, nil, nil},
-		{[]cxtp.FPT{2, 1}, []cxtp.CDB{{FPT: 1}, {FPT: 2}}, nil, nil},
+		// What is taken down last is read last.
+		{nil, []cxtp.CDB{{FPT: 2}, {FPT: 1}}, nil, nil},
+		{[]cxtp.FPT{2, 1}, []cxtp.CDB{{FPT: 2}, {FPT: 1}}, nil, nil},
 		{[]cxtp.FPT{1}, []cxtp.CDB{{FPT: 1}}, nil, nil},
 		{[]cxtp.FPT{9, 2, 8}, []cxtp.CDB{{FPT: 2}}, []cxtp.ContextStatus{{FPT: 9, Status: cxtp.StatusUnknownFPT}, {FPT: 8, Status: cxtp.StatusUnknownFPT}}, nil},
 		{[]cxtp.FPT{9}, nil, nil, []cxtp.ContextStatus{{FPT: 9, Status: cxtp.StatusUnknownFPT}}},

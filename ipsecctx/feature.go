@@ -344,11 +344,8 @@ func (f *Feature) Release(ctx context.Context, ref features.Ref) error {
 // activated in an earlier epoch, and refuses one activated in this.
 func (f *Feature) Discard(ctx context.Context, ref features.Ref) error {
 	return f.records.Do(ctx, ref, ledger.Discard, func(r *record) error {
-		if r.Holds == ledger.HoldsActive || r.Holds == ledger.HoldsFrozen {
-			if r.Staged == ref.Epoch {
-				return errors.New("failed to discard: the session is active, and no longer only staged")
-			}
-			return nil
+		if done, err := r.Keeps(ref.Epoch); done {
+			return err
 		}
 		if err := f.discard(ctx, r); err != nil {
 			return err

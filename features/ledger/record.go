@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/cxtp/cxtp/cxtp"
@@ -74,6 +75,19 @@ func (r *Record) record() *Record { return r }
 // IsStaged reports whether the session is staged here for this epoch.
 func (r *Record) IsStaged(epoch cxtp.Epoch) bool {
 	return r.Holds == HoldsStaged && r.Staged == epoch
+}
+
+// Keeps reports whether a Discard of this epoch has nothing to do, because the
+// session is active or frozen here. That is an error if it became so in the same
+// epoch.
+func (r *Record) Keeps(epoch cxtp.Epoch) (bool, error) {
+	if r.Holds != HoldsActive && r.Holds != HoldsFrozen {
+		return false, nil
+	}
+	if r.Staged == epoch {
+		return true, errors.New("failed to discard: the session is active, and no longer only staged")
+	}
+	return true, nil
 }
 
 // ForgetAnswer has the next repetition of an operation carried out anew, and
