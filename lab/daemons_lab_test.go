@@ -77,14 +77,16 @@ ca          = "ca.pem"
 [node]
 listen = "[::]:5092"
 [gateway]
-kind     = "kernel"
+kind     = "{{.Kind}}"
 announce = ["{{.Announce.V4}}:4500", "[{{.Announce.V6}}]:4500"]
 [kernel]
-protect = ["10.1.0.0/16", "fd00:1::/64"]
+protect = ["10.1.0.0/16", "fd00:1::/64", "10.4.0.0/16"]
 outside = "{{.Outside}}"
 inside  = "{{.Inside}}"
 answer  = true
 {{if .Shares}}shared  = ["{{.Announce.V4}}", "{{.Announce.V6}}"]
+{{end}}{{if eq .Kind "strongswan"}}[strongswan]
+vici = "{{.Name}}.vici"
 {{end}}[timers]
 max_transfer = "3s"
 request_wait = "5s"
@@ -104,7 +106,7 @@ type gateway struct {
 	*topology.Node
 	Outer, Inner    topology.Pair
 	Sync            netip.Addr
-	Mode            string
+	Mode, Kind      string
 	Outside, Inside string
 	Shares          bool // the virtual address, with its peer
 	Peer            *gateway
@@ -162,6 +164,7 @@ func newFleet(t testing.TB, mode string, prepare ...func(*gateway)) *fleet {
 	f.must(err)
 	f.write("ca.pem", ca.CertPEM())
 	for i, g := range f.gateways {
+		g.Kind = "kernel"
 		g.Mode, g.Outside, g.Inside, g.Peer, g.folder = mode, topology.Outer, topology.Inner, f.gateways[1-i], f.folder
 		cert, err := ca.Issue(g.Name)
 		f.must(err)

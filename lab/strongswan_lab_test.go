@@ -51,11 +51,11 @@ func newStock(t *testing.T) *stock {
 
 // only returns a daemon's only IKE SA when it is established, with one child
 // that is installed, and suits.
-func (s *stock) only(d *charon.Daemon, suits func(charon.IKESA, charon.ChildSA) bool) (charon.IKESA, charon.ChildSA) {
-	s.t.Helper()
+func (r *rig) only(d *charon.Daemon, suits func(charon.IKESA, charon.ChildSA) bool) (charon.IKESA, charon.ChildSA) {
+	r.t.Helper()
 	for {
 		sas, err := d.SAs()
-		s.must(err)
+		r.must(err)
 		if len(sas) == 1 && sas[0].State == "ESTABLISHED" {
 			for _, c := range sas[0].Children {
 				if c.State == "INSTALLED" && suits(sas[0], c) {
@@ -63,8 +63,8 @@ func (s *stock) only(d *charon.Daemon, suits func(charon.IKESA, charon.ChildSA) 
 				}
 			}
 		}
-		if s.ctx.Err() != nil {
-			s.t.Fatalf("%s has %+v", d.Name, sas)
+		if r.ctx.Err() != nil {
+			r.t.Fatalf("%s has %+v", d.Name, sas)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/ikectx"
 	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
 	"github.com/cxtp/cxtp/ipsecctx"
 )
@@ -65,6 +66,7 @@ type session struct {
 	id    cxtp.SessionID
 	l     *lineage
 	known bool // it was here before the agent was restarted
+	lent  *ikectx.Session
 
 	// Guarded by the agent, as the lineage is.
 	phase    ipsecctx.Phase
@@ -73,56 +75,33 @@ type session struct {
 	awaited  bool // somebody is about to adopt its SAs
 }
 
-// Start reaches charon, and checks that everything is there that a move needs.
-func Start(ctx context.Context, cfg Config) (_ *Agent, err error) {
+// Start takes the agent's place beside charon, which may be started later: so
+// nobody else on this machine can take it.
+func Start(cfg Config) (*Agent, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Segments <= carPark {
 		return nil, fmt.Errorf("charon.plugins.ha.segment_count is %d: with 1 no client can be moved alone, 16 is best", cfg.Segments)
 	}
-	c := NewCharon(cfg.Socket)
-	a := &Agent{cfg: cfg, log: cfg.Log, charon: c, journal: newJournal(),
+	p, err := openPlugin(cfg.Agent, cfg.Charon)
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{cfg: cfg, log: cfg.Log, charon: NewCharon(cfg.Socket), plugin: p, journal: newJournal(),
 		sessions: map[cxtp.SessionID]*session{}, of: map[*lineage]*session{}}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, a.close())
-		}
-	}()
-	release, err := c.Release(ctx)
-	if err != nil {
-		return nil, err
-	}
-	version, err := versionOf(release)
-	if err != nil {
-		return nil, err
-	}
-	plugins, err := c.Plugins(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if !slices.Contains(plugins, "ha") {
-		return nil, errors.New("charon has not loaded its ha plugin: install it (Debian: libcharon-extra-plugins), and configure charon.plugins.ha")
-	}
-	if a.plugin, err = openPlugin(cfg.Agent, cfg.Charon, version); err != nil {
-		return nil, err
-	}
-	a.switcher = switcher{plugin: a.plugin, charon: c, segments: cfg.Segments, crowd: a.clients}
-	a.log.Info("charon is there", "release", release, "ha_version", uint8(version))
+	a.switcher = switcher{plugin: p, charon: a.charon, segments: cfg.Segments, crowd: a.clients}
 	return a, nil
 }
 
-func (a *Agent) close() error {
-	err := a.charon.Close()
-	if a.plugin != nil {
-		err = errors.Join(err, a.plugin.conn.Close())
-	}
+// Stop ends what Run does not, and wipes all keys.
+func (a *Agent) Stop() error {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	for _, l := range a.journal.lineages {
 		l.wipe()
 	}
-	return err
+	a.mu.Unlock()
+	return errors.Join(a.charon.Close(), a.plugin.conn.Close())
 }
 
 // Run follows what charon does, until ctx ends, which is no error.
@@ -137,15 +116,84 @@ func (a *Agent) Run(ctx context.Context) error {
 			a.hear(ctx, g, m)
 		})
 	})
+	g.Go(func() error { return a.attend(ctx) })
+	return g.Wait()
+}
+
+// attendEvery is how often the agent looks whether charon is there.
+const attendEvery = time.Second
+
+// attend greets each charon that is started, until ctx ends.
+func (a *Agent) attend(ctx context.Context) error {
+	tick := time.NewTicker(attendEvery)
+	defer tick.Stop()
+	var here string // since when the one runs that was greeted
+	said := ""
+	for {
+		since, err := a.charon.Since(ctx)
+		if err == nil && since != here {
+			if err = a.greet(ctx, here != ""); err == nil {
+				here, said = since, ""
+			}
+		}
+		if err != nil && ctx.Err() == nil && err.Error() != said {
+			said = err.Error()
+			a.log.Warn("no client can be moved", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// greet makes a charon that has been started tell what it has. Again: another one
+// was here before, and its clients are gone.
+func (a *Agent) greet(ctx context.Context, again bool) error {
+	release, err := a.charon.Release(ctx)
+	if err != nil {
+		return err
+	}
+	version, err := versionOf(release)
+	if err != nil {
+		return err
+	}
+	plugins, err := a.charon.Plugins(ctx)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(plugins, "ha") {
+		return errors.New("charon has not loaded its ha plugin: install it (Debian: libcharon-extra-plugins), configure charon.plugins.ha, and restart charon")
+	}
+	a.plugin.speak(version)
+	if again {
+		a.forgetAll("charon was restarted")
+	}
 	// charon begins with all segments passive, and gives no client an address then.
 	if err := a.plugin.send(makeActive(0), &ha.Segments{Action: ha.TypeResync, Numbers: a.allSegments()}); err != nil {
-		return errors.Join(err, a.close())
+		return err
 	}
-	err := g.Wait()
-	if ctx.Err() != nil {
-		err = nil
+	a.log.Info("charon is there", "release", release, "ha_version", uint8(version))
+	return nil
+}
+
+// forgetAll ends all sessions.
+func (a *Agent) forgetAll(why string) {
+	a.mu.Lock()
+	var gone []cxtp.SessionID
+	for id, s := range a.sessions {
+		if s.phase == ipsecctx.Active {
+			gone = append(gone, id)
+		}
+		s.l.wipe()
+		a.strike(s)
 	}
-	return errors.Join(err, a.close())
+	a.journal = newJournal()
+	a.mu.Unlock()
+	for _, id := range gone {
+		a.cfg.Went(id, why)
+	}
 }
 
 // clients are where the clients are that charon answers for.
@@ -234,10 +282,10 @@ func (a *Agent) takeIn(ctx context.Context, s *session, first bool) {
 	}
 }
 
-// adopt has the kernel's SAs of a client adopted as charon has them, when nothing
-// is under way.
+// adopt has the kernel's SAs of a client adopted, once charon shows those that it
+// has told of.
 func (a *Agent) adopt(ctx context.Context, s *session) (*ipsecctx.Session, error) {
-	sa, err := a.quiet(ctx, s)
+	sa, err := a.charon.await(ctx, a.idOf(s), func(sa IKESA) bool { return a.agrees(s, sa) })
 	a.mu.Lock()
 	s.awaited = false
 	var static *ipsecctx.Session
@@ -251,8 +299,7 @@ func (a *Agent) adopt(ctx context.Context, s *session) (*ipsecctx.Session, error
 	return static, a.cfg.Kernel.Adopt(ctx, s.id, static)
 }
 
-// quiet waits until nothing is under way with a client's SAs, and charon shows
-// the CHILD SAs that it has told of.
+// quiet waits until nothing is under way with a client's SAs.
 func (a *Agent) quiet(ctx context.Context, s *session) (IKESA, error) {
 	return a.charon.await(ctx, a.idOf(s), func(sa IKESA) bool { return sa.settled() && a.agrees(s, sa) })
 }
@@ -289,12 +336,12 @@ func (a *Agent) turn(s *session, p ipsecctx.Phase) {
 	s.phase = p
 }
 
-// with finds a session that has to be here, in a phase that allows an operation.
+// with finds a session in a phase that allows an operation; nil if it is not here.
 func (a *Agent) with(id cxtp.SessionID, operation string, allowed ...ipsecctx.Phase) (*session, error) {
 	s := a.session(id)
 	switch {
 	case s == nil:
-		return nil, refuse(cxtp.StatusUnknownSession, "charon has told of no client whose session is %v", id)
+		return nil, nil
 	case !slices.Contains(allowed, s.phase):
 		return nil, &ipsecctx.PhaseError{Session: id, Operation: operation, Phase: s.phase}
 	}

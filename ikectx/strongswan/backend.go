@@ -12,22 +12,53 @@ import (
 	"github.com/cxtp/cxtp/ipsecctx"
 )
 
+// Supports implements [ikectx.Backend].
+func (a *Agent) Supports(c *ikectx.Session) error {
+	l, err := lineageOf(c, time.Now())
+	if err == nil {
+		l.wipe()
+	}
+	return err
+}
+
 // Export implements [ikectx.Backend]. It waits for a moment in which nothing is
 // under way, and has the kernel's SAs adopted as they are then.
 func (a *Agent) Export(ctx context.Context, id cxtp.SessionID) (*ikectx.Session, error) {
 	s, err := a.with(id, "Export", ipsecctx.Active)
-	if err != nil {
+	if s == nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
-	if _, err := a.adopt(ctx, s); err != nil {
+	_, err = a.quiet(ctx, s)
+	if err == nil {
+		_, err = a.adopt(ctx, s)
+	}
+	if err != nil {
 		return nil, s.busy(err)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.exported = s.changes
-	return s.l.context(time.Now()).Clone(), nil
+	return s.lend(s.l.context(time.Now()).Clone()), nil
+}
+
+// lend notes what is lent to the feature, and wipes what was lent before.
+func (s *session) lend(c *ikectx.Session) *ikectx.Session {
+	if s.lent != nil {
+		s.lent.Wipe()
+	}
+	s.lent = c
+	return c
+}
+
+// Sample implements [ikectx.Backend].
+func (a *Agent) Sample(_ context.Context, id cxtp.SessionID) (ikectx.Dynamic, error) {
+	s, err := a.with(id, "Sample", ipsecctx.Active)
+	if s == nil {
+		return ikectx.Dynamic{}, err
+	}
+	return a.dynamic(s), nil
 }
 
 // busy is the refusal of a session that did not come to rest.
@@ -106,10 +137,12 @@ func (a *Agent) enter(s *session) error {
 	return nil
 }
 
-// Freeze implements [ikectx.Backend]: charon ignores the client from then on.
+// Freeze implements [ikectx.Backend]: charon ignores the client from then on. It
+// refuses while something is under way, and if the SAs are not those that were
+// staged: then nothing was stopped.
 func (a *Agent) Freeze(ctx context.Context, id cxtp.SessionID) (ikectx.Dynamic, error) {
 	s, err := a.with(id, "Freeze", ipsecctx.Active, ipsecctx.Frozen)
-	if err != nil {
+	if s == nil {
 		return ikectx.Dynamic{}, err
 	}
 	if s.phase == ipsecctx.Frozen {
@@ -163,7 +196,7 @@ func (a *Agent) dynamic(s *session) ikectx.Dynamic {
 // Activate implements [ikectx.Backend]: charon answers for the client.
 func (a *Agent) Activate(ctx context.Context, id cxtp.SessionID, d ikectx.Dynamic) error {
 	s, err := a.with(id, "Activate", ipsecctx.Staged, ipsecctx.Active)
-	if err != nil || s.phase == ipsecctx.Active {
+	if s == nil || s.phase == ipsecctx.Active {
 		return err
 	}
 	a.mu.Lock()
@@ -181,10 +214,26 @@ func (a *Agent) Activate(ctx context.Context, id cxtp.SessionID, d ikectx.Dynami
 	return nil
 }
 
+// TakeOver implements [ikectx.Backend]. Whatever the client has exchanged with the
+// gateway that is gone since the state was read, charon cannot learn: it answers
+// the request that comes next as that one would have.
+func (a *Agent) TakeOver(ctx context.Context, id cxtp.SessionID, d ikectx.Dynamic) error {
+	return a.Activate(ctx, id, d)
+}
+
+// Redirect implements [ikectx.Backend]: the packets are the gateway's business.
+func (a *Agent) Redirect(context.Context, cxtp.SessionID, cxtp.RouterID) error { return nil }
+
+// Closed implements [ikectx.Backend]: charon rekeys when it likes.
+func (a *Agent) Closed(context.Context, cxtp.SessionID) error { return nil }
+
+// Held implements [ikectx.Backend]: what charon has comes when it is asked again.
+func (a *Agent) Held(context.Context) ([]cxtp.Held, error) { return nil, nil }
+
 // Thaw implements [ikectx.Backend].
-func (a *Agent) Thaw(ctx context.Context, id cxtp.SessionID) error {
+func (a *Agent) Thaw(ctx context.Context, id cxtp.SessionID, _ bool) error {
 	s, err := a.with(id, "Thaw", ipsecctx.Frozen, ipsecctx.Active)
-	if err != nil || s.phase == ipsecctx.Active {
+	if s == nil || s.phase == ipsecctx.Active {
 		return err
 	}
 	if err := a.start(ctx, a.idOf(s), s.l.update.RemoteAddr); err != nil {

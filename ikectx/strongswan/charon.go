@@ -120,6 +120,19 @@ func (c *Charon) Release(ctx context.Context) (string, error) {
 	return release, nil
 }
 
+// Since says when charon was started, in its own words.
+func (c *Charon) Since(ctx context.Context) (string, error) {
+	m, err := c.ask(ctx, "stats", "", nil)
+	if err != nil {
+		return "", err
+	}
+	since := ""
+	if uptime := section(m[0], "uptime"); uptime != nil {
+		since, _ = uptime.Get("since").(string)
+	}
+	return since, nil
+}
+
 // Plugins are the names of the plugins that are loaded.
 func (c *Charon) Plugins(ctx context.Context) ([]string, error) {
 	m, err := c.ask(ctx, "stats", "", nil)

@@ -18,16 +18,16 @@ import (
 // plugin is the agent's end of the socket of charon's ha plugin. The plugin
 // connects its own end, so it hears nobody else; and this end hears nobody but it.
 type plugin struct {
-	conn    *net.UDPConn
-	version ha.Version
+	conn *net.UDPConn
 
-	mu     sync.Mutex // one sequence of messages at a time
-	buffer []byte
+	mu      sync.Mutex // one sequence of messages at a time
+	version ha.Version // 0 until charon is there
+	buffer  []byte
 }
 
 // openPlugin takes the place of the other gateway that charon is configured with.
 // It has to be taken before anybody else on this machine can: keys come to it.
-func openPlugin(agent, charon netip.Addr, v ha.Version) (*plugin, error) {
+func openPlugin(agent, charon netip.Addr) (*plugin, error) {
 	conn, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(agent, ha.Port)), net.UDPAddrFromAddrPort(netip.AddrPortFrom(charon, ha.Port)))
 	if errors.Is(err, unix.EADDRINUSE) {
 		return nil, fmt.Errorf("%s port %d is taken: charon sends keys there, find out by whom: %w", agent, ha.Port, err)
@@ -35,7 +35,14 @@ func openPlugin(agent, charon netip.Addr, v ha.Version) (*plugin, error) {
 	if err != nil {
 		return nil, fmt.Errorf("failed to open the agent's end of the ha plugin: %w", err)
 	}
-	return &plugin{conn: conn, version: v}, nil
+	return &plugin{conn: conn}, nil
+}
+
+// speak sets the version of what is sent from now on.
+func (p *plugin) speak(v ha.Version) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.version = v
 }
 
 // versionOf is the ha plugin's protocol in a release of strongSwan.
@@ -72,6 +79,9 @@ func leadingDigits(s string) string {
 func (p *plugin) send(bodies ...ha.Body) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.version == 0 {
+		return errors.New("charon is not running")
+	}
 	for _, body := range bodies {
 		b, err := ha.Message{Version: p.version, Body: body}.Append(p.buffer[:0])
 		if err == nil {

@@ -191,7 +191,7 @@ func explain(name string, err error) error {
 // complete fills in what follows from other keys.
 func (c *Config) complete(folder string) {
 	for _, path := range []*string{
-		&c.StateDir, &c.Control,
+		&c.StateDir, &c.Control, &c.Charon.Vici,
 		&c.Transport.Certificate, &c.Transport.Key, &c.Transport.CA, &c.Transport.InsecureKeyLog,
 	} {
 		*path = within(folder, *path)

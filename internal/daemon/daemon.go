@@ -29,6 +29,7 @@ import (
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
+	"github.com/cxtp/cxtp/ikectx"
 	"github.com/cxtp/cxtp/internal/config"
 	"github.com/cxtp/cxtp/internal/control"
 	"github.com/cxtp/cxtp/internal/hook"
@@ -73,6 +74,7 @@ type daemon struct {
 	nodes     *transport.NodeConn
 	manager   *systemd.Manager // of this process
 	gateway   gateway
+	ike       ikeDaemon // nil = none
 	engine    *engine
 	malformed uint64          // messages that did not parse; the engine's
 	sequences *cxtp.Sequences // of our own requests; the engine's
@@ -112,6 +114,12 @@ func (d *daemon) run(ctx context.Context, opts Options) error {
 		return err
 	}
 	defer d.gateway.Stop()
+	if d.cfg.Gateway.Kind == config.Strongswan {
+		if d.ike, err = d.openIKE(); err != nil {
+			return err
+		}
+		defer d.ike.Stop()
+	}
 	if err := d.startEngine(ctx, cancel, opts, records); err != nil {
 		return err
 	}
@@ -124,6 +132,9 @@ func (d *daemon) run(ctx context.Context, opts Options) error {
 
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.gateway.Run(gctx) })
+	if d.ike != nil {
+		g.Go(func() error { return d.ike.Run(gctx) })
+	}
 	g.Go(func() error { return (&server{d}).serve(gctx, listener) })
 	if err := d.manager.Ready(); err != nil {
 		d.log.Warn("the service manager does not know that the daemon is ready", "error", err)
@@ -166,7 +177,11 @@ func (d *daemon) announced(remote netip.Addr) (netip.Addr, uint16) {
 // startEngine builds the machine from the journal and makes what follows from
 // the restart durable before anything else happens.
 func (d *daemon) startEngine(ctx context.Context, fail context.CancelCauseFunc, opts Options, records []cxtp.Record) error {
-	set, err := features.NewSet(ipsecctx.NewFeature(d.gateway, ipsecctx.Options{LocalEndpoint: d.announced}))
+	all := []features.Feature{ipsecctx.NewFeature(d.gateway, ipsecctx.Options{LocalEndpoint: d.announced})}
+	if d.ike != nil {
+		all = append(all, ikectx.NewFeature(d.ike, ikectx.Options{LocalEndpoint: d.announced}))
+	}
+	set, err := features.NewSet(all...)
 	if err != nil {
 		return err
 	}

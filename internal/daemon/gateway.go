@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/ikectx"
 	"github.com/cxtp/cxtp/internal/config"
 	"github.com/cxtp/cxtp/internal/systemd"
 	"github.com/cxtp/cxtp/ipsecctx"
@@ -39,13 +40,25 @@ type gateway interface {
 // openGateway opens the gateway that the configuration asks for.
 func (d *daemon) openGateway(ctx context.Context, opts Options) (err error) {
 	near := func(id cxtp.SessionID) { d.engine.input(cxtp.Near{Session: id}) }
-	if d.cfg.Gateway.Kind == config.Kernel {
+	if d.cfg.Gateway.Kind.OfKernel() {
 		vanished := func(id cxtp.SessionID, why string) { d.engine.input(cxtp.Vanished{Session: id, Why: why}) }
 		d.gateway, err = openKernel(ctx, d.cfg, d.log, around{near, vanished, d.manager})
 	} else {
 		d.gateway, err = openUserspace(d.cfg, opts, near)
 	}
 	return err
+}
+
+// ikeDaemon is an IKE daemon beside this one, whose sessions are moved with their
+// SAs.
+type ikeDaemon interface {
+	ikectx.Backend
+
+	// Run works until ctx ends, which is no error.
+	Run(ctx context.Context) error
+
+	// Stop ends what Run does not.
+	Stop() error
 }
 
 // around is what a kernel gateway tells, and who holds its sockets.

@@ -52,7 +52,7 @@ func openKernel(ctx context.Context, cfg *config.Config, log *slog.Logger, a aro
 		Dir: filepath.Join(cfg.StateDir, "sessions"), Protect: k.Protect, Inside: routes.InsideIndex(), Strict: strict(cfg),
 		Place:      func(*ipsecctx.Session) xfrm.Placement { return xfrm.Placement{Mark: mark, IfID: k.IfID} },
 		FirstReqID: k.ReqIDs[0], LastReqID: k.ReqIDs[1], Priority: k.Priority,
-		FirstSPI: k.SPIs[0], LastSPI: k.SPIs[1], OthersEncapsulate: !k.Encapsulate,
+		FirstSPI: k.SPIs[0], LastSPI: k.SPIs[1], OthersEncapsulate: !k.Encapsulate, Adopt: cfg.Gateway.Kind == config.Strongswan,
 		Redirect: g.pass, NearCeiling: a.near, Vanished: a.vanished, Sockets: a.sockets, Log: log,
 	})
 	if err == nil {

@@ -53,7 +53,8 @@ type Daemon struct {
 // Role is what a daemon is for: a [Gateway] or a [Client].
 type Role interface {
 	plugins() string        // beside those that each role needs
-	settings() string       // lines of strongswan.conf's section of the plugins
+	options() string        // lines of strongswan.conf's section of charon
+	settings() string       // and of its plugins
 	swanctl() (tree, error) // the swanctl folder
 }
 
@@ -104,6 +105,7 @@ func (d *Daemon) configure(role Role) error {
 	return os.WriteFile(d.path("strongswan.conf"), fmt.Appendf(nil, `
 charon {
 	load = %s %s
+	%s
 	plugins {
 		vici { socket = unix://%s }
 		%s
@@ -121,7 +123,7 @@ charon {
 swanctl {
 	load = random pem pkcs1 pkcs8 x509 pubkey openssl
 }
-`, common, role.plugins(), d.Socket(), role.settings(), d.path("log")), 0o600)
+`, common, role.plugins(), role.options(), d.Socket(), role.settings(), d.path("log")), 0o600)
 }
 
 // Restart starts the daemon after [Daemon.Kill]: it knows its configuration

@@ -41,6 +41,9 @@ type Gateway struct {
 
 func (g Gateway) plugins() string { return "ha" }
 
+// The routes to clients are the product's.
+func (g Gateway) options() string { return "install_routes = no" }
+
 func (g Gateway) settings() string {
 	return fmt.Sprintf("ha {\nlocal = %s\nremote = %s\nmonitor = no\nresync = no\nsegment_count = 16\npools { ha = %s }\n}",
 		pluginAddress.Addr(), agentAddress.Addr(), g.Pool)
@@ -67,6 +70,7 @@ type Client struct {
 }
 
 func (c Client) plugins() string  { return "" }
+func (c Client) options() string  { return "" }
 func (c Client) settings() string { return "" }
 
 func (c Client) swanctl() (tree, error) {

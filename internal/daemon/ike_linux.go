@@ -1,0 +1,51 @@
+package daemon
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/ikectx/strongswan"
+	"github.com/cxtp/cxtp/ipsecctx"
+)
+
+// openIKE takes the agent's place beside the charon whose SAs the gateway has.
+func (d *daemon) openIKE() (ikeDaemon, error) {
+	g, c := d.gateway.(*kernel), &d.cfg.Charon
+	return strongswan.Start(strongswan.Config{
+		Socket: c.Vici, Agent: c.Agent, Charon: c.Charon, Segments: c.Segments,
+		Kernel: g, Known: g.known, Came: d.came,
+		Went: func(id cxtp.SessionID, why string) { d.engine.input(cxtp.Vanished{Session: id, Why: why}) },
+		Log:  d.log,
+	})
+}
+
+// came gives the machine a session that charon has begun. CXTP messages name its
+// node by the first of its inner addresses: several may be behind one outer one.
+func (d *daemon) came(id cxtp.SessionID, s *ipsecctx.Session) {
+	d.engine.input(cxtp.Adopt{Session: id, Previous: s.Inner[0].Addr(), Claims: s.Claims()})
+}
+
+// Adopt routes to the client right away: it is here.
+func (g *kernel) Adopt(ctx context.Context, id cxtp.SessionID, s *ipsecctx.Session) error {
+	if err := g.Gateway.Adopt(ctx, id, s); err != nil {
+		return err
+	}
+	g.sharing.staged(id, g.Static(id))
+	g.sharing.arrived(ctx, id)
+	return g.route(id, s.Inner, g.routes.Attract)
+}
+
+// known is the session that was here before a restart with one of these inner
+// addresses.
+func (g *kernel) known(inner []netip.Prefix) (cxtp.SessionID, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for id, has := range g.inner {
+		if slices.ContainsFunc(has, func(p netip.Prefix) bool { return slices.Contains(inner, p) }) {
+			return id, true
+		}
+	}
+	return cxtp.SessionID{}, false
+}

@@ -1,0 +1,141 @@
+//go:build linux && lab
+
+package lab
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/lab/charon"
+	"github.com/cxtp/cxtp/lab/topology"
+	"github.com/cxtp/cxtp/lab/traffic"
+	"github.com/cxtp/cxtp/lab/witness"
+	"github.com/cxtp/cxtp/transport/testcert"
+)
+
+// vpn is two stock strongSwan gateways that share the virtual address, each with
+// our daemon beside it, and a stock client. The first has the address.
+type vpn struct {
+	*fleet
+	charons [2]*charon.Daemon
+	mn      *charon.Daemon
+}
+
+func newVPN(t *testing.T, extra charon.Extra) *vpn {
+	t.Helper()
+	v := &vpn{fleet: newSharing(t, "lossless", func(g *gateway) { g.Kind = "strongswan" })}
+	ca, err := testcert.New()
+	v.must(err)
+	for i, g := range v.gateways {
+		v.charons[i] = charon.Start(t, g.Node, charon.Gateway{
+			Identity: "vpn.example", Authority: ca, Address: topology.Virtual.V4, Pool: clientPool, Extra: extra,
+		})
+		// The daemon's configuration was there before charon's folder was.
+		v.must(os.Symlink(v.charons[i].Socket(), filepath.Join(v.folder, g.Name+".vici")))
+	}
+	for _, g := range v.gateways {
+		v.awaitLog(g, "charon is there")
+	}
+	v.shell(v.Host, "ip", "route", "replace", clientPool.String(), "dev", topology.Inner)
+	v.mn = charon.Start(t, v.MN, charon.Client{Identity: "mn.example", Authority: ca, Gateway: "vpn.example", Address: topology.Virtual.V4})
+	return v
+}
+
+// awaitLog waits until a daemon has logged something.
+func (v *vpn) awaitLog(g *gateway, what string) {
+	v.t.Helper()
+	for range 200 {
+		if strings.Contains(g.log.String(), what) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond) // its daemon has no way to tell us
+	}
+	v.t.Fatalf("%s has not said %q", g.Name, what)
+}
+
+// connect has the client connect, and waits until the gateway's daemon has its
+// session.
+func (v *vpn) connect() (cxtp.SessionID, netip.Addr) {
+	v.t.Helper()
+	v.must(v.mn.Initiate(charon.Child))
+	sas, err := v.mn.SAs()
+	v.must(err)
+	inner := netip.MustParseAddr(sas[0].LocalVIPs[0])
+	for range 200 {
+		for _, s := range v.views(v.gateways[0]) {
+			if len(s.Inner) > 0 && s.Inner[0].Addr() == inner {
+				return s.Session, inner
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	v.t.Fatalf("%s has no session of the client at %s", v.gateways[0].Name, inner)
+	return cxtp.SessionID{}, inner
+}
+
+// flows sends traffic between the client and the host.
+func (v *vpn) flows(inner netip.Addr) *traffic.Traffic {
+	v.t.Helper()
+	f, err := traffic.Start(traffic.Options{
+		Near: traffic.End{Node: v.MN, Addr: inner}, Far: []traffic.End{{Node: v.Host, Addr: topology.Host.V4}},
+	})
+	v.must(err)
+	return f
+}
+
+// verdict is what the wire and the traffic say.
+func (v *vpn) verdict(w *witness.Witness, inner netip.Addr, report traffic.Report) {
+	v.t.Helper()
+	frames, err := w.Stop()
+	v.must(err)
+	seen := witness.Examine(frames, witness.Rules{
+		Protected: []witness.Selector{{A: full(inner), B: full(topology.Host.V4)}}, Gateways: []string{"sg1", "sg2"}, IV: 8,
+	})
+	if !seen.Kept() {
+		v.t.Errorf("a law is broken: %v", seen)
+	}
+	if report.Lost() > 0 {
+		v.t.Errorf("lost: %v; %s", report, v.refusals())
+	}
+	v.t.Logf("%v", report)
+}
+
+// TestStrongSwanMove moves a stock client between two stock gateways, there and
+// back, while it sends and receives; it notices nothing, and all can rekey after.
+func TestStrongSwanMove(t *testing.T) {
+	v := newVPN(t, charon.Extra{})
+	id, inner := v.connect()
+	before := v.mn.Log()
+	w, flows := v.watch(), v.flows(inner)
+	v.must(flows.Await(v.ctx, some))
+	for i := range 2 {
+		from := v.gateways[i]
+		v.handover(from, id)
+		v.stands(from, id, "gone")
+		v.stands(from.Peer, id, "active")
+		v.must(flows.Await(v.ctx, some))
+	}
+	// Both sides rekey both, at the gateway that has the client back.
+	_, child := v.only(v.mn, anySA)
+	for _, side := range []struct {
+		at   *charon.Daemon
+		name string
+	}{{v.mn, charon.Home}, {v.charons[0], charon.Clients}} {
+		v.must(side.at.Rekey("child", charon.Child))
+		_, next := v.only(v.mn, func(_ charon.IKESA, c charon.ChildSA) bool { return c.SPIIn != child.SPIIn })
+		ike, _ := v.only(v.mn, anySA)
+		v.must(side.at.Rekey("ike", side.name))
+		v.only(v.mn, func(i charon.IKESA, _ charon.ChildSA) bool { return i.InitiatorSPI != ike.InitiatorSPI })
+		child = next
+	}
+	v.must(flows.Await(v.ctx, some))
+	v.verdict(w, inner, flows.Stop(settle))
+	if said := strings.TrimPrefix(v.mn.Log(), before); strings.Contains(said, "IKE_AUTH") {
+		t.Errorf("the client connected again:\n%s", said)
+	}
+}
