@@ -31,7 +31,7 @@ func (o outer) encode(arena []byte) (cxtp.CDB, error) {
 			w.PutAddress(outerAddresses, a)
 		}
 	}
-	return w.Finish(func() string { return "outer addresses" })
+	return w.Finish(nil)
 }
 
 // read reads the block.

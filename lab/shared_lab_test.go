@@ -197,18 +197,15 @@ func TestForwarded(t *testing.T) {
 				if says, err := f.cxtp(here, "status"); err != nil || !strings.Contains(says, "for 1 at sg2 is forwarded there") {
 					t.Errorf("the operator is not told: %v %s", err, says)
 				}
-				report := others.Stop(settle)
-				if report.Lost() > 0 {
-					t.Errorf("the session that stayed: %v; %s", report, f.refusals())
-				}
+				o.also("the session that stayed", others.Stop(settle), false)
 
-				f.lastOne(t, other, stays, here, strict)
+				o.also("the last one", f.lastOne(other, stays, here), strict)
 				f.awaitHolder(there, l.outer6)
-				f.quiet(l)
-				f.lastOne(t, other, stays, there, strict)
+				o.also("where both are", f.steady(l), false)
+				o.also("the first one back", f.lastOne(other, stays, there), strict)
 				f.handover(there, faultySession)
 				f.awaitHolder(here, l.outer6)
-				f.quiet(l)
+				o.also("where both were", f.steady(l), false)
 				if n := f.forwarded(here, l.spiUp) + f.forwarded(here, stays.spiUp); n > 0 {
 					t.Errorf("%d filters forward what is here", n)
 				}
@@ -219,27 +216,36 @@ func TestForwarded(t *testing.T) {
 	}
 }
 
+// also adds what became of other traffic to an outcome.
+func (o *outcome) also(what string, r traffic.Report, strict bool) {
+	o.t.Helper()
+	if r.Duplicated() > 0 {
+		o.t.Errorf("%s, accepted twice: %v", what, r)
+	}
+	if r.Lost() > 0 && !strict {
+		o.missing += fmt.Sprintf("%s: %v; ", what, r)
+	}
+	o.Echo.Stall = max(o.Echo.Stall, r.Echo.Stall, r.Up.Stall, r.Down.Stall)
+}
+
 // lastOne moves the second session, in the middle of its traffic.
-func (f *fleet) lastOne(t *testing.T, other *rig, l *link, from *gateway, strict bool) {
-	t.Helper()
+func (f *fleet) lastOne(other *rig, l *link, from *gateway) traffic.Report {
+	f.t.Helper()
 	w, flows := f.watch(), other.traffic(l)
 	f.must(flows.Await(f.ctx, some))
 	f.handover(from, secondSession)
 	f.must(flows.Await(f.ctx, some))
-	if report := flows.Stop(settle); report.Lost() > 0 && !strict || report.Duplicated() > 0 {
-		t.Errorf("moved from %s: %v; %s", from.Name, report, f.refusals())
-	}
+	report := flows.Stop(settle)
 	f.judge(w, l)
+	return report
 }
 
-// quiet sees all traffic of a session arrive.
-func (f *fleet) quiet(l *link) {
+// steady is the traffic of a session that does not move.
+func (f *fleet) steady(l *link) traffic.Report {
 	f.t.Helper()
 	flows := f.traffic(l)
 	f.must(flows.Await(f.ctx, some))
-	if report := flows.Stop(settle); report.Lost()+report.Duplicated() > 0 {
-		f.t.Errorf("%v; %s", report, f.refusals())
-	}
+	return flows.Stop(settle)
 }
 
 // sharedCase is the connection of tests that are not about connections.
@@ -252,113 +258,129 @@ var sharedCase = matrix.All([]matrix.Axis{
 // TestForwardedOneOfTwo moves one of two sessions of one node: what has its SPIs is
 // forwarded, and nothing else that the node sends.
 func TestForwardedOneOfTwo(t *testing.T) {
-	f, l := newSharing(t, "lossless"), linkOf(sharedCase)
-	here := f.gateways[0]
-	stays := l.second()
-	stays.node, stays.inner = l.node, netip.MustParseAddr("10.1.0.4")
-	f.shell(f.MN, "ip", "address", "add", full(stays.inner).String(), "dev", "lo")
-	f.install(l, here, faultySession)
-	f.connectNode(stays)
-	f.add(here, stays, secondSession, "mn2.example")
-	f.handover(here, faultySession)
-	f.stands(here, faultySession, "gone", "")
-	if at := f.asksIKE(l); at != "sg1" {
-		t.Errorf("IKE's packets arrive at %q, want sg1: a session of the node is there", at)
-	}
-	f.quiet(l)
-	f.quiet(stays)
+	undisturbed(func() outcome {
+		o := outcome{t: t}
+		f, l := newSharing(t, "lossless"), linkOf(sharedCase)
+		here := f.gateways[0]
+		stays := l.second()
+		stays.node, stays.inner = l.node, netip.MustParseAddr("10.1.0.4")
+		f.shell(f.MN, "ip", "address", "add", full(stays.inner).String(), "dev", "lo")
+		f.install(l, here, faultySession)
+		f.connectNode(stays)
+		f.add(here, stays, secondSession, "mn2.example")
+		f.handover(here, faultySession)
+		f.stands(here, faultySession, "gone", "")
+		if at := f.asksIKE(l); at != "sg1" {
+			t.Errorf("IKE's packets arrive at %q, want sg1: a session of the node is there", at)
+		}
+		o.also("at rest", f.steady(l), false)
+		o.also("at rest", f.steady(stays), false)
+		f.stop()
+		return o
+	})
 }
 
 // TestForwardedDrain drains a gateway of 20 sessions with the shared address, one of
 // them under traffic, and brings them back. A minute later nothing is forwarded.
 func TestForwardedDrain(t *testing.T) {
-	f, l := newSharing(t, "lossless"), linkOf(sharedCase)
-	here, there := f.gateways[0], f.gateways[1]
-	f.install(l, here, faultySession)
-	const more = 19
-	for i := range more {
-		s := *l
-		s.inner, s.node = netip.AddrFrom4([4]byte{10, 1, 1, byte(1 + i)}), netip.AddrFrom4([4]byte{198, 51, 100, byte(3 + i)})
-		s.spiUp, s.spiDown = l.spiUp+uint32(1+i), l.spiDown+uint32(1+i)
-		f.add(here, &s, cxtp.SessionID{1, byte(i)}, fmt.Sprintf("mn%d.example", i))
-	}
-	w, flows := f.watch(), f.traffic(l)
-	for _, from := range []*gateway{here, there, here} {
-		f.must(flows.Await(f.ctx, some))
-		if _, err := f.cxtp(from, "drain", "--to", from.Peer.Name); err != nil {
-			t.Error(err)
+	undisturbed(func() outcome {
+		o := outcome{t: t}
+		f, l := newSharing(t, "lossless"), linkOf(sharedCase)
+		here, there := f.gateways[0], f.gateways[1]
+		f.install(l, here, faultySession)
+		const more = 19
+		for i := range more {
+			s := *l
+			s.inner, s.node = netip.AddrFrom4([4]byte{10, 1, 1, byte(1 + i)}), netip.AddrFrom4([4]byte{198, 51, 100, byte(3 + i)})
+			s.spiUp, s.spiDown = l.spiUp+uint32(1+i), l.spiDown+uint32(1+i)
+			f.add(here, &s, cxtp.SessionID{1, byte(i)}, fmt.Sprintf("mn%d.example", i))
 		}
-		f.awaitHolder(from.Peer, false)
-		if n := f.count(from.Peer, "active"); n != more+1 {
-			t.Errorf("%d sessions at %s, want %d", n, from.Peer.Name, more+1)
+		w, flows := f.watch(), f.traffic(l)
+		for _, from := range []*gateway{here, there, here} {
+			f.must(flows.Await(f.ctx, some))
+			if _, err := f.cxtp(from, "drain", "--to", from.Peer.Name); err != nil {
+				t.Error(err)
+			}
+			f.awaitHolder(from.Peer, false)
+			if n := f.count(from.Peer, "active"); n != more+1 {
+				t.Errorf("%d sessions at %s, want %d", n, from.Peer.Name, more+1)
+			}
 		}
-	}
-	if report := flows.Stop(settle); report.Lost() > 0 {
-		t.Errorf("lost: %v; %s", report, f.refusals())
-	}
-	f.judge(w, l)
-	f.oneOwner()
-	f.await(func() bool { return f.forwarded(here, l.spiUp) == 0 })
-	f.quiet(l)
+		o.also("on the way", flows.Stop(settle), false)
+		f.judge(w, l)
+		f.oneOwner()
+		f.await(func() bool { return f.forwarded(here, l.spiUp) == 0 })
+		o.also("at rest", f.steady(l), false)
+		f.stop()
+		return o
+	})
 }
 
 // TestForwardedRestart starts the holder's daemon again while it forwards.
 func TestForwardedRestart(t *testing.T) {
-	f, l := newSharing(t, "lossless"), linkOf(sharedCase)
-	here, there := f.gateways[0], f.gateways[1]
-	f.install(l, here, faultySession)
-	stays := l.second()
-	f.add(here, stays, secondSession, "mn2.example")
-	w, flows := f.watch(), f.traffic(l)
-	f.handover(here, faultySession)
-	f.stands(here, faultySession, "gone", "")
-	f.must(flows.Await(f.ctx, some))
-	here.kill()
-	f.must(flows.Await(f.ctx, some))
-	f.must(f.start(here))
-	f.must(flows.Await(f.ctx, some))
-	if f.forwarded(here, l.spiUp) != 1 || f.forwarded(here, stays.spiUp) != 0 {
-		t.Error("the next daemon does not forward what the one before did")
-	}
-	f.handover(there, faultySession)
-	f.must(flows.Await(f.ctx, some))
-	if report := flows.Stop(settle); report.Lost() > 0 {
-		t.Errorf("lost: %v; %s", report, f.refusals())
-	}
-	if f.forwarded(here, l.spiUp) != 0 {
-		t.Error("what is here is forwarded")
-	}
-	f.judge(w, l)
+	undisturbed(func() outcome {
+		o := outcome{t: t}
+		f, l := newSharing(t, "lossless"), linkOf(sharedCase)
+		here, there := f.gateways[0], f.gateways[1]
+		f.install(l, here, faultySession)
+		stays := l.second()
+		f.add(here, stays, secondSession, "mn2.example")
+		w, flows := f.watch(), f.traffic(l)
+		f.handover(here, faultySession)
+		f.stands(here, faultySession, "gone", "")
+		f.must(flows.Await(f.ctx, some))
+		here.kill()
+		f.must(flows.Await(f.ctx, some))
+		f.must(f.start(here))
+		f.must(flows.Await(f.ctx, some))
+		if f.forwarded(here, l.spiUp) != 1 || f.forwarded(here, stays.spiUp) != 0 {
+			t.Error("the next daemon does not forward what the one before did")
+		}
+		f.handover(there, faultySession)
+		f.must(flows.Await(f.ctx, some))
+		o.also("on the way", flows.Stop(settle), false)
+		if f.forwarded(here, l.spiUp) != 0 {
+			t.Error("what is here is forwarded")
+		}
+		f.judge(w, l)
+		f.stop()
+		return o
+	})
 }
 
 // TestForwardedThaw kills the target before it is active: nothing is forwarded, and
 // nothing else is left of the attempt.
 func TestForwardedThaw(t *testing.T) {
-	f := newSharing(t, "lossless", func(g *gateway) {
-		if g.Name == "sg2" {
-			g.fault = "target-activating"
+	undisturbed(func() outcome {
+		o := outcome{t: t}
+		f := newSharing(t, "lossless", func(g *gateway) {
+			if g.Name == "sg2" {
+				g.fault = "target-activating"
+			}
+		})
+		l, here, there := linkOf(sharedCase), f.gateways[0], f.gateways[1]
+		f.install(l, here, faultySession)
+		w := f.watch()
+		ordered := f.order(here)
+		there.cmd.Wait()
+		there.cmd, there.fault = nil, ""
+		f.must(f.start(there))
+		if at := f.settled(); at != here {
+			t.Fatalf("the session is at %s", at.Name)
 		}
+		ordered.end()
+		if f.forwarded(here, l.spiUp)+f.forwarded(there, l.spiUp) != 0 {
+			t.Error("what is here is forwarded")
+		}
+		f.awaitHolder(here, false)
+		o.also("at rest", f.steady(l), false)
+		f.handover(here, faultySession)
+		f.awaitHolder(there, false)
+		o.also("at rest", f.steady(l), false)
+		f.judge(w, l)
+		f.stop()
+		return o
 	})
-	l, here, there := linkOf(sharedCase), f.gateways[0], f.gateways[1]
-	f.install(l, here, faultySession)
-	w := f.watch()
-	ordered := f.order(here)
-	there.cmd.Wait()
-	there.cmd, there.fault = nil, ""
-	f.must(f.start(there))
-	if at := f.settled(); at != here {
-		t.Fatalf("the session is at %s", at.Name)
-	}
-	ordered.end()
-	if f.forwarded(here, l.spiUp)+f.forwarded(there, l.spiUp) != 0 {
-		t.Error("what is here is forwarded")
-	}
-	f.awaitHolder(here, false)
-	f.quiet(l)
-	f.handover(here, faultySession)
-	f.awaitHolder(there, false)
-	f.quiet(l)
-	f.judge(w, l)
 }
 
 // powerOff is a gateway without power: its daemon is dead, and its links are down.
@@ -373,29 +395,34 @@ func (f *fleet) powerOff(g *gateway) {
 // TestInherit has a standby take over the session and the address of a holder whose
 // power is off. When that comes back, it lets the address be.
 func TestInherit(t *testing.T) {
-	f, l := newSharing(t, "lossless"), linkOf(sharedCase)
-	here, there := f.gateways[0], f.gateways[1]
-	f.install(l, here, faultySession)
-	_, err := f.cxtp(here, "standby", faultySession.String(), "--at", there.Name)
-	f.must(err)
-	w := f.watch()
-	f.quiet(l)
-	time.Sleep(1500 * time.Millisecond) // a renewal
-	f.powerOff(here)
-	if _, err := f.cxtp(there, "resolve", faultySession.String(), "--fenced", here.Name); err != nil {
-		t.Fatal(err)
-	}
-	f.stands(there, faultySession, "active")
-	f.await(func() bool { return f.holder(false) == there.Name })
-	f.quiet(l)
-	f.judge(w, l)
+	undisturbed(func() outcome {
+		o := outcome{t: t}
+		f, l := newSharing(t, "lossless"), linkOf(sharedCase)
+		here, there := f.gateways[0], f.gateways[1]
+		f.install(l, here, faultySession)
+		_, err := f.cxtp(here, "standby", faultySession.String(), "--at", there.Name)
+		f.must(err)
+		w := f.watch()
+		o.also("at rest", f.steady(l), false)
+		time.Sleep(1500 * time.Millisecond) // a renewal
+		f.powerOff(here)
+		if _, err := f.cxtp(there, "resolve", faultySession.String(), "--fenced", here.Name); err != nil {
+			t.Fatal(err)
+		}
+		f.stands(there, faultySession, "active")
+		f.await(func() bool { return f.holder(false) == there.Name })
+		o.also("at rest", f.steady(l), false)
+		f.judge(w, l)
 
-	// The power is back, and the address configured as it was.
-	for _, link := range []string{topology.Outer, topology.Inner, topology.Sync} {
-		f.shell(here.Node, "ip", "link", "set", link, "up")
-	}
-	f.shell(here.Node, "ip", "xfrm", "state", "flush")
-	f.must(f.start(here))
-	f.awaitHolder(there, false)
-	f.quiet(l)
+		// The power is back, and the address configured as it was.
+		for _, link := range []string{topology.Outer, topology.Inner, topology.Sync} {
+			f.shell(here.Node, "ip", "link", "set", link, "up")
+		}
+		f.shell(here.Node, "ip", "xfrm", "state", "flush")
+		f.must(f.start(here))
+		f.awaitHolder(there, false)
+		o.also("at rest", f.steady(l), false)
+		f.stop()
+		return o
+	})
 }

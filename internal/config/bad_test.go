@@ -120,14 +120,15 @@ func TestBad(t *testing.T) {
 			"sg.toml: kernel.spis is [4096 256]: write the first and the last number, from 256 on\n" +
 				"sg.toml: kernel.mark has bits that kernel.mark_mask does not look at: set the mask to 0x3, for example\n" +
 				`sg.toml: peer "sg2": via is missing: set it, for example via = ["10.0.0.2"]`},
-		{"shared addresses", "[gateway]", sharing(`"192.0.2.8", "::", "192.0.2.8", "fe80::1%eth0", "2001:db8::8"`, "192.0.2.8:4500"),
+		{"shared addresses", "[gateway]", sharing(`"192.0.2.8", "::", "192.0.2.8", "fe80::1%eth0"`, "192.0.2.8:4500"),
 			"sg.toml: kernel.shared has \"::\": write an address that nodes send to\n" +
 				"sg.toml: kernel.shared has 192.0.2.8 twice: keep one\n" +
 				"sg.toml: kernel.shared has \"fe80::1%eth0\": write an address that nodes send to\n" +
 				"sg.toml: peer \"sg2\": outside is missing: set it, for example outside = [\"192.0.2.12\"]\n" +
 				`sg.toml: peer "sg2": via is missing: set it, for example via = ["10.0.0.2"]`},
 		{"nodes are told to leave the shared address", "[gateway]", sharing(`"192.0.2.8", "2001:db8::8"`, "192.0.2.9:4500"),
-			"sg.toml: gateway.announce has 192.0.2.9:4500, and kernel.shared has other addresses of its family: nodes would be told to leave those, so announce one of them\n" +
+			"sg.toml: kernel.shared has 192.0.2.8, and gateway.announce does not: nodes would be told to leave it, so announce it\n" +
+				"sg.toml: kernel.shared has 2001:db8::8, and gateway.announce does not: nodes would be told to leave it, so announce it\n" +
 				"sg.toml: peer \"sg2\": outside is missing: set it, for example outside = [\"192.0.2.12\"]\n" +
 				`sg.toml: peer "sg2": via is missing: set it, for example via = ["10.0.0.2"]`},
 		{"a peer at the shared address", "[gateway]\noutside = \"203.0.113.1:4500\"\ninside = \"127.0.0.1:4600\"\nnext_hop = \"127.0.0.1:4601\"", sharing(`"192.0.2.8"`, "192.0.2.8:4500") + "\n[[peer]]\nname = \"sg3\"\naddress = [\"192.0.2.3\"]\nvia = [\"10.0.0.3\"]\noutside = [\"192.0.2.8\"]",

@@ -49,7 +49,7 @@ func (k *KernelGateway) validate(m *mistakes) {
 	m.need(k.Outside != "", "kernel.outside", `"eth0"`)
 	m.need(k.Inside != "", "kernel.inside", `"eth1"`)
 	for i, a := range k.Shared {
-		if !a.IsValid() || a != a.Unmap().WithZone("") || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() {
+		if !sentTo(a) {
 			m.add("kernel.shared", "has %q: write an address that nodes send to", a)
 		} else if slices.Contains(k.Shared[:i], a) {
 			m.add("kernel.shared", "has %s twice: keep one", a)
@@ -60,6 +60,11 @@ func (k *KernelGateway) validate(m *mistakes) {
 	if k.Mark&^k.MarkMask != 0 {
 		m.add("kernel.mark", "has bits that kernel.mark_mask does not look at: set the mask to 0x%x, for example", k.Mark|k.MarkMask)
 	}
+}
+
+// sentTo reports whether nodes can send to an address.
+func sentTo(a netip.Addr) bool {
+	return a.IsValid() && a == a.Unmap().WithZone("") && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLoopback()
 }
 
 func (*KernelGateway) span(m *mistakes, key string, s []uint32, lowest uint32) {

@@ -121,16 +121,15 @@ func (g *Gateway) validate(m *mistakes) {
 	}
 }
 
-// validateShared sees to it that nodes are told of addresses that are shared, and
-// that peers can be forwarded to.
+// validateShared sees to it that nodes are told of the addresses that are shared and
+// of no others, and that peers can be forwarded to.
 func (c *Config) validateShared(m *mistakes) {
 	if len(c.Kernel.Shared) == 0 {
 		return
 	}
-	for _, a := range c.Gateway.Announce {
-		sameFamily := func(s netip.Addr) bool { return s.Is4() == a.Addr().Is4() }
-		if !slices.Contains(c.Kernel.Shared, a.Addr()) && slices.ContainsFunc(c.Kernel.Shared, sameFamily) {
-			m.add("gateway.announce", "has %s, and kernel.shared has other addresses of its family: nodes would be told to leave those, so announce one of them", a)
+	for _, a := range c.Kernel.Shared {
+		if sentTo(a) && !slices.ContainsFunc(c.Gateway.Announce, func(e netip.AddrPort) bool { return e.Addr() == a }) {
+			m.add("kernel.shared", "has %s, and gateway.announce does not: nodes would be told to leave it, so announce it", a)
 		}
 	}
 	for i := range c.Peers {
