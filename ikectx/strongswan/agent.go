@@ -290,6 +290,8 @@ func (a *Agent) adopt(ctx context.Context, s *session) (*ipsecctx.Session, error
 	s.awaited = false
 	var static *ipsecctx.Session
 	if err == nil {
+		// Of what MOBIKE and NATs change charon says nothing by itself.
+		s.l.update.LocalAddr, s.l.update.RemoteAddr = sa.Local, sa.Remote
 		static = s.l.protected(sa)
 	}
 	a.mu.Unlock()
