@@ -59,6 +59,7 @@ type Agent struct {
 	journal  *journal
 	sessions map[cxtp.SessionID]*session
 	of       map[*lineage]*session
+	seen     seen
 }
 
 // session is a client's.
@@ -128,16 +129,14 @@ func (a *Agent) attend(ctx context.Context) error {
 	tick := time.NewTicker(attendEvery)
 	defer tick.Stop()
 	var here string // since when the one runs that was greeted
-	said := ""
 	for {
 		since, err := a.charon.Since(ctx)
 		if err == nil && since != here {
 			if err = a.greet(ctx, here != ""); err == nil {
-				here, said = since, ""
+				here = since
 			}
 		}
-		if err != nil && ctx.Err() == nil && err.Error() != said {
-			said = err.Error()
+		if ctx.Err() == nil && a.looked(since, err) {
 			a.log.Warn("no client can be moved", "error", err)
 		}
 		select {
@@ -166,6 +165,7 @@ func (a *Agent) greet(ctx context.Context, again bool) error {
 	if !slices.Contains(plugins, "ha") {
 		return errors.New("charon has not loaded its ha plugin: install it (Debian: libcharon-extra-plugins), configure charon.plugins.ha, and restart charon")
 	}
+	a.met(release, version)
 	a.plugin.speak(version)
 	if again {
 		a.forgetAll("charon was restarted")

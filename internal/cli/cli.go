@@ -8,6 +8,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -149,12 +150,26 @@ func printJSON(c *urfave.Context, v any) error {
 }
 
 // printTable writes rows of cells that tabs separate.
-func printTable(c *urfave.Context, rows []string) error {
-	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
+func printTable(c *urfave.Context, rows []string) error { return printTableWith(c, rows, nil) }
+
+// printTableWith writes rows of cells that tabs separate, and below some of them,
+// by their index, lines of another form.
+func printTableWith(c *urfave.Context, rows []string, below map[int][]string) error {
+	var table, text bytes.Buffer
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
 		fmt.Fprintln(w, row)
 	}
-	if err := w.Flush(); err != nil {
+	w.Flush()
+	i := 0
+	for line := range bytes.Lines(table.Bytes()) {
+		text.Write(line)
+		for _, more := range below[i] {
+			fmt.Fprintln(&text, more)
+		}
+		i++
+	}
+	if _, err := text.WriteTo(c.App.Writer); err != nil {
 		return fmt.Errorf("failed to write the result: %w", err)
 	}
 	return nil
@@ -164,7 +179,7 @@ func printTable(c *urfave.Context, rows []string) error {
 func row(cells ...any) string {
 	texts := make([]string, len(cells))
 	for i, cell := range cells {
-		texts[i] = fmt.Sprint(cell)
+		texts[i] = strings.ReplaceAll(fmt.Sprint(cell), "\n", "; ")
 	}
 	return strings.TrimRight(strings.Join(texts, "\t"), "\t")
 }

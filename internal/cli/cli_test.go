@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/ikectx"
 	"github.com/cxtp/cxtp/internal/control"
 )
 
@@ -186,6 +188,38 @@ func TestStatusAndSessions(t *testing.T) {
 	none := func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "null") }
 	if got := run(t, none, "sessions", "--json"); got != (ran{exitDone, "[]\n", ""}) {
 		t.Errorf("no sessions as JSON: %+v", got)
+	}
+}
+
+// TestClients: what an IKE daemon has of a session is below it, and its own state is
+// in the status.
+func TestClients(t *testing.T) {
+	ike := ikectx.ViewDaemon{Program: "strongswan", Release: "5.9.8", Protocol: "ha version 3", Clients: 2, Problem: "charon is not running\nstart it"}
+	sessions := []control.Session{
+		{View: cxtp.View{Session: id, State: "active", Identity: "eap:ann"}, IKE: &ikectx.View{
+			Connection: "rw", Identity: "fqdn:mn.example", EAPIdentity: "ann", Remote: netip.MustParseAddrPort("198.51.100.9:4500"),
+			Virtual: []netip.Prefix{netip.MustParsePrefix("10.4.0.7/32")}, InitiatorSPI: "00000000000000a1", ResponderSPI: "00000000000000b1",
+			Generation: 2, Age: 3725, Children: []ikectx.ViewChild{{Name: "net", Inbound: "0000c0de", Outbound: "0000f00d", Age: 65}},
+		}},
+		{View: cxtp.View{Session: cxtp.SessionID{1}, State: "gone"}},
+	}
+	daemon := func(w http.ResponseWriter, r *http.Request) {
+		json.NewEncoder(w).Encode(map[string]any{control.PathStatus: control.Status{IKE: &ike}, control.PathSessions: sessions}[r.URL.Path])
+	}
+	got := run(t, daemon, "sessions")
+	lines := strings.Split(got.out, "\n")
+	if len(lines) != 6 || !strings.HasPrefix(lines[1], idText) || !strings.HasPrefix(lines[4], "01000000") ||
+		lines[2] != "  IKE rw 00000000000000a1_i 00000000000000b1_r, generation 2, age 1h2m5s, client 198.51.100.9:4500, in IKE fqdn:mn.example, virtual 10.4.0.7/32" ||
+		lines[3] != "  CHILD net in 0000c0de out 0000f00d, age 1m5s" {
+		t.Errorf("sessions: %+v", got)
+	}
+	var back []control.Session
+	if got = run(t, daemon, "sessions", "--json"); json.Unmarshal([]byte(got.out), &back) != nil || !reflect.DeepEqual(back, sessions) {
+		t.Errorf("sessions as JSON: %+v", got)
+	}
+	got = run(t, daemon, "status")
+	if !strings.Contains(got.out, "strongswan  5.9.8, ha version 3, 2 clients; no client can be moved: charon is not running; start it\n") {
+		t.Errorf("status: %+v", got)
 	}
 }
 

@@ -4,12 +4,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
-	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/ikectx"
 	"github.com/cxtp/cxtp/internal/control"
 )
 
@@ -51,6 +50,9 @@ func printStatus(c *urfave.Context, s control.Status) error {
 		}
 		rows = append(rows, row("peer "+string(p.Peer), text))
 	}
+	if s.IKE != nil {
+		rows = append(rows, row(s.IKE.Program, daemonLine(s.IKE)))
+	}
 	for _, note := range s.Notes {
 		rows = append(rows, row("note", note))
 	}
@@ -60,32 +62,18 @@ func printStatus(c *urfave.Context, s control.Status) error {
 	return printTable(c, rows)
 }
 
-func sessionsCommand() *urfave.Command {
-	return &urfave.Command{
-		Name:   "sessions",
-		Usage:  "list the sessions that a daemon knows",
-		Before: noArguments,
-		Action: func(c *urfave.Context) error {
-			client := dial(c)
-			defer client.Close()
-			sessions, err := client.Sessions(c.Context)
-			switch {
-			case err != nil:
-				return err
-			case c.Bool("json") && sessions == nil:
-				return printJSON(c, []cxtp.View{})
-			case c.Bool("json"):
-				return printJSON(c, sessions)
-			}
-			rows := []string{row("SESSION", "NODE", "STATE", "EPOCH", "PEER", "IDENTITY", "INNER", "WHY")}
-			for _, s := range sessions {
-				inner := make([]string, len(s.Inner))
-				for i, prefix := range s.Inner {
-					inner[i] = prefix.String()
-				}
-				rows = append(rows, row(s.Session, s.Previous, s.State, s.Epoch, s.Peer, s.Identity, strings.Join(inner, ","), s.Why))
-			}
-			return printTable(c, rows)
-		},
+// daemonLine is an IKE daemon in a line.
+func daemonLine(d *ikectx.ViewDaemon) string {
+	text := "not seen yet"
+	if d.Release != "" {
+		text = d.Release + ", " + d.Protocol
+		if !d.Since.IsZero() {
+			text += ", since " + d.Since.Local().Format(time.DateTime)
+		}
+		text += fmt.Sprintf(", %d clients", d.Clients)
 	}
+	if d.Problem != "" {
+		text += "; no client can be moved: " + d.Problem
+	}
+	return text
 }

@@ -59,7 +59,7 @@ func (c *Client) Status(ctx context.Context) (status Status, err error) {
 }
 
 // Sessions lists the sessions that the daemon knows.
-func (c *Client) Sessions(ctx context.Context) (sessions []cxtp.View, err error) {
+func (c *Client) Sessions(ctx context.Context) (sessions []Session, err error) {
 	return sessions, c.call(ctx, http.MethodGet, PathSessions, nil, &sessions)
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/ikectx"
 )
 
 var id = cxtp.SessionID{0xab, 1}
@@ -67,8 +68,8 @@ func TestQuestions(t *testing.T) {
 		same(t, got, want, err)
 	})
 	t.Run("sessions", func(t *testing.T) {
-		want := []cxtp.View{{Session: id, Previous: netip.MustParseAddr("192.0.2.10"), State: "owner", Epoch: 3,
-			Inner: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}}}
+		want := []Session{{View: cxtp.View{Session: id, Previous: netip.MustParseAddr("192.0.2.10"), State: "owner", Epoch: 3,
+			Inner: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}}, IKE: &ikectx.View{Connection: "rw", Children: []ikectx.ViewChild{{Name: "net"}}}}}
 		got, err := answering(t, "GET", "/v1/sessions", "", 200, want).Sessions(t.Context())
 		same(t, got, want, err)
 	})

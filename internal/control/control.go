@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/ikectx"
 )
 
 // Paths of the daemon's control interface.
 const (
 	PathStatus   = "/v1/status"   // GET: Status
-	PathSessions = "/v1/sessions" // GET: []cxtp.View; POST: NewSession, answered by Result
+	PathSessions = "/v1/sessions" // GET: []Session; POST: NewSession, answered by Result
 	PathHandover = "/v1/handover" // POST: Handover, answered by a stream of Progress, one JSON document a line
 	PathCancel   = "/v1/cancel"   // POST: Cancel, answered by Result
 	PathStandby  = "/v1/standby"  // POST: Standby, answered as a Handover is
@@ -30,6 +31,14 @@ type Status struct {
 	Peers    []PeerStatus      `json:"peers"`
 	Counters map[string]uint64 `json:"counters"` // from the gateway, the transport and the journal
 	Notes    []string          `json:"notes,omitempty"`
+
+	IKE *ikectx.ViewDaemon `json:"ike,omitempty"` // the IKE daemon beside this one
+}
+
+// Session is what an operator may see of a session: no keys.
+type Session struct {
+	cxtp.View
+	IKE *ikectx.View `json:"ike,omitempty"` // of a session that an IKE daemon has begun
 }
 
 // PeerStatus is one peer's connection.

@@ -333,5 +333,9 @@ func (d *daemon) status() control.Status {
 	}
 	maps.Copy(st.Counters, d.gateway.Counters())
 	st.Notes = d.gateway.Notes()
+	if d.ike != nil {
+		ike := d.ike.View()
+		st.IKE = &ike
+	}
 	return st
 }

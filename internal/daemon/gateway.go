@@ -54,6 +54,11 @@ func (d *daemon) openGateway(ctx context.Context, opts Options) (err error) {
 type ikeDaemon interface {
 	ikectx.Backend
 
+	// Views describes the nodes that it has, and View itself, at no cost worth
+	// speaking of.
+	Views() map[cxtp.SessionID]ikectx.View
+	View() ikectx.ViewDaemon
+
 	// Run works until ctx ends, which is no error.
 	Run(ctx context.Context) error
 

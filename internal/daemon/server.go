@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/ikectx"
 	"github.com/cxtp/cxtp/internal/control"
 )
 
@@ -88,8 +89,22 @@ func (s *server) status(w http.ResponseWriter, _ *http.Request) {
 	reply(w, http.StatusOK, s.d.status())
 }
 
-func (s *server) views() (views []cxtp.View) {
-	s.d.engine.call(func() { views = s.d.engine.router.Sessions() })
+// views puts together what the machine and the IKE daemon know of each session.
+func (s *server) views() []control.Session {
+	var machine []cxtp.View
+	s.d.engine.call(func() { machine = s.d.engine.router.Sessions() })
+	var clients map[cxtp.SessionID]ikectx.View
+	if s.d.ike != nil {
+		clients = s.d.ike.Views()
+	}
+	views := make([]control.Session, 0, len(machine))
+	for _, v := range machine {
+		one := control.Session{View: v}
+		if client, ok := clients[v.Session]; ok {
+			one.IKE = &client
+		}
+		views = append(views, one)
+	}
 	return views
 }
 
