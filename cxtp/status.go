@@ -34,6 +34,7 @@ const (
 	StatusNoResources     Status = 0x91 // limit of sessions or memory reached
 	StatusUnknownKey      Status = 0x92 // the token names a key that is not here
 	StatusUntold          Status = 0x93 // the node would have another gateway address, and cannot be told
+	StatusRenegotiate     Status = 0x94 // SPI in use at the target: with another one the session is welcome
 	StatusInternal        Status = 0xFF // failed for a reason of its own; its log says which
 )
 
@@ -60,6 +61,7 @@ var statusText = map[Status]string{
 	StatusNoResources:     "no resources",
 	StatusUnknownKey:      "unknown token key",
 	StatusUntold:          "node cannot be told",
+	StatusRenegotiate:     "SPI already in use, another one is wanted",
 	StatusInternal:        "internal error",
 }
 

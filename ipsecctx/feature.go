@@ -19,6 +19,10 @@ type Options struct {
 	// of 0 leaves the port as it is. nil leaves everything as it is.
 	LocalEndpoint func(remote netip.Addr) (netip.Addr, uint16)
 
+	// Renegotiate refuses a session whose SPI is taken with StatusRenegotiate, which
+	// asks the source to have it rekeyed and to move it then.
+	Renegotiate bool
+
 	// Remember is the number of sessions whose epochs are remembered; 0 means
 	// [ledger.DefaultLimit]. More are kept only while they are staged or frozen.
 	Remember int

@@ -22,7 +22,13 @@ func (f *Feature) place(ctx context.Context, id cxtp.SessionID, s *Session, reas
 			return changes, nil
 		}
 		var taken *SPIConflict
-		if !reassign || !able || !errors.As(err, &taken) {
+		if !errors.As(err, &taken) {
+			return nil, fmt.Errorf("failed to stage: %w", err)
+		}
+		if f.options.Renegotiate {
+			return nil, features.Refuse(cxtp.FPTIPsecSA, cxtp.StatusRenegotiate, "failed to stage: %w", taken)
+		}
+		if !reassign || !able {
 			return nil, fmt.Errorf("failed to stage: %w", err)
 		}
 		i := slices.IndexFunc(s.SAs, func(sa SA) bool { return sa.ID() == taken.SA })

@@ -140,3 +140,14 @@ func TestReassignRefused(t *testing.T) {
 		t.Errorf("%v, want %v", err, full)
 	}
 }
+
+// TestRenegotiate asks for another SPI instead of giving one.
+func TestRenegotiate(t *testing.T) {
+	f := NewFeature(newCrowded(inboundID), Options{Renegotiate: true})
+	err := f.Stage(t.Context(), features.Ref{Session: cxtp.SessionID{1}, Epoch: 1}, reassigning(t))
+	var refusal *features.Error
+	var taken *SPIConflict
+	if !errors.As(err, &refusal) || refusal.Status != cxtp.StatusRenegotiate || !errors.As(err, &taken) || taken.SA != inboundID {
+		t.Errorf("staged on an SPI that is taken: %v", err)
+	}
+}

@@ -139,3 +139,25 @@ func TestStrongSwanMove(t *testing.T) {
 		t.Errorf("the client connected again:\n%s", said)
 	}
 }
+
+// TestStrongSwanSPIConflict moves a client to a gateway in whose kernel something
+// else has the SPI on which it sends. With "renegotiate" its charon rekeys, and then
+// it moves.
+func TestStrongSwanSPIConflict(t *testing.T) {
+	v := newVPN(t, charon.Extra{})
+	here, there := v.gateways[0], v.gateways[1]
+	v.reconfigure(there, "[gateway]\n", "[gateway]\nspi_conflict = \"renegotiate\"\n")
+	id, inner := v.connect()
+	_, child := v.only(v.charons[0], anySA)
+	v.shell(there.Node, "ip", "xfrm", "state", "add", "src", "198.51.100.77", "dst", topology.Virtual.V4.String(),
+		"proto", "esp", "spi", "0x"+child.SPIIn, "mode", "tunnel", "aead", "rfc4106(gcm(aes))", "0x"+strings.Repeat("77", 20), "128")
+	w, flows := v.watch(), v.flows(inner)
+	v.must(flows.Await(v.ctx, some))
+	v.handover(here, id)
+	v.stands(there, id, "active")
+	v.must(flows.Await(v.ctx, some))
+	if _, moved := v.only(v.charons[1], anySA); moved.SPIIn == child.SPIIn {
+		t.Errorf("it still receives on %s", moved.SPIIn)
+	}
+	v.verdict(w, inner, flows.Stop(settle))
+}

@@ -20,7 +20,7 @@ import (
 )
 
 // Charon is the control socket (vici) of a charon: what it has loaded, and what
-// its IKE SAs are doing. Nothing is changed over it. It is opened when it is
+// its IKE SAs are doing. Nothing but a rekey is asked of it. It is opened when it is
 // needed, and again when charon has been restarted. Its methods are safe for
 // concurrent use.
 type Charon struct {
@@ -161,6 +161,16 @@ func (c *Charon) Connections(ctx context.Context) (map[string][]string, error) {
 	return all, nil
 }
 
+// RekeyChild begins to rekey a CHILD SA.
+func (c *Charon) RekeyChild(ctx context.Context, unique uint32) error {
+	in := vici.NewMessage()
+	if err := in.Set("child-id", strconv.FormatUint(uint64(unique), 10)); err != nil {
+		return err
+	}
+	_, err := c.ask(ctx, "rekey", "", in)
+	return err
+}
+
 // section is a part of a message; nil where there is none.
 func section(m *vici.Message, name string) *vici.Message {
 	if m == nil {
@@ -186,6 +196,7 @@ type IKESA struct {
 type ChildSA struct {
 	Name    string
 	State   string
+	Unique  uint32 // charon's own number for it
 	ReqID   uint32
 	In, Out uint32 // the SPIs
 }
@@ -270,7 +281,7 @@ func readIKESA(connection string, m *vici.Message) (IKESA, error) {
 		*host.to = netip.AddrPortFrom(a, host.port)
 	}
 	for _, f := range fields.Children {
-		child := ChildSA{Name: f.Name, State: f.State, ReqID: f.ReqID}
+		child := ChildSA{Name: f.Name, State: f.State, Unique: f.Unique, ReqID: f.ReqID}
 		for _, spi := range [...]struct {
 			digits string
 			to     *uint32
@@ -366,9 +377,10 @@ func (c *Charon) await(ctx context.Context, id ha.SAID, done func(IKESA) bool) (
 }
 
 type childFields struct {
-	Name  string `vici:"name"`
-	State string `vici:"state"`
-	ReqID uint32 `vici:"reqid"`
-	In    string `vici:"spi-in"`
-	Out   string `vici:"spi-out"`
+	Name   string `vici:"name"`
+	State  string `vici:"state"`
+	Unique uint32 `vici:"uniqueid"`
+	ReqID  uint32 `vici:"reqid"`
+	In     string `vici:"spi-in"`
+	Out    string `vici:"spi-out"`
 }

@@ -283,3 +283,36 @@ func TestHandoverToTheNext(t *testing.T) {
 		t.Errorf("asked %q: %+v", *asked, got)
 	}
 }
+
+// TestHandoverAfterRekey: a session whose SPI is taken at the target is rekeyed, once,
+// and handed over again.
+func TestHandoverAfterRekey(t *testing.T) {
+	for _, test := range []struct {
+		able bool // the daemon can have it rekeyed
+		want []string
+		code int
+		says string
+	}{
+		{true, []string{control.PathHandover, control.PathRekey, control.PathHandover}, exitRefused, "another one is wanted"},
+		{false, []string{control.PathHandover, control.PathRekey}, exitFailed, "could not be rekeyed"},
+	} {
+		var asked []string
+		daemon := func(w http.ResponseWriter, r *http.Request) {
+			asked = append(asked, r.URL.Path)
+			switch {
+			case r.URL.Path == control.PathHandover:
+				json.NewEncoder(w).Encode(control.Progress{Session: id, Event: cxtp.EventRefused, Peer: "sg2", Final: true,
+					Statuses: []cxtp.ContextStatus{{FPT: cxtp.FPTIPsecSA, Status: cxtp.StatusRenegotiate}}})
+			case !test.able:
+				w.WriteHeader(http.StatusConflict)
+				json.NewEncoder(w).Encode(control.Result{Error: "nobody can"})
+			default:
+				json.NewEncoder(w).Encode(control.Result{Session: id})
+			}
+		}
+		got := run(t, daemon, "handover", idText, "--to", "sg2")
+		if got.code != test.code || !strings.Contains(got.err, test.says) || !slices.Equal(asked, test.want) {
+			t.Errorf("asked %q: %+v; want %q and status %d", asked, got, test.want, test.code)
+		}
+	}
+}

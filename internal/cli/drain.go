@@ -136,7 +136,7 @@ func (d *drainage) round(ctx context.Context, sessions []cxtp.SessionID) {
 }
 
 func (d *drainage) move(ctx context.Context, id cxtp.SessionID) {
-	final, err := d.client.Handover(ctx, control.Handover{Session: id, To: d.to, Force: d.force}, nil)
+	final, err := handoverAnew(ctx, d.client, control.Handover{Session: id, To: d.to, Force: d.force}, nil)
 	if err == nil {
 		_, err = judge(final, false)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -59,7 +60,7 @@ func handover(c *urfave.Context) error {
 			break
 		}
 		move.To = to
-		final, failed := client.Handover(c.Context, move, func(p control.Progress) {
+		final, failed := handoverAnew(c.Context, client, move, func(p control.Progress) {
 			doc.Reports = append(doc.Reports, p)
 			if !c.Bool("json") {
 				fmt.Fprintln(c.App.ErrWriter, line(p))
@@ -78,6 +79,20 @@ func handover(c *urfave.Context) error {
 		return errors.New("interrupted; the move goes on, see cxtp sessions, or stop it with cxtp handover --cancel SESSION")
 	}
 	return err
+}
+
+// handoverAnew moves a session, and has it rekeyed and tries again where the target
+// wants other SPIs.
+func handoverAnew(ctx context.Context, client *control.Client, move control.Handover, report func(control.Progress)) (control.Progress, error) {
+	final, err := client.Handover(ctx, move, report)
+	wanted := func(s cxtp.ContextStatus) bool { return s.Status == cxtp.StatusRenegotiate }
+	if err != nil || move.To == "" || !slices.ContainsFunc(final.Statuses, wanted) {
+		return final, err
+	}
+	if err := client.Rekey(ctx, final.Session); err != nil {
+		return final, fmt.Errorf("not moved: an SPI is taken at %s, and the session could not be rekeyed: %w", move.To, err)
+	}
+	return client.Handover(ctx, move, report)
 }
 
 // targets are the gateways to try in turn; one without a name where the session
@@ -175,7 +190,7 @@ func (e *codedError) Unwrap() error { return e.error }
 var exitStatus = map[cxtp.Status]int{
 	cxtp.StatusUnknownSession: exitUnknown, cxtp.StatusAmbiguous: exitUnknown,
 	cxtp.StatusNotAuthorised: exitRefused, cxtp.StatusUnsupported: exitRefused, cxtp.StatusAlgorithm: exitRefused,
-	cxtp.StatusWindow: exitRefused, cxtp.StatusSPIConflict: exitRefused, cxtp.StatusPolicyConflict: exitRefused,
+	cxtp.StatusWindow: exitRefused, cxtp.StatusSPIConflict: exitRefused, cxtp.StatusRenegotiate: exitRefused, cxtp.StatusPolicyConflict: exitRefused,
 	cxtp.StatusUnknownFPT: exitRefused, cxtp.StatusUnknownCritical: exitRefused, cxtp.StatusNoResources: exitRefused,
 	cxtp.StatusBusy:    exitBusy,
 	cxtp.StatusExpired: exitSilent,

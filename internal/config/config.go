@@ -143,7 +143,7 @@ func Parse(name string, data []byte) (*Config, error) {
 		StateDir: "/var/lib/cxtpd",
 		Control:  "/run/cxtpd/control.sock",
 		Mode:     Mode(cxtp.ModeLossless),
-		Gateway:  Gateway{Kind: Userspace, Queue: 1024},
+		Gateway:  Gateway{Kind: Userspace, Queue: 1024, SPIConflict: Deny},
 		Kernel:   defaultKernel(),
 		Charon:   defaultCharon(),
 		Steering: Steering{Timeout: Duration(5 * time.Second)},

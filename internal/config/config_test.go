@@ -94,7 +94,7 @@ func TestDefaults(t *testing.T) {
 			Announce: []netip.AddrPort{netip.MustParseAddrPort("203.0.113.1:4500")},
 			Inside:   netip.MustParseAddrPort("127.0.0.1:4600"),
 			NextHop:  netip.MustParseAddrPort("127.0.0.1:4601"),
-			Queue:    1024,
+			Queue:    1024, SPIConflict: config.Deny,
 		},
 		Kernel: config.KernelGateway{
 			Encapsulate: true, SPIs: []uint32{256, 0xffffffff}, ReqIDs: []uint32{0x40000000, 0x7fffffff}, Priority: 1000,
@@ -181,14 +181,14 @@ func TestMachineGateway(t *testing.T) {
 }
 
 func TestSPIConflict(t *testing.T) {
-	for word, reassign := range map[string]config.SPIConflict{"deny": false, "reassign": true} {
-		text := strings.Replace(minimal, "[gateway]\n", "[gateway]\nspi_conflict = \""+word+"\"\n", 1)
-		if got := parse(t, text).Gateway.SPIConflict; got != reassign {
-			t.Errorf("%s is %t, want %t", word, got, reassign)
+	for _, word := range []config.SPIConflict{config.Deny, config.Renegotiate, config.Reassign} {
+		text := strings.Replace(minimal, "[gateway]\n", "[gateway]\nspi_conflict = \""+string(word)+"\"\n", 1)
+		if got := parse(t, text).Gateway.SPIConflict; got != word {
+			t.Errorf("%s is read as %s", word, got)
 		}
 	}
-	text := strings.Replace(minimal, "[gateway]\n", "[gateway]\nspi_conflict = \"renegotiate\"\n", 1)
-	if _, err := config.Parse("sg1.toml", []byte(text)); err == nil || !strings.Contains(err.Error(), `write "deny" or "reassign"`) {
+	text := strings.Replace(minimal, "[gateway]\n", "[gateway]\nspi_conflict = \"take\"\n", 1)
+	if _, err := config.Parse("sg1.toml", []byte(text)); err == nil || !strings.Contains(err.Error(), `write "deny", "renegotiate" or "reassign"`) {
 		t.Errorf("another word gives %v", err)
 	}
 }

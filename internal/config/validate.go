@@ -98,6 +98,11 @@ func (g *Gateway) validate(m *mistakes) {
 		m.add("gateway.kind", "is %q: write \"userspace\", \"kernel\" or \"strongswan\"", g.Kind)
 		return
 	}
+	switch g.SPIConflict {
+	case Deny, Renegotiate, Reassign:
+	default:
+		m.add("gateway.spi_conflict", "is %q: write \"deny\", \"renegotiate\" or \"reassign\"", g.SPIConflict)
+	}
 	if g.Kind == Userspace {
 		m.need(g.Outside.IsValid(), "gateway.outside", `"0.0.0.0:4500"`)
 		m.need(g.Inside.IsValid(), "gateway.inside", `"127.0.0.1:4600"`)

@@ -38,22 +38,15 @@ func (m *Mode) UnmarshalText(text []byte) error {
 	return fmt.Errorf("%q is no mode: write \"lossless\" or \"strict\"", text)
 }
 
-// SPIConflict says whether a session whose inbound SPI is taken may get another
-// one, written as a word.
-type SPIConflict bool
+// SPIConflict is what a session gets whose inbound SPI is taken here.
+type SPIConflict string
 
-// UnmarshalText implements [encoding.TextUnmarshaler].
-func (c *SPIConflict) UnmarshalText(text []byte) error {
-	switch string(text) {
-	case "deny":
-		*c = false
-	case "reassign":
-		*c = true
-	default:
-		return fmt.Errorf("%q is no answer to an SPI conflict: write \"deny\" or \"reassign\"", text)
-	}
-	return nil
-}
+// The answers to an SPI conflict.
+const (
+	Deny        SPIConflict = "deny"
+	Renegotiate SPIConflict = "renegotiate"
+	Reassign    SPIConflict = "reassign"
+)
 
 // Pull is a [cxtp.PullPolicy] written as a word.
 type Pull cxtp.PullPolicy

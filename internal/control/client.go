@@ -79,6 +79,12 @@ func (c *Client) Cancel(ctx context.Context, session cxtp.SessionID) error {
 	return c.change(ctx, PathCancel, Cancel{session})
 }
 
+// Rekey has a session's CHILD SAs rekeyed, and returns when the new ones are at
+// work.
+func (c *Client) Rekey(ctx context.Context, session cxtp.SessionID) error {
+	return c.change(ctx, PathRekey, Rekey{session})
+}
+
 // Handover asks for a move and calls report, which may be nil, for each of the
 // daemon's reports; it returns the last one. The move goes on without the
 // client when ctx ends or the connection breaks.

@@ -17,6 +17,7 @@ const (
 	PathSessions = "/v1/sessions" // GET: []Session; POST: NewSession, answered by Result
 	PathHandover = "/v1/handover" // POST: Handover, answered by a stream of Progress, one JSON document a line
 	PathCancel   = "/v1/cancel"   // POST: Cancel, answered by Result
+	PathRekey    = "/v1/rekey"    // POST: Rekey, answered by Result
 	PathStandby  = "/v1/standby"  // POST: Standby, answered as a Handover is
 	PathResolve  = "/v1/resolve"  // POST: Resolve, answered as a Handover is
 	PathTrace    = "/v1/trace"    // GET ?after=N: []TraceEvent with a number above N
@@ -76,6 +77,11 @@ type Progress struct {
 
 // Cancel gives up a move that has not been granted.
 type Cancel struct {
+	Session cxtp.SessionID `json:"session"`
+}
+
+// Rekey has the IKE daemon beside the gateway rekey a session's CHILD SAs.
+type Rekey struct {
 	Session cxtp.SessionID `json:"session"`
 }
 

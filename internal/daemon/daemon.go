@@ -177,7 +177,7 @@ func (d *daemon) announced(remote netip.Addr) (netip.Addr, uint16) {
 // startEngine builds the machine from the journal and makes what follows from
 // the restart durable before anything else happens.
 func (d *daemon) startEngine(ctx context.Context, fail context.CancelCauseFunc, opts Options, records []cxtp.Record) error {
-	all := []features.Feature{ipsecctx.NewFeature(d.gateway, ipsecctx.Options{LocalEndpoint: d.announced})}
+	all := []features.Feature{ipsecctx.NewFeature(d.gateway, ipsecctx.Options{LocalEndpoint: d.announced, Renegotiate: d.cfg.Gateway.SPIConflict == config.Renegotiate})}
 	if d.ike != nil {
 		all = append(all, ikectx.NewFeature(d.ike, ikectx.Options{LocalEndpoint: d.announced}))
 	}
@@ -192,7 +192,7 @@ func (d *daemon) startEngine(ctx context.Context, fail context.CancelCauseFunc, 
 	machine := cxtp.Config{
 		Self: cxtp.RouterID(d.cfg.Name), Addrs: d.cfg.Address, Incarnation: d.journal.Incarnation(),
 		Peers: d.cfg.MachinePeers(), Timers: d.cfg.MachineTimers(), Mode: cxtp.MoveMode(d.cfg.Mode),
-		Headroom: headroom, Inspect: set.Claims, ReassignSPIs: bool(d.cfg.Gateway.SPIConflict),
+		Headroom: headroom, Inspect: set.Claims, ReassignSPIs: d.cfg.Gateway.SPIConflict == config.Reassign,
 		Standby: cxtp.RouterID(d.cfg.Standby.Peer), StandbyRate: d.cfg.Standby.Rate,
 		Attempts: d.cfg.Limits.Attempts, RequestRate: d.cfg.Limits.RequestRate, RequestTotal: d.cfg.Limits.RequestTotal, WrongTokens: d.cfg.Limits.WrongTokens,
 		Rand: rand.Reader,

@@ -59,6 +59,10 @@ type ikeDaemon interface {
 	Views() map[cxtp.SessionID]ikectx.View
 	View() ikectx.ViewDaemon
 
+	// Rekey gives a session's CHILD SAs other keys and SPIs, and returns when they
+	// are at work.
+	Rekey(ctx context.Context, id cxtp.SessionID) error
+
 	// Run works until ctx ends, which is no error.
 	Run(ctx context.Context) error
 

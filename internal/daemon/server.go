@@ -56,6 +56,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	mux.HandleFunc("POST "+control.PathSessions, s.add)
 	mux.HandleFunc("POST "+control.PathHandover, s.handover)
 	mux.HandleFunc("POST "+control.PathCancel, s.cancel)
+	mux.HandleFunc("POST "+control.PathRekey, s.rekey)
 	mux.HandleFunc("POST "+control.PathStandby, s.standby)
 	mux.HandleFunc("POST "+control.PathResolve, s.resolve)
 	mux.HandleFunc("GET "+control.PathTrace, s.trace)
@@ -173,6 +174,23 @@ func (s *server) handover(w http.ResponseWriter, r *http.Request) {
 		}
 		return cxtp.Pull{Previous: h.Previous, Session: h.Session, From: h.From, StageOnly: h.Stage, Force: h.Force, Sequence: s.d.sequences.Draw(time.Now()), Ticket: t}
 	})
+}
+
+// rekey has the IKE daemon rekey a session.
+func (s *server) rekey(w http.ResponseWriter, r *http.Request) {
+	var k control.Rekey
+	if !read(w, r, &k) {
+		return
+	}
+	if s.d.ike == nil {
+		reply(w, http.StatusConflict, control.Result{Error: "this gateway has no IKE daemon that could rekey its sessions: negotiate them anew by whatever has set them up"})
+		return
+	}
+	if err := s.d.ike.Rekey(r.Context(), k.Session); err != nil {
+		reply(w, http.StatusConflict, control.Result{Error: err.Error()})
+		return
+	}
+	reply(w, http.StatusOK, control.Result{Session: k.Session})
 }
 
 // standby orders a copy to be kept fresh.

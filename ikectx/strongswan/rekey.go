@@ -1,0 +1,41 @@
+package strongswan
+
+import (
+	"context"
+	"slices"
+
+	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/ipsecctx"
+)
+
+// Rekey has charon rekey a client's CHILD SAs, and returns when the new ones are at
+// work and the old ones gone, which takes it five seconds.
+func (a *Agent) Rekey(ctx context.Context, id cxtp.SessionID) error {
+	s, err := a.with(id, "Rekey", ipsecctx.Active)
+	if s == nil {
+		if err == nil {
+			err = refuse(cxtp.StatusUnknownSession, "charon has no client of session %v", id)
+		}
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	before, err := a.quiet(ctx, s)
+	if err != nil {
+		return s.busy(err)
+	}
+	for _, child := range before.Children {
+		if err := a.charon.RekeyChild(ctx, child.Unique); err != nil {
+			return s.problem("failed to rekey the CHILD SAs", err)
+		}
+	}
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	defer cancel()
+	_, err = a.charon.await(ctx, a.idOf(s), func(sa IKESA) bool {
+		return sa.settled() && a.agrees(s, sa) && !slices.ContainsFunc(sa.Children, func(c ChildSA) bool { return slices.Contains(before.Children, c) })
+	})
+	if err != nil {
+		return s.busy(err)
+	}
+	return nil
+}
