@@ -35,6 +35,9 @@ const (
 	StatusUnknownKey      Status = 0x92 // the token names a key that is not here
 	StatusUntold          Status = 0x93 // the node would have another gateway address, and cannot be told
 	StatusRenegotiate     Status = 0x94 // SPI in use at the target: with another one the session is welcome
+	StatusDaemon          Status = 0x95 // the IKE daemon here is not there, or not as a move needs it
+	StatusConfiguration   Status = 0x96 // the IKE daemon here has no connection or CHILD SA of that name
+	StatusImmobile        Status = 0x97 // the node would have another gateway address, and cannot follow
 	StatusInternal        Status = 0xFF // failed for a reason of its own; its log says which
 )
 
@@ -62,6 +65,9 @@ var statusText = map[Status]string{
 	StatusUnknownKey:      "unknown token key",
 	StatusUntold:          "node cannot be told",
 	StatusRenegotiate:     "SPI already in use, another one is wanted",
+	StatusDaemon:          "IKE daemon not ready",
+	StatusConfiguration:   "connection not configured",
+	StatusImmobile:        "node cannot follow",
 	StatusInternal:        "internal error",
 }
 
@@ -71,6 +77,19 @@ func (s Status) String() string {
 	}
 	return fmt.Sprintf("status %#02x", uint8(s))
 }
+
+// statusAdvice is for what an operator can mend, at the router that gave it.
+var statusAdvice = map[Status]string{
+	StatusNotAuthorised: "its configuration says what it takes from whom",
+	StatusDaemon:        "cxtp status there says what the IKE daemon lacks",
+	StatusConfiguration: "give the IKE daemon there the source's connections and children, by the same names, and load them",
+	StatusImmobile:      "it has no MOBIKE: only a gateway that shares the source's address can take it",
+	StatusInternal:      "the log there says why",
+}
+
+// Advice is what an operator can do about a status that another router gave; ""
+// where the status says all there is to say.
+func (s Status) Advice() string { return statusAdvice[s] }
 
 // ContextStatus is the status of one context type: four octets of CTAA, CTDR
 // and Outcome.

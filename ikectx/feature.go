@@ -161,7 +161,7 @@ func (f *Feature) localise(s *Session) error {
 	case profile.Unicast(local) != "" || local.Is4() != remote.Is4():
 		return unsupported("this gateway has no outer address towards %s", remote)
 	case local != s.Local.Addr() && s.Extensions&ExtMOBIKE == 0:
-		return unsupported("the node cannot follow from %s to %s: it has no MOBIKE", s.Local.Addr(), local)
+		return features.Refuse(cxtp.FPTIKESession, cxtp.StatusImmobile, "the node cannot follow from %s to %s: it has no MOBIKE", s.Local.Addr(), local)
 	}
 	if port == 0 || s.Local.Port() == ikePort {
 		port = s.Local.Port()

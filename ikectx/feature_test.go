@@ -189,7 +189,7 @@ func TestStageRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			o.LocalEndpoint = elsewhere("192.0.2.2")
-		}, cxtp.StatusUnsupported},
+		}, cxtp.StatusImmobile},
 	} {
 		st, b, o := exported(t), newFake(), Options{}
 		c.change(&st, b, &o)

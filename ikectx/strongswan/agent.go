@@ -128,15 +128,15 @@ const attendEvery = time.Second
 func (a *Agent) attend(ctx context.Context) error {
 	tick := time.NewTicker(attendEvery)
 	defer tick.Stop()
-	var here string // since when the one runs that was greeted
+	var here life // of the one that was greeted
 	for {
-		since, err := a.charon.Since(ctx)
-		if err == nil && since != here {
-			if err = a.greet(ctx, here != ""); err == nil {
-				here = since
+		now, err := a.charon.life(ctx)
+		if err == nil && now != here {
+			if err = a.greet(ctx, here != life{}); err == nil {
+				here = now
 			}
 		}
-		if ctx.Err() == nil && a.looked(since, err) {
+		if ctx.Err() == nil && a.looked(now.since, err) {
 			a.log.Warn("no client can be moved", "error", err)
 		}
 		select {
@@ -163,10 +163,13 @@ func (a *Agent) greet(ctx context.Context, again bool) error {
 		return err
 	}
 	if !slices.Contains(plugins, "ha") {
-		return errors.New("charon has not loaded its ha plugin: install it (Debian: libcharon-extra-plugins), configure charon.plugins.ha, and restart charon")
+		return errors.New("charon has not loaded its ha plugin: install it (Debian: libcharon-extra-plugins), configure charon.plugins.ha, and restart charon; if that was done, charon's log says why")
 	}
 	a.met(release, version)
 	a.plugin.speak(version)
+	if err := a.probe(ctx); err != nil {
+		return err
+	}
 	if again {
 		a.forgetAll("charon was restarted")
 	}

@@ -14,6 +14,9 @@ import (
 
 // Supports implements [ikectx.Backend].
 func (a *Agent) Supports(c *ikectx.Session) error {
+	if err := a.ready(); err != nil {
+		return err
+	}
 	l, err := lineageOf(c, time.Now())
 	if err == nil {
 		l.wipe()
@@ -26,6 +29,9 @@ func (a *Agent) Supports(c *ikectx.Session) error {
 func (a *Agent) Export(ctx context.Context, id cxtp.SessionID) (*ikectx.Session, error) {
 	s, err := a.with(id, "Export", ipsecctx.Active)
 	if s == nil {
+		return nil, err
+	}
+	if err := a.ready(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
@@ -92,7 +98,7 @@ func (a *Agent) Stage(ctx context.Context, id cxtp.SessionID, c *ikectx.Session)
 	}
 	err = a.plugin.send(l.script()...)
 	if err == nil {
-		err = a.cfg.Kernel.Adopted(ctx, id)
+		err = a.installed(ctx, id)
 	}
 	if err == nil {
 		err = a.parked(l.id())
@@ -103,20 +109,36 @@ func (a *Agent) Stage(ctx context.Context, id cxtp.SessionID, c *ikectx.Session)
 	return nil
 }
 
+// installed waits until charon has installed what it was told of, or is not there
+// any more.
+func (a *Agent) installed(ctx context.Context, id cxtp.SessionID) error {
+	for {
+		once, cancel := context.WithTimeout(ctx, attendEvery)
+		err := a.cfg.Kernel.Adopted(once, id)
+		cancel()
+		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		if _, err := a.charon.Since(ctx); err != nil {
+			return refuse(cxtp.StatusDaemon, "%w", err)
+		}
+	}
+}
+
 // configured checks that charon has the connection and the children by the names
 // that they have at the source: it would drop the IKE SA, and only log that.
 func (a *Agent) configured(ctx context.Context, c *ikectx.Session) error {
 	all, err := a.charon.Connections(ctx)
 	if err != nil {
-		return err
+		return refuse(cxtp.StatusDaemon, "%w", err)
 	}
 	children, ok := all[c.Connection]
 	if !ok {
-		return refuse(cxtp.StatusUnsupported, "charon has no connection %q here: give it the same swanctl.conf as at the source, and swanctl --load-conns", c.Connection)
+		return refuse(cxtp.StatusConfiguration, "charon has no connection %q here: give it the same swanctl.conf as at the source, and swanctl --load-conns", c.Connection)
 	}
 	for i := range c.Children {
 		if name := c.Children[i].Name; !slices.Contains(children, name) {
-			return refuse(cxtp.StatusUnsupported, "charon's connection %q has no child %q here: give it the same swanctl.conf as at the source, and swanctl --load-conns", c.Connection, name)
+			return refuse(cxtp.StatusConfiguration, "charon's connection %q has no child %q here: give it the same swanctl.conf as at the source, and swanctl --load-conns", c.Connection, name)
 		}
 	}
 	return nil
@@ -265,23 +287,12 @@ func (a *Agent) Discard(ctx context.Context, id cxtp.SessionID) error {
 	return a.remove(ctx, s)
 }
 
-// remove has charon forget a client's IKE SA, and waits until it has.
+// remove has charon forget a client's IKE SA, and forgets it. A charon that is
+// not there has none.
 func (a *Agent) remove(ctx context.Context, s *session) error {
-	const patience = 200 * time.Millisecond
 	id := a.idOf(s)
-	for {
-		if err := a.plugin.send(&ha.IKEDelete{SA: id}); err != nil {
-			return err
-		}
-		once, cancel := context.WithTimeout(ctx, patience)
-		err := a.charon.gone(once, id)
-		cancel()
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
-			return s.problem("failed to remove the IKE SA", err)
-		}
+	if err := a.delete(ctx, id); err != nil && !errors.Is(err, ErrNotRunning) {
+		return s.problem("failed to remove the IKE SA", err)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -29,6 +30,7 @@ type Charon struct {
 	mu      sync.Mutex
 	session *vici.Session // nil = none open
 	conn    net.Conn      // its connection
+	ended   int           // how many have been ended by charon, as only its own end does
 	unique  map[ha.SAID]uint32
 }
 
@@ -56,6 +58,9 @@ func (c *Charon) hangUp() error {
 	return err
 }
 
+// ErrNotRunning says that nobody answers on charon's control socket.
+var ErrNotRunning = errors.New("charon is not running")
+
 func (c *Charon) open(ctx context.Context) (err error) {
 	if c.session != nil {
 		return nil
@@ -67,7 +72,7 @@ func (c *Charon) open(ctx context.Context) (err error) {
 	}))
 	switch {
 	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("charon is not running: nobody listens on %s: start strongswan, or correct the path of its control socket: %w", c.path, err)
+		return fmt.Errorf("%w: nobody listens on %s: start strongswan, or correct the path of its control socket: %w", ErrNotRunning, c.path, err)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("this user may not talk to charon: run as root, or as a member of the group of %s: %w", c.path, err)
 	case err != nil:
@@ -80,10 +85,21 @@ func (c *Charon) open(ctx context.Context) (err error) {
 const patience = 5 * time.Second
 
 // ask has charon answer a command, which is streamed where it has an event. What
-// fails closes the socket: nobody knows what would be read from it next.
-func (c *Charon) ask(ctx context.Context, command, event string, in *vici.Message) (all []*vici.Message, err error) {
+// fails closes the socket: nobody knows what would be read from it next. One that
+// an earlier charon had opened is opened anew.
+func (c *Charon) ask(ctx context.Context, command, event string, in *vici.Message) ([]*vici.Message, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	old := c.session != nil
+	all, err := c.once(ctx, command, event, in)
+	if old && (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)) {
+		c.ended++
+		return c.once(ctx, command, event, in)
+	}
+	return all, err
+}
+
+func (c *Charon) once(ctx context.Context, command, event string, in *vici.Message) (all []*vici.Message, err error) {
 	if err := c.open(ctx); err != nil {
 		return nil, err
 	}
@@ -118,6 +134,20 @@ func (c *Charon) Release(ctx context.Context) (string, error) {
 	}
 	release, _ := m[0].Get("version").(string)
 	return release, nil
+}
+
+// life tells one charon from the next, which may be started in the same second.
+type life struct {
+	since string
+	ended int
+}
+
+// life is that of the charon that answers.
+func (c *Charon) life(ctx context.Context) (life, error) {
+	since, err := c.Since(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return life{since, c.ended}, err
 }
 
 // Since says when charon was started, in its own words.

@@ -80,12 +80,12 @@ func (p *plugin) send(bodies ...ha.Body) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.version == 0 {
-		return errors.New("charon is not running")
+		return ErrNotRunning
 	}
 	for _, body := range bodies {
 		b, err := ha.Message{Version: p.version, Body: body}.Append(p.buffer[:0])
 		if err == nil {
-			_, err = p.conn.Write(b)
+			err = p.write(b)
 		}
 		clear(b)
 		p.buffer = b[:0]
@@ -94,6 +94,19 @@ func (p *plugin) send(bodies ...ha.Body) error {
 		}
 	}
 	return nil
+}
+
+// write sends a datagram. That one was refused is told with the next: what it says
+// about charon, the one after it shows.
+func (p *plugin) write(b []byte) error {
+	_, err := p.conn.Write(b)
+	if errors.Is(err, unix.ECONNREFUSED) {
+		_, err = p.conn.Write(b)
+	}
+	if errors.Is(err, unix.ECONNREFUSED) {
+		return fmt.Errorf("%w: nobody has the port of its ha plugin: %w", ErrNotRunning, err)
+	}
+	return err
 }
 
 // receive hands on what the plugin says, until the socket is closed or ctx ends.

@@ -32,6 +32,17 @@ func TestAddressIn(t *testing.T) {
 	}
 }
 
+// TestLastSegment: the address of a probe is in the last segment, however many there
+// are, so that it tells one number from another.
+func TestLastSegment(t *testing.T) {
+	last := addressIn(maxSegments, maxSegments).Addr()
+	for count := 1; count <= maxSegments; count++ {
+		if got := ha.Segment(last, count); got != count {
+			t.Errorf("of %d segments it is in %d", count, got)
+		}
+	}
+}
+
 // TestFewest: the stage is where the fewest clients are, and never the car park.
 func TestFewest(t *testing.T) {
 	w := switcher{segments: 4}

@@ -25,6 +25,9 @@ import (
 // and worked off, one right after the other.
 const carPark = 1
 
+// maxSegments is charon's own bound.
+const maxSegments = 16
+
 // addressIn is an address in a segment: of the range that nobody has.
 func addressIn(segment, count int) netip.AddrPort {
 	for n := uint16(1); ; n++ {

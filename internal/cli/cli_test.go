@@ -254,6 +254,18 @@ func TestFlagsAnywhere(t *testing.T) {
 	}
 }
 
+// TestAdvice: the source's operator is told what mends a refusal of the target.
+func TestAdvice(t *testing.T) {
+	daemon := func(w http.ResponseWriter, r *http.Request) {
+		json.NewEncoder(w).Encode(control.Progress{Session: id, Event: cxtp.EventRefused, Final: true,
+			Statuses: []cxtp.ContextStatus{{FPT: cxtp.FPTIKESession, Status: cxtp.StatusConfiguration}}})
+	}
+	got := run(t, daemon, "handover", idText, "--to", "sg2")
+	if got.code != exitRefused || !strings.Contains(got.err, "connection not configured (IKE session): give the IKE daemon there") {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestHandoverToTheNext: where one gateway cannot take the session, the next in
 // the list is tried; where it is the session that is wrong, none is.
 func TestHandoverToTheNext(t *testing.T) {

@@ -192,6 +192,7 @@ var exitStatus = map[cxtp.Status]int{
 	cxtp.StatusNotAuthorised: exitRefused, cxtp.StatusUnsupported: exitRefused, cxtp.StatusAlgorithm: exitRefused,
 	cxtp.StatusWindow: exitRefused, cxtp.StatusSPIConflict: exitRefused, cxtp.StatusRenegotiate: exitRefused, cxtp.StatusPolicyConflict: exitRefused,
 	cxtp.StatusUnknownFPT: exitRefused, cxtp.StatusUnknownCritical: exitRefused, cxtp.StatusNoResources: exitRefused,
+	cxtp.StatusDaemon: exitRefused, cxtp.StatusConfiguration: exitRefused, cxtp.StatusImmobile: exitRefused,
 	cxtp.StatusBusy:    exitBusy,
 	cxtp.StatusExpired: exitSilent,
 	cxtp.StatusUntold:  exitUntold,
@@ -210,7 +211,11 @@ func line(p control.Progress) string {
 func reasons(p control.Progress) string {
 	var parts []string
 	for _, s := range p.Statuses {
-		parts = append(parts, fmt.Sprintf("%s (%s)", s.Status, s.FPT))
+		part := fmt.Sprintf("%s (%s)", s.Status, s.FPT)
+		if advice := s.Status.Advice(); advice != "" && p.Event == cxtp.EventRefused {
+			part += ": " + advice
+		}
+		parts = append(parts, part)
 	}
 	if p.Detail != "" {
 		parts = append(parts, p.Detail)

@@ -30,11 +30,13 @@ type kernel struct {
 	*xfrm.Gateway
 	routes  *route.Routes
 	sharing *sharing // nil = none is shared
+	adopts  bool     // what an IKE daemon installs
 	log     *slog.Logger
 	via     map[cxtp.RouterID][]netip.Addr // of the other gateways, on the inside
 
 	mu    sync.Mutex
 	inner map[cxtp.SessionID][]netip.Prefix // of the sessions that have routes here
+	note  string                            // what is wrong with the routes; "" = nothing
 }
 
 func openKernel(ctx context.Context, cfg *config.Config, log *slog.Logger, a around) (gateway, error) {
@@ -43,7 +45,7 @@ func openKernel(ctx context.Context, cfg *config.Config, log *slog.Logger, a aro
 	if err != nil {
 		return nil, fmt.Errorf("[kernel]: %w", err)
 	}
-	g := &kernel{routes: routes, log: log, via: map[cxtp.RouterID][]netip.Addr{}, inner: map[cxtp.SessionID][]netip.Prefix{}}
+	g := &kernel{routes: routes, adopts: cfg.Gateway.Kind == config.Strongswan, log: log, via: map[cxtp.RouterID][]netip.Addr{}, inner: map[cxtp.SessionID][]netip.Prefix{}}
 	for _, p := range cfg.Peers {
 		g.via[cxtp.RouterID(p.Name)] = p.Via
 	}
@@ -52,7 +54,7 @@ func openKernel(ctx context.Context, cfg *config.Config, log *slog.Logger, a aro
 		Dir: filepath.Join(cfg.StateDir, "sessions"), Protect: k.Protect, Inside: routes.InsideIndex(), Strict: strict(cfg),
 		Place:      func(*ipsecctx.Session) xfrm.Placement { return xfrm.Placement{Mark: mark, IfID: k.IfID} },
 		FirstReqID: k.ReqIDs[0], LastReqID: k.ReqIDs[1], Priority: k.Priority,
-		FirstSPI: k.SPIs[0], LastSPI: k.SPIs[1], OthersEncapsulate: !k.Encapsulate, Adopt: cfg.Gateway.Kind == config.Strongswan,
+		FirstSPI: k.SPIs[0], LastSPI: k.SPIs[1], OthersEncapsulate: !k.Encapsulate, Adopt: g.adopts,
 		Redirect: g.pass, NearCeiling: a.near, Vanished: a.vanished, Sockets: a.sockets, Log: log,
 	})
 	if err == nil {
@@ -229,7 +231,15 @@ func (g *kernel) Inherit(_ context.Context, id cxtp.SessionID, from cxtp.RouterI
 }
 
 // Notes are sentences for the operator.
-func (g *kernel) Notes() []string { return g.sharing.notes() }
+func (g *kernel) Notes() []string {
+	notes := g.sharing.notes()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.note != "" {
+		notes = append(notes, g.note)
+	}
+	return notes
+}
 
 // Counters reads every SA once.
 func (g *kernel) Counters() map[string]uint64 {

@@ -2,10 +2,12 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/features"
 	"github.com/cxtp/cxtp/ikectx/strongswan"
 	"github.com/cxtp/cxtp/ipsecctx"
 )
@@ -35,6 +37,47 @@ func (g *kernel) Adopt(ctx context.Context, id cxtp.SessionID, s *ipsecctx.Sessi
 	g.sharing.staged(id, g.Static(id))
 	g.sharing.arrived(ctx, id)
 	return g.route(id, s.Inner, g.routes.Attract)
+}
+
+// Adopted also looks whether charon has brought a route.
+func (g *kernel) Adopted(ctx context.Context, id cxtp.SessionID) error {
+	if err := g.Gateway.Adopted(ctx, id); err != nil {
+		return err
+	}
+	return g.routable(id)
+}
+
+// Export refuses a session whose traffic could not be sent elsewhere.
+func (g *kernel) Export(ctx context.Context, id cxtp.SessionID) (*ipsecctx.Session, []ipsecctx.Dynamic, error) {
+	if err := g.routable(id); err != nil {
+		return nil, nil, err
+	}
+	return g.Gateway.Export(ctx, id)
+}
+
+// routable refuses a session that somebody else routes, in a table that comes before
+// the one with our routes: charon does, if it is not told to leave it.
+func (g *kernel) routable(id cxtp.SessionID) error {
+	if !g.adopts {
+		return nil
+	}
+	note := ""
+	defer func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.note = note
+	}()
+	for _, p := range g.routed(id) {
+		table, err := g.routes.Overridden(p)
+		if err != nil {
+			return err
+		}
+		if table != 0 {
+			note = fmt.Sprintf("routing table %d has a route of %s that comes before ours: set charon.install_routes = no, and restart charon", table, p)
+			return features.Refuse(cxtp.FPTIKESession, cxtp.StatusDaemon, "%s", note)
+		}
+	}
+	return nil
 }
 
 // known is the session that was here before a restart with one of these inner

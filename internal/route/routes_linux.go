@@ -158,6 +158,24 @@ func (r *Routes) Keep(inner []netip.Prefix) error {
 	return r.Forget(left)
 }
 
+// Overridden is the routing table that the kernel takes the route of an inner prefix
+// from in place of this package's; 0 = it takes that, or has none.
+func (r *Routes) Overridden(p netip.Prefix) (table int, err error) {
+	routes, err := r.kernel.RouteGetWithOptions(p.Addr().AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
+	if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("failed to look for the route of %s: %w", p, err)
+	}
+	for _, route := range routes {
+		if route.Protocol != ProtocolHere && route.Protocol != ProtocolPassing && route.Table != unix.RT_TABLE_MAIN {
+			return route.Table, nil
+		}
+	}
+	return 0, nil
+}
+
 func (r *Routes) replace(p netip.Prefix, route netlink.Route) error {
 	route.Dst = network(p)
 	if err := r.kernel.RouteReplace(&route); err != nil {

@@ -25,6 +25,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -130,7 +131,7 @@ swanctl {
 // again, and no SA.
 func (d *Daemon) Restart() error {
 	d.cmd = exec.Command("/bin/sh", "-c", "mount -t tmpfs none /run && exec "+program)
-	d.cmd.Env = append(os.Environ(), "STRONGSWAN_CONF="+d.path("strongswan.conf"), "SWANCTL_DIR="+d.path("swanctl"))
+	d.cmd.Env = d.environment()
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
 	err := d.Start(d.cmd)
 	if err == nil {
@@ -142,13 +143,40 @@ func (d *Daemon) Restart() error {
 	if err != nil {
 		return fmt.Errorf("failed to start charon of %s: %w", d.Name, err)
 	}
-	// As an operator does it.
+	return d.Load()
+}
+
+// Again kills the daemon and starts it.
+func (d *Daemon) Again() error {
+	d.Kill()
+	return d.Restart()
+}
+
+// Edit changes a text in one of the daemon's files, "strongswan.conf" or
+// "swanctl/swanctl.conf". It then has to be restarted, or to load it.
+func (d *Daemon) Edit(file, was, is string) error {
+	text, err := os.ReadFile(d.path(file))
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(string(text), was) {
+		return fmt.Errorf("%s of %s has no %q", file, d.Name, was)
+	}
+	return os.WriteFile(d.path(file), []byte(strings.ReplaceAll(string(text), was, is)), 0o600)
+}
+
+// Load loads the connections, as an operator does it.
+func (d *Daemon) Load() error {
 	load := exec.Command("swanctl", "--load-all", "--uri", "unix://"+d.Socket())
-	load.Env = d.cmd.Env
+	load.Env = d.environment()
 	if said, err := load.CombinedOutput(); err != nil {
 		return fmt.Errorf("failed to load the configuration of %s: %w: %s", d.Name, err, said)
 	}
 	return nil
+}
+
+func (d *Daemon) environment() []string {
+	return append(os.Environ(), "STRONGSWAN_CONF="+d.path("strongswan.conf"), "SWANCTL_DIR="+d.path("swanctl"))
 }
 
 // dial connects to the daemon, whose socket takes a while to be there.
