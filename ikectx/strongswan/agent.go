@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -121,29 +122,63 @@ func (a *Agent) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// attendEvery is how often the agent looks whether charon is there.
+// attendEvery is how often the agent looks for a charon that is not there, or not
+// as a move needs it.
 const attendEvery = time.Second
 
 // attend greets each charon that is started, until ctx ends.
 func (a *Agent) attend(ctx context.Context) error {
 	tick := time.NewTicker(attendEvery)
 	defer tick.Stop()
-	var here life // of the one that was greeted
-	for {
-		now, err := a.charon.life(ctx)
-		if err == nil && now != here {
-			if err = a.greet(ctx, here != life{}); err == nil {
-				here = now
-			}
-		}
-		if ctx.Err() == nil && a.looked(now.since, err) {
-			a.log.Warn("no client can be moved", "error", err)
+	for again := false; ctx.Err() == nil; {
+		if line, err := a.charon.line(ctx); err != nil {
+			a.look(ctx, "", err)
+		} else {
+			a.accompany(ctx, line, again, tick.C)
+			again = true
 		}
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-tick.C:
 		}
+	}
+	return nil
+}
+
+// accompany greets a charon, and stays with it until it ends. That is known by a
+// connection with it: when it began, it says itself, but by the clock, and that is
+// set at times.
+func (a *Agent) accompany(ctx context.Context, line net.Conn, again bool, tick <-chan time.Time) {
+	stop := context.AfterFunc(ctx, func() { line.Close() })
+	defer stop()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer line.Close()
+		line.Read(make([]byte, 1))
+	}()
+	for {
+		since, err := a.charon.Since(ctx)
+		if err == nil {
+			err = a.greet(ctx, again)
+		}
+		a.look(ctx, since, err)
+		if err == nil {
+			break
+		}
+		select {
+		case <-ended:
+			return
+		case <-tick:
+		}
+	}
+	<-ended
+}
+
+// look notes what came of looking for charon.
+func (a *Agent) look(ctx context.Context, since string, err error) {
+	if ctx.Err() == nil && a.looked(since, err) {
+		a.log.Warn("no client can be moved", "error", err)
 	}
 }
 

@@ -30,7 +30,6 @@ type Charon struct {
 	mu      sync.Mutex
 	session *vici.Session // nil = none open
 	conn    net.Conn      // its connection
-	ended   int           // how many have been ended by charon, as only its own end does
 	unique  map[ha.SAID]uint32
 }
 
@@ -70,6 +69,11 @@ func (c *Charon) open(ctx context.Context) (err error) {
 		c.conn, err = d.DialContext(ctx, "unix", c.path)
 		return c.conn, err
 	}))
+	return c.explain(err)
+}
+
+// explain says what to do about a socket that could not be opened.
+func (c *Charon) explain(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w: nobody listens on %s: start strongswan, or correct the path of its control socket: %w", ErrNotRunning, c.path, err)
@@ -93,7 +97,6 @@ func (c *Charon) ask(ctx context.Context, command, event string, in *vici.Messag
 	old := c.session != nil
 	all, err := c.once(ctx, command, event, in)
 	if old && (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)) {
-		c.ended++
 		return c.once(ctx, command, event, in)
 	}
 	return all, err
@@ -136,18 +139,11 @@ func (c *Charon) Release(ctx context.Context) (string, error) {
 	return release, nil
 }
 
-// life tells one charon from the next, which may be started in the same second.
-type life struct {
-	since string
-	ended int
-}
-
-// life is that of the charon that answers.
-func (c *Charon) life(ctx context.Context) (life, error) {
-	since, err := c.Since(ctx)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return life{since, c.ended}, err
+// line is a connection on which nothing is said: it ends with charon.
+func (c *Charon) line(ctx context.Context) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", c.path)
+	return conn, c.explain(err)
 }
 
 // Since says when charon was started, in its own words.
