@@ -76,6 +76,10 @@ type Standby struct {
 	Ticket  Ticket
 }
 
+// Drain closes this router to sessions from others, because it is to be emptied, or
+// opens it again. What is staged here or on its way may still become active.
+type Drain struct{ Closed bool }
+
 // FromRouter is a message from another router, whose name the transport proved.
 // The machine keeps what it needs of it by copying.
 type FromRouter struct {
@@ -109,6 +113,7 @@ func (Resolve) input()    {}
 func (Near) input()       {}
 func (Vanished) input()   {}
 func (Standby) input()    {}
+func (Drain) input()      {}
 func (FromRouter) input() {}
 func (FromNode) input()   {}
 func (Done) input()       {}

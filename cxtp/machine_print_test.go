@@ -163,6 +163,8 @@ func (w *world) input(n *simRouter, in Input) string {
 		return fmt.Sprintf("resolve %s: %s is fenced, ticket %d", w.name(in.Session), in.Fenced, in.Ticket)
 	case Standby:
 		return fmt.Sprintf("standby %s at %q ticket %d", w.name(in.Session), in.To, in.Ticket)
+	case Drain:
+		return map[bool]string{true: "drain", false: "undrain"}[in.Closed]
 	case Vanished:
 		return "vanished: " + w.name(in.Session)
 	case Near:

@@ -173,6 +173,8 @@ func (s *script) command(fields []string) {
 		w.command(RouterID(words[5]), p)
 	case "cancel": // cancel s1 at A
 		w.command(RouterID(words[3]), Cancel{Session: s.session(words[1]).id, Ticket: s.ticket()})
+	case "drain", "undrain": // drain B, undrain B
+		w.command(RouterID(words[1]), Drain{Closed: words[0] == "drain"})
 	case "ctar": // ctar s1 to B naming A seq=N [leaving] [forged] [null] [stolen] [as=weak|strong|wrong|cut]
 		s.ctar(s.session(words[1]), RouterID(words[3]), RouterID(words[5]), has, options)
 	case "copy", "steal", "keys", "update":

@@ -19,6 +19,7 @@ type Router struct {
 	requests map[netip.Addr]*request
 	holdings holdings
 	stepping holding // of the session that steps, as it was before
+	drained  bool    // no session from another router is taken
 
 	timers        timers[SessionID]
 	requestTimers timers[netip.Addr]
@@ -70,6 +71,8 @@ func (r *Router) Step(now time.Time, in Input) []Action {
 		r.toSession(in.Session, in.Ticket, func(s *Session) { s.resolve(in) })
 	case Standby:
 		r.setStandby(in)
+	case Drain:
+		r.drained = in.Closed
 	case Near:
 		if s := r.sessions[in.Session]; s != nil {
 			r.with(s, s.near)

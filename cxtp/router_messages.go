@@ -134,7 +134,11 @@ func (r *Router) stage(peer *Peer, m *CTD, c Control) {
 		highest = known.epoch
 	}
 	if known == nil || c.Epoch > highest {
-		if st, why := r.cfg.admits(peer, c, highest, q != nil); st != StatusOK {
+		st, why := r.cfg.admits(peer, c, highest, q != nil)
+		if st == StatusOK && r.drained {
+			st, why = StatusDrained, drainedHere
+		}
+		if st != StatusOK {
 			r.drop(DropNotAllowed)
 			r.turnAway(peer, m, c, st, why)
 			return
@@ -153,6 +157,9 @@ func (r *Router) stage(peer *Peer, m *CTD, c Control) {
 	}
 	r.with(s, func() { s.offered(o) })
 }
+
+// drainedHere is for the operator of a router that is to be emptied.
+const drainedHere = "this gateway is drained: cxtp undrain opens it again"
 
 // maxEpochJump is how far above the highest that was seen here a stage's epoch
 // may be. Epochs count attempts, so none is honestly that far; without the
@@ -317,6 +324,9 @@ func (r *Router) activateRequest(at asker, m *CTAR) {
 	case st == StatusAmbiguous:
 		r.drop(DropAmbiguous)
 		r.refuseNode(at, m, st)
+	case r.drained:
+		r.drop(DropNotAllowed)
+		r.refuseNode(at, m, StatusDrained)
 	default:
 		r.fetch(m.Previous, &request{to: peer.ID, session: namedSession(m.Requests), sequence: m.Sequence, token: m.Token, requests: cloned(m.Requests), asker: at})
 	}

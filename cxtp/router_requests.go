@@ -47,6 +47,10 @@ func (r *Router) pull(p Pull) {
 		r.with(s, func() { s.goOn(p, peer) })
 		return
 	}
+	if r.drained {
+		r.failed(p.Ticket, p.Session, StatusDrained, drainedHere)
+		return
+	}
 	q := &request{to: p.From, session: p.Session, sequence: p.Sequence, stageOnly: p.StageOnly, force: p.Force, ticket: p.Ticket}
 	switch {
 	case r.requests[p.Previous] != nil:

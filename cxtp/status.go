@@ -38,6 +38,7 @@ const (
 	StatusDaemon          Status = 0x95 // the IKE daemon here is not there, or not as a move needs it
 	StatusConfiguration   Status = 0x96 // the IKE daemon here has no connection or CHILD SA of that name
 	StatusImmobile        Status = 0x97 // the node would have another gateway address, and cannot follow
+	StatusDrained         Status = 0x98 // the target is being emptied, and takes no session
 	StatusInternal        Status = 0xFF // failed for a reason of its own; its log says which
 )
 
@@ -68,6 +69,7 @@ var statusText = map[Status]string{
 	StatusDaemon:          "IKE daemon not ready",
 	StatusConfiguration:   "connection not configured",
 	StatusImmobile:        "node cannot follow",
+	StatusDrained:         "gateway is drained",
 	StatusInternal:        "internal error",
 }
 
@@ -84,6 +86,7 @@ var statusAdvice = map[Status]string{
 	StatusDaemon:        "cxtp status there says what the IKE daemon lacks",
 	StatusConfiguration: "give the IKE daemon there the source's connections and children, by the same names, and load them",
 	StatusImmobile:      "it has no MOBIKE: only a gateway that shares the source's address can take it",
+	StatusDrained:       "cxtp undrain there opens it again",
 	StatusInternal:      "the log there says why",
 }
 

@@ -188,11 +188,21 @@ func TestDrain(t *testing.T) {
 		t.Errorf("after the partition: %v", err)
 	}
 	f.await(func() bool { return f.count(there, "active") == drainedSessions })
-	if _, err := f.cxtp(there, "drain", "--to", here.Name); err != nil {
+	if err := f.drain(there); err != nil {
 		t.Errorf("failback: %v", err)
 	}
 	f.await(func() bool { return f.count(here, "active") == drainedSessions })
 	f.oneOwner()
+}
+
+// drain moves all sessions of a gateway to its peer, which takes some again if it
+// was drained itself.
+func (f *fleet) drain(from *gateway) error {
+	_, err := f.cxtp(from.Peer, "undrain")
+	if err == nil {
+		_, err = f.cxtp(from, "drain", "--to", from.Peer.Name)
+	}
+	return err
 }
 
 // populate installs many sessions of nodes without agents at a gateway.

@@ -298,7 +298,7 @@ func TestForwardedDrain(t *testing.T) {
 		w, flows := f.watch(), f.traffic(l)
 		for _, from := range []*gateway{here, there, here} {
 			f.must(flows.Await(f.ctx, some))
-			if _, err := f.cxtp(from, "drain", "--to", from.Peer.Name); err != nil {
+			if err := f.drain(from); err != nil {
 				t.Error(err)
 			}
 			f.awaitHolder(from.Peer, false)

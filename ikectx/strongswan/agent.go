@@ -61,6 +61,8 @@ type Agent struct {
 	sessions map[cxtp.SessionID]*session
 	of       map[*lineage]*session
 	seen     seen
+	drained  bool // no new clients are wanted
+	shut     bool // charon has been closed to them, and none has come since
 }
 
 // session is a client's.
@@ -157,22 +159,22 @@ func (a *Agent) accompany(ctx context.Context, line net.Conn, again bool, tick <
 		defer line.Close()
 		line.Read(make([]byte, 1))
 	}()
+	since, greeted := "", false
 	for {
-		since, err := a.charon.Since(ctx)
-		if err == nil {
+		var err error
+		if greeted {
+			err = a.keepShut(ctx)
+		} else if since, err = a.charon.Since(ctx); err == nil {
 			err = a.greet(ctx, again)
+			greeted = err == nil
 		}
 		a.look(ctx, since, err)
-		if err == nil {
-			break
-		}
 		select {
 		case <-ended:
 			return
 		case <-tick:
 		}
 	}
-	<-ended
 }
 
 // look notes what came of looking for charon.
@@ -208,12 +210,24 @@ func (a *Agent) greet(ctx context.Context, again bool) error {
 	if again {
 		a.forgetAll("charon was restarted")
 	}
-	// charon begins with all segments passive, and gives no client an address then.
-	if err := a.plugin.send(makeActive(0), &ha.Segments{Action: ha.TypeResync, Numbers: a.allSegments()}); err != nil {
+	if err := a.plugin.send(a.greeting()...); err != nil {
 		return err
 	}
 	a.log.Info("charon is there", "release", release, "ha_version", uint8(version))
 	return nil
+}
+
+// greeting opens a charon, unless the gateway is drained, and asks it what it has.
+func (a *Agent) greeting() []ha.Body {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.shut = false
+	resync := &ha.Segments{Action: ha.TypeResync, Numbers: a.allSegments()}
+	if a.drained {
+		return []ha.Body{resync}
+	}
+	// It begins with all segments passive, and gives no client an address then.
+	return []ha.Body{makeActive(0), resync}
 }
 
 // forgetAll ends all sessions.
@@ -289,7 +303,7 @@ func (a *Agent) begin(l *lineage) *session {
 		rand.Read(s.id[:])
 		s.known = false
 	}
-	a.sessions[s.id], a.of[l] = s, s
+	a.sessions[s.id], a.of[l], a.shut = s, s, false
 	return s
 }
 

@@ -155,7 +155,7 @@ func (a *Agent) enter(s *session) error {
 		}
 	}
 	a.journal.lineages[s.l.id()] = s.l
-	a.sessions[s.id], a.of[s.l] = s, s
+	a.sessions[s.id], a.of[s.l], a.shut = s, s, false
 	return nil
 }
 

@@ -21,7 +21,8 @@ import (
 )
 
 // Charon is the control socket (vici) of a charon: what it has loaded, and what
-// its IKE SAs are doing. Nothing but a rekey is asked of it. It is opened when it is
+// its IKE SAs are doing. Nothing is asked of it but a rekey, and to
+// send clients away that a drained gateway has refused. It is opened when it is
 // needed, and again when charon has been restarted. Its methods are safe for
 // concurrent use.
 type Charon struct {

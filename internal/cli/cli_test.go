@@ -39,9 +39,10 @@ func run(t *testing.T, daemon http.HandlerFunc, args ...string) ran {
 	return runUntil(t.Context(), t, daemon, args...)
 }
 
-func runUntil(ctx context.Context, t *testing.T, daemon http.HandlerFunc, args ...string) ran {
+// serve plays a daemon on a socket.
+func serve(t *testing.T, daemon http.Handler) (socket string, stop func()) {
 	t.Helper()
-	socket := filepath.Join(t.TempDir(), "s")
+	socket = filepath.Join(t.TempDir(), "s")
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +51,22 @@ func runUntil(ctx context.Context, t *testing.T, daemon http.HandlerFunc, args .
 	server.Listener.Close()
 	server.Listener = listener
 	server.Start()
-	defer server.Close()
+	return socket, server.Close
+}
+
+// serving is a client of a daemon that the handler plays until the test ends.
+func serving(t *testing.T, daemon http.Handler) *control.Client {
+	t.Helper()
+	socket, stop := serve(t, daemon)
+	client := control.Dial(socket)
+	t.Cleanup(func() { client.Close(); stop() })
+	return client
+}
+
+func runUntil(ctx context.Context, t *testing.T, daemon http.HandlerFunc, args ...string) ran {
+	t.Helper()
+	socket, stop := serve(t, daemon)
+	defer stop()
 	var out, errs bytes.Buffer
 	code := Run(ctx, append([]string{"cxtp", "--socket", socket}, args...), "1", Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
 	return ran{code, out.String(), errs.String()}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -20,19 +20,46 @@ import (
 func drainCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:      "drain",
-		Usage:     "move every session of this gateway to another one",
-		UsageText: "cxtp drain --to ROUTER [--outstanding N] [--force]",
-		Description: "Ask the gateway that is to be emptied. Sessions that come while it is being drained\n" +
-			"are moved too. What could not be moved stays, and is listed with the reason; the\n" +
-			"status is then 1. Interrupting the command begins no more moves, and those under\n" +
-			"way go on.",
+		Usage:     "move every session of this gateway to another one, and take no more",
+		UsageText: "cxtp drain --to ROUTER [--outstanding N] [--each] [--force]",
+		Description: "Ask the gateway that is to be emptied. From then on it takes no session from other\n" +
+			"gateways, and clients of an IKE daemon that come while it is being drained are\n" +
+			"moved too; when the last one has gone, clients that ask for an inner address are\n" +
+			"refused. cxtp undrain ends that, and nothing else does, a restart of cxtpd neither.\n\n" +
+			"A session that is busy, because it is being rekeyed for instance, is tried again for\n" +
+			"a while. What could not be moved goes on here and is listed with the reason; the\n" +
+			"status is then 1. If nothing could be moved at all, the gateway takes sessions as\n" +
+			"before. Interrupting the command begins no more moves, and those under way go on.",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "to", Usage: "the `router` to move to"},
 			&urfave.IntFlag{Name: "outstanding", Value: 64, Usage: "how many moves may be under way at once, `N`; above 128 they hinder each other"},
+			&urfave.BoolFlag{Name: "each", Usage: "say of each session what became of it, in place of the progress"},
 			&urfave.BoolFlag{Name: "force", Usage: "also sessions whose node is left behind: see cxtp handover"},
 		},
 		Before: noArguments,
 		Action: drain,
+	}
+}
+
+func undrainCommand() *urfave.Command {
+	return &urfave.Command{
+		Name:  "undrain",
+		Usage: "take sessions again after cxtp drain",
+		Description: "Ask the gateway that was drained. Sessions that have gone stay where they are: to\n" +
+			"have them back, drain that gateway, or hand some of them over.",
+		Before: noArguments,
+		Action: func(c *urfave.Context) error {
+			client := dial(c)
+			defer client.Close()
+			if err := client.Drain(c.Context, control.Drain{}); err != nil {
+				return err
+			}
+			if c.Bool("json") {
+				return printJSON(c, control.Result{})
+			}
+			_, err := fmt.Fprintln(c.App.Writer, "this gateway takes sessions")
+			return err
+		},
 	}
 }
 
@@ -46,18 +73,21 @@ func drain(c *urfave.Context) error {
 	}
 	client := dial(c)
 	defer client.Close()
-	d := &drainage{client: client, to: to, force: c.Bool("force"), outstanding: c.Int("outstanding"), failed: map[cxtp.SessionID]string{}, started: time.Now(),
-		progress: meter{out: c.App.ErrWriter, terminal: isTerminal(c.App.ErrWriter)}}
-	err := d.run(c.Context)
+	d := &drainage{client: client, to: to, force: c.Bool("force"), outstanding: c.Int("outstanding"), pause: busyPause,
+		fates: map[cxtp.SessionID]*fate{}, started: time.Now(), progress: meter{out: c.App.ErrWriter, terminal: isTerminal(c.App.ErrWriter)}}
+	if c.Bool("each") {
+		d.each = c.App.ErrWriter
+	}
+	err := d.empty(c.Context)
 	if err != nil && d.total == 0 {
 		return err // it has not begun
 	}
-	d.progress.end(d.moved, d.total, len(d.failed))
+	d.progress.end(d.tally)
 	if c.Bool("json") {
 		return errors.Join(printJSON(c, d.document()), err)
 	}
 	fmt.Fprintf(c.App.Writer, "moved %d sessions to %s in %.1f s\n", d.moved, to, time.Since(d.started).Seconds())
-	for _, line := range d.reasons() {
+	for _, line := range append(d.reasons(), d.after...) {
 		fmt.Fprintln(c.App.Writer, line)
 	}
 	return err
@@ -69,13 +99,65 @@ type drainage struct {
 	to          cxtp.RouterID
 	force       bool
 	outstanding int
+	pause       time.Duration // before a session that is busy is tried again, at first
 	started     time.Time
+	closed      bool     // the gateway takes no sessions now
+	after       []string // what the operator should know of the gateway afterwards
 
-	mu       sync.Mutex
-	moved    int
-	total    int // that were there to be moved
-	failed   map[cxtp.SessionID]string
+	mu sync.Mutex
+	tally
+	fates    map[cxtp.SessionID]*fate
 	progress meter
+	each     io.Writer // nil = progress is enough
+}
+
+// fate is what became of a session.
+type fate struct {
+	Session  cxtp.SessionID `json:"session"`
+	Identity string         `json:"identity,omitempty"`
+	Moved    bool           `json:"moved"`
+	Why      string         `json:"why,omitempty"` // it was not
+	Tries    int            `json:"tries"`
+	Seconds  float64        `json:"seconds"`
+}
+
+func (f *fate) String() string {
+	what := fmt.Sprintf("moved in %.1f s", f.Seconds)
+	if !f.Moved {
+		what = f.Why
+	}
+	if f.Tries > 1 {
+		what += fmt.Sprintf(" (%d tries)", f.Tries)
+	}
+	return fmt.Sprintf("%s %s: %s", f.Session, f.Identity, what)
+}
+
+// empty closes the gateway, and moves what is there. A drain that has come to
+// nothing leaves it as it was.
+func (d *drainage) empty(ctx context.Context) error {
+	before, err := d.client.Status(ctx)
+	if err == nil {
+		err = d.client.Drain(ctx, control.Drain{To: d.to})
+	}
+	if err != nil {
+		return err
+	}
+	d.closed = true
+	err = d.run(ctx)
+	ctx = context.WithoutCancel(ctx) // what the operator has interrupted is over
+	if err != nil && d.moved == 0 && before.Drained.IsZero() {
+		if opened := d.client.Drain(ctx, control.Drain{}); opened != nil {
+			return errors.Join(err, opened)
+		}
+		d.closed = false
+		return err
+	}
+	d.after = append(d.after, "this gateway takes no sessions until cxtp undrain")
+	now, failed := d.client.Status(ctx)
+	for _, note := range now.Notes {
+		d.after = append(d.after, "note: "+note)
+	}
+	return errors.Join(err, failed)
 }
 
 // run moves what is here until nothing is left, or a round over what is left has
@@ -90,44 +172,43 @@ func (d *drainage) run(ctx context.Context) error {
 			return nil
 		}
 		before := d.moved
-		d.total = d.moved + len(here)
-		clear(d.failed)
+		d.total, d.failed = d.moved+len(here), 0
+		maps.DeleteFunc(d.fates, func(_ cxtp.SessionID, f *fate) bool { return !f.Moved })
 		d.round(ctx, here)
 		switch {
 		case ctx.Err() != nil:
 			return errors.New("interrupted; moves under way go on, see cxtp sessions")
 		case d.moved == before:
-			return fmt.Errorf("%d sessions were not moved", len(d.failed))
+			return fmt.Errorf("%d sessions were not moved", d.failed)
 		}
 	}
 }
 
 // here lists the sessions that this gateway owns, or has just got.
-func (d *drainage) here(ctx context.Context) ([]cxtp.SessionID, error) {
-	views, err := d.client.Sessions(ctx)
-	var ids []cxtp.SessionID
-	for _, v := range views {
-		switch v.State {
+func (d *drainage) here(ctx context.Context) (sessions []control.Session, err error) {
+	all, err := d.client.Sessions(ctx)
+	for _, s := range all {
+		switch s.State {
 		case "active", "staging", "staged", "active-unclosed":
-			ids = append(ids, v.Session)
+			sessions = append(sessions, s)
 		}
 	}
-	return ids, err
+	return sessions, err
 }
 
-func (d *drainage) round(ctx context.Context, sessions []cxtp.SessionID) {
-	next := make(chan cxtp.SessionID)
+func (d *drainage) round(ctx context.Context, sessions []control.Session) {
+	next := make(chan control.Session)
 	var workers sync.WaitGroup
 	for range min(d.outstanding, len(sessions)) {
 		workers.Go(func() {
-			for id := range next {
-				d.move(ctx, id)
+			for s := range next {
+				d.move(ctx, s)
 			}
 		})
 	}
-	for _, id := range sessions {
+	for _, s := range sessions {
 		select {
-		case next <- id:
+		case next <- s:
 		case <-ctx.Done():
 		}
 	}
@@ -135,19 +216,74 @@ func (d *drainage) round(ctx context.Context, sessions []cxtp.SessionID) {
 	workers.Wait()
 }
 
-func (d *drainage) move(ctx context.Context, id cxtp.SessionID) {
+// A rekey passes: an IKE daemon keeps what was replaced for some seconds. So a
+// session that is busy is tried again a few times, each after twice the pause.
+const (
+	busyTries = 4
+	busyPause = time.Second
+)
+
+// move moves a session, and notes what became of it.
+func (d *drainage) move(ctx context.Context, s control.Session) {
+	began, pause := time.Now(), d.pause
+	f := &fate{Session: s.Session, Identity: s.Identity, Tries: 1}
+	err := d.handover(ctx, s.Session)
+	for ; busy(err) && f.Tries < busyTries && d.wait(ctx, pause); f.Tries++ {
+		err = d.handover(ctx, s.Session)
+		pause *= 2
+	}
+	f.Seconds = time.Since(began).Seconds()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if f.Moved = err == nil; f.Moved {
+		d.moved++
+	} else {
+		f.Why = err.Error()
+		d.failed++
+	}
+	d.fates[s.Session] = f
+	d.show(f)
+}
+
+func (d *drainage) handover(ctx context.Context, id cxtp.SessionID) error {
 	final, err := handoverAnew(ctx, d.client, control.Handover{Session: id, To: d.to, Force: d.force}, nil)
 	if err == nil {
 		_, err = judge(final, false)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err == nil {
-		d.moved++
-	} else {
-		d.failed[id] = err.Error()
+	return err
+}
+
+func busy(err error) bool {
+	var coded *codedError
+	return errors.As(err, &coded) && coded.code == exitBusy
+}
+
+// wait lets a session that is busy come to rest; false = the operator does not want to.
+func (d *drainage) wait(ctx context.Context, pause time.Duration) bool {
+	count := func(n int) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.busy += n
+		d.show(nil)
 	}
-	d.progress.show(d.moved, d.total, len(d.failed))
+	count(1)
+	defer count(-1)
+	select {
+	case <-time.After(pause):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// show shows how far it has come, and what became of a session; nil = of none.
+func (d *drainage) show(f *fate) {
+	switch {
+	case d.each == nil:
+		d.progress.show(d.tally)
+	case f != nil:
+		fmt.Fprintln(d.each, f)
+	}
 }
 
 // maxReasons bounds the lines that tell why sessions were not moved.
@@ -156,16 +292,14 @@ const maxReasons = 10
 // reasons tells why sessions were not moved, the most frequent reason first, each
 // with one of them.
 func (d *drainage) reasons() []string {
-	example, count := map[string]cxtp.SessionID{}, map[string]int{}
-	for id, why := range d.failed {
-		example[why] = id
-		count[why]++
+	example, count := map[string]*fate{}, map[string]int{}
+	for _, f := range d.fates {
+		if !f.Moved {
+			example[f.Why] = f
+			count[f.Why]++
+		}
 	}
-	var whys []string
-	for why := range count {
-		whys = append(whys, why)
-	}
-	slices.SortFunc(whys, func(a, b string) int {
+	whys := slices.SortedFunc(maps.Keys(count), func(a, b string) int {
 		if count[a] != count[b] {
 			return count[b] - count[a]
 		}
@@ -176,63 +310,26 @@ func (d *drainage) reasons() []string {
 		if i == maxReasons {
 			return append(lines, fmt.Sprintf("and %d other reasons: --json has them all", len(whys)-i))
 		}
-		lines = append(lines, fmt.Sprintf("%d, for example %s: %s", count[why], example[why], why))
+		lines = append(lines, fmt.Sprintf("%d, for example %s", count[why], example[why]))
 	}
 	return lines
 }
 
 // drained is the JSON document of drain.
 type drained struct {
-	To      cxtp.RouterID             `json:"to"`
-	Moved   int                       `json:"moved"`
-	Failed  map[cxtp.SessionID]string `json:"failed"`
-	Seconds float64                   `json:"seconds"`
+	To       cxtp.RouterID `json:"to"`
+	Closed   bool          `json:"closed"` // this gateway takes no sessions now
+	Moved    int           `json:"moved"`
+	Failed   int           `json:"failed"`
+	Seconds  float64       `json:"seconds"`
+	Sessions []*fate       `json:"sessions"`
 }
 
 func (d *drainage) document() drained {
-	return drained{To: d.to, Moved: d.moved, Failed: d.failed, Seconds: time.Since(d.started).Seconds()}
-}
-
-// meter shows how far long work has come: on a terminal in one line that changes,
-// elsewhere a line every tenth.
-type meter struct {
-	out      io.Writer
-	terminal bool
-	tenth    int
-	shown    bool
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
+	doc := drained{To: d.to, Closed: d.closed, Moved: d.moved, Failed: d.failed, Seconds: time.Since(d.started).Seconds(), Sessions: []*fate{}}
+	for _, f := range d.fates {
+		doc.Sessions = append(doc.Sessions, f)
 	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
-func (m *meter) show(done, total, failed int) {
-	text := fmt.Sprintf("%d of %d moved", done, total)
-	if failed > 0 {
-		text += fmt.Sprintf(", %d not", failed)
-	}
-	tenth := 10 * (done + failed) / total
-	switch {
-	case m.terminal:
-		const width = 30
-		bar := strings.Repeat("#", width*(done+failed)/total)
-		fmt.Fprintf(m.out, "\r[%-*s] %s", width, bar, text)
-		m.shown = true
-	case tenth > m.tenth:
-		m.tenth = tenth
-		fmt.Fprintln(m.out, text)
-	}
-}
-
-// end leaves the line.
-func (m *meter) end(done, total, failed int) {
-	if m.shown {
-		m.show(done, total, failed)
-		fmt.Fprintln(m.out)
-	}
+	slices.SortFunc(doc.Sessions, func(a, b *fate) int { return strings.Compare(a.Session.String(), b.Session.String()) })
+	return doc
 }

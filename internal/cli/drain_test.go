@@ -7,9 +7,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/internal/control"
@@ -21,6 +23,8 @@ type gatewayOf struct {
 	mu       sync.Mutex
 	sessions map[cxtp.SessionID]string // state
 	refuse   map[cxtp.SessionID]int    // how often yet, unless it is forced
+	busy     map[cxtp.SessionID]int    // the same, because they are busy
+	drained  []cxtp.RouterID           // what it was told: where to, or "" for undrain
 	under    int                       // moves under way
 	most     int
 	wave     int           // so many wait for each other first
@@ -39,6 +43,17 @@ func (g *gatewayOf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		json.NewEncoder(w).Encode(views)
 		return
 	}
+	if r.URL.Path == control.PathStatus {
+		json.NewEncoder(w).Encode(control.Status{Notes: []string{"the address stays"}})
+		return
+	}
+	if r.URL.Path == control.PathDrain {
+		var o control.Drain
+		json.NewDecoder(r.Body).Decode(&o)
+		g.drained = append(g.drained, o.To)
+		json.NewEncoder(w).Encode(control.Result{})
+		return
+	}
 	var h control.Handover
 	json.NewDecoder(r.Body).Decode(&h)
 	g.under++
@@ -55,7 +70,10 @@ func (g *gatewayOf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	g.under--
 	p := control.Progress{Session: h.Session, Event: cxtp.EventClosed, Peer: h.To, Final: true}
-	if g.refuse[h.Session] > 0 && !h.Force {
+	if g.busy[h.Session] > 0 {
+		g.busy[h.Session]--
+		p.Event, p.Statuses = cxtp.EventRefused, []cxtp.ContextStatus{{FPT: cxtp.FPTIKESession, Status: cxtp.StatusBusy}}
+	} else if g.refuse[h.Session] > 0 && !h.Force {
 		g.refuse[h.Session]--
 		p.Event, p.Detail = cxtp.EventFailed, "not today"
 	} else {
@@ -81,6 +99,9 @@ func TestDrain(t *testing.T) {
 	if got.code != exitDone || !strings.HasPrefix(got.out, "moved 100 sessions to sg2 in ") || !strings.Contains(got.err, "of 100 moved") {
 		t.Errorf("%+v", got)
 	}
+	if !strings.HasSuffix(got.out, "this gateway takes no sessions until cxtp undrain\nnote: the address stays\n") || !slices.Equal(g.drained, []cxtp.RouterID{"sg2"}) {
+		t.Errorf("told %q: %s", g.drained, got.out)
+	}
 	if g.most != 8 || len(g.sessions) != 1 {
 		t.Errorf("%d at once, %d left", g.most, len(g.sessions))
 	}
@@ -91,15 +112,64 @@ func TestDrain(t *testing.T) {
 	}
 	got = run(t, g.ServeHTTP, "drain", "--to", "sg2", "--json")
 	var doc drained
-	if err := json.Unmarshal([]byte(got.out), &doc); err != nil || got.code != exitFailed || doc.Moved != 17 || len(doc.Failed) != 3 {
+	if err := json.Unmarshal([]byte(got.out), &doc); err != nil || got.code != exitFailed || doc.Moved != 17 || doc.Failed != 3 || !doc.Closed || len(doc.Sessions) != 20 || doc.Sessions[0].Moved || !doc.Sessions[19].Moved {
 		t.Errorf("%+v, %v", got, err)
 	}
 	got = run(t, g.ServeHTTP, "drain", "--to", "sg2")
 	if got.code != exitFailed || !strings.Contains(got.out, "3, for example 010") || !strings.Contains(got.out, "not today") {
 		t.Errorf("%+v", got)
 	}
+	// That was for nothing, and so is taken back.
+	if want := []cxtp.RouterID{"sg2", "sg2", ""}; !slices.Equal(g.drained, want) || strings.Contains(got.out, "undrain") {
+		t.Errorf("told %q, want %q: %s", g.drained, want, got.out)
+	}
 	if got = run(t, g.ServeHTTP, "drain", "--to", "sg2", "--force"); got.code != exitDone || len(g.sessions) != 1 {
 		t.Errorf("%+v, %d left", got, len(g.sessions))
+	}
+}
+
+// TestDrainBusy: a session that is busy is tried again, so often and no more, and
+// each is told of.
+func TestDrainBusy(t *testing.T) {
+	for busy, want := range map[int]fate{
+		2:    {Moved: true, Tries: 3},
+		1000: {Why: "not moved: refused: session busy (IKE session)", Tries: busyTries},
+	} {
+		g := newGatewayOf(1, 1)
+		g.busy = map[cxtp.SessionID]int{{1}: busy}
+		var each strings.Builder
+		d := &drainage{client: serving(t, g), to: "sg2", outstanding: 1, pause: time.Nanosecond, fates: map[cxtp.SessionID]*fate{}, each: &each}
+		if err := d.empty(t.Context()); (err == nil) != want.Moved {
+			t.Errorf("%d times busy: %v", busy, err)
+		}
+		got := *d.fates[cxtp.SessionID{1}]
+		if got.Moved != want.Moved || got.Why != want.Why || got.Tries != want.Tries || d.busy != 0 || !strings.Contains(each.String(), "tries)") {
+			t.Errorf("%d times busy: %+v, want %+v; %s", busy, got, want, &each)
+		}
+	}
+}
+
+// TestUndrain opens the gateway.
+func TestUndrain(t *testing.T) {
+	g := newGatewayOf(0, 0)
+	if got := run(t, g.ServeHTTP, "undrain"); got.code != exitDone || !slices.Equal(g.drained, []cxtp.RouterID{""}) {
+		t.Errorf("%+v, told %q", got, g.drained)
+	}
+}
+
+// TestMeter: on a terminal a line that changes, elsewhere a line every tenth.
+func TestMeter(t *testing.T) {
+	var terminal, other strings.Builder
+	for _, m := range []meter{{out: &terminal, terminal: true}, {out: &other}} {
+		m.show(tally{moved: 1, busy: 2, total: 30})
+		m.show(tally{moved: 2, failed: 1, total: 30})
+		m.end(tally{moved: 2, failed: 1, total: 30})
+	}
+	if got := terminal.String(); !strings.Contains(got, "\r[#                             ] 1 of 30 moved, 2 busy") || !strings.HasSuffix(got, "2 of 30 moved, 1 not\x1b[K\n") {
+		t.Errorf("on a terminal: %q", got)
+	}
+	if got := other.String(); got != "2 of 30 moved, 1 not\n" {
+		t.Errorf("elsewhere: %q", got)
 	}
 }
 

@@ -192,7 +192,7 @@ var exitStatus = map[cxtp.Status]int{
 	cxtp.StatusNotAuthorised: exitRefused, cxtp.StatusUnsupported: exitRefused, cxtp.StatusAlgorithm: exitRefused,
 	cxtp.StatusWindow: exitRefused, cxtp.StatusSPIConflict: exitRefused, cxtp.StatusRenegotiate: exitRefused, cxtp.StatusPolicyConflict: exitRefused,
 	cxtp.StatusUnknownFPT: exitRefused, cxtp.StatusUnknownCritical: exitRefused, cxtp.StatusNoResources: exitRefused,
-	cxtp.StatusDaemon: exitRefused, cxtp.StatusConfiguration: exitRefused, cxtp.StatusImmobile: exitRefused,
+	cxtp.StatusDaemon: exitRefused, cxtp.StatusConfiguration: exitRefused, cxtp.StatusImmobile: exitRefused, cxtp.StatusDrained: exitRefused,
 	cxtp.StatusBusy:    exitBusy,
 	cxtp.StatusExpired: exitSilent,
 	cxtp.StatusUntold:  exitUntold,

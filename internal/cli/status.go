@@ -39,6 +39,9 @@ func printStatus(c *urfave.Context, s control.Status) error {
 		row("started", s.Started.Local().Format(time.DateTime)),
 		row("sessions", s.Sessions),
 	}
+	if !s.Drained.IsZero() {
+		rows = append(rows, row("drained", "since "+s.Drained.Local().Format(time.DateTime)+": it takes no sessions; cxtp undrain ends that"))
+	}
 	for _, p := range s.Peers {
 		state := "down"
 		if p.Up {

@@ -85,6 +85,11 @@ func (c *Client) Rekey(ctx context.Context, session cxtp.SessionID) error {
 	return c.change(ctx, PathRekey, Rekey{session})
 }
 
+// Drain closes the gateway to new sessions, or opens it again.
+func (c *Client) Drain(ctx context.Context, order Drain) error {
+	return c.change(ctx, PathDrain, order)
+}
+
 // Handover asks for a move and calls report, which may be nil, for each of the
 // daemon's reports; it returns the last one. The move goes on without the
 // client when ctx ends or the connection breaks.

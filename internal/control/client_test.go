@@ -98,6 +98,12 @@ func TestChanges(t *testing.T) {
 		}
 	}
 
+	for order, request := range map[Drain]string{{To: "sg2"}: `{"to":"sg2"}`, {}: `{}`} {
+		if err := answering(t, "POST", "/v1/drain", request, 200, Result{}).Drain(t.Context(), order); err != nil {
+			t.Error(err)
+		}
+	}
+
 	session := NewSession{Session: id, Identity: "node.example"}
 	body, err := json.Marshal(session)
 	if err != nil {

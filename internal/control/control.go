@@ -20,6 +20,7 @@ const (
 	PathRekey    = "/v1/rekey"    // POST: Rekey, answered by Result
 	PathStandby  = "/v1/standby"  // POST: Standby, answered as a Handover is
 	PathResolve  = "/v1/resolve"  // POST: Resolve, answered as a Handover is
+	PathDrain    = "/v1/drain"    // POST: Drain, answered by Result
 	PathTrace    = "/v1/trace"    // GET ?after=N: []TraceEvent with a number above N
 )
 
@@ -32,6 +33,7 @@ type Status struct {
 	Peers    []PeerStatus      `json:"peers"`
 	Counters map[string]uint64 `json:"counters"` // from the gateway, the transport and the journal
 	Notes    []string          `json:"notes,omitempty"`
+	Drained  time.Time         `json:"drained,omitzero"` // since when it takes no sessions; zero = it does
 
 	IKE *ikectx.ViewDaemon `json:"ike,omitempty"` // the IKE daemon beside this one
 }
@@ -83,6 +85,12 @@ type Cancel struct {
 // Rekey has the IKE daemon beside the gateway rekey a session's CHILD SAs.
 type Rekey struct {
 	Session cxtp.SessionID `json:"session"`
+}
+
+// Drain closes the gateway to new sessions, because those that are here go to
+// another router; no To opens it again. It outlives the daemon, and moves nothing.
+type Drain struct {
+	To cxtp.RouterID `json:"to,omitempty"`
 }
 
 // Standby asks for a copy of a session to be kept fresh at another router; no To

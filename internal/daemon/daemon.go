@@ -25,6 +25,7 @@ import (
 	mathrand "math/rand/v2"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
@@ -75,6 +76,7 @@ type daemon struct {
 	manager   *systemd.Manager // of this process
 	gateway   gateway
 	ike       ikeDaemon // nil = none
+	door      door
 	engine    *engine
 	malformed uint64          // messages that did not parse; the engine's
 	sequences *cxtp.Sequences // of our own requests; the engine's
@@ -86,7 +88,7 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) error {
 }
 
 func newDaemon(cfg *config.Config, opts Options) *daemon {
-	d := &daemon{cfg: cfg, log: opts.Log, started: time.Now(), sequences: cxtp.NewSequences(mathrand.Uint32)}
+	d := &daemon{cfg: cfg, log: opts.Log, started: time.Now(), door: door{path: filepath.Join(cfg.StateDir, "drained")}, sequences: cxtp.NewSequences(mathrand.Uint32)}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -124,6 +126,7 @@ func (d *daemon) run(ctx context.Context, opts Options) error {
 		return err
 	}
 	defer d.engine.stop()
+	d.shutIfDrained()
 	if err := d.listen(); err != nil {
 		return err
 	}
@@ -332,7 +335,7 @@ func (d *daemon) status() control.Status {
 			Up: p.Remote.IsValid(), Sent: p.MessagesSent, Received: p.MessagesReceived, Error: p.LastError})
 	}
 	maps.Copy(st.Counters, d.gateway.Counters())
-	st.Notes = d.gateway.Notes()
+	st.Notes, st.Drained = d.gateway.Notes(), d.door.since()
 	if d.ike != nil {
 		ike := d.ike.View()
 		st.IKE = &ike

@@ -63,6 +63,10 @@ type ikeDaemon interface {
 	// are at work.
 	Rekey(ctx context.Context, id cxtp.SessionID) error
 
+	// Drain has it take no new nodes, as far as it can, once the last one has gone,
+	// or take them again.
+	Drain(closed bool)
+
 	// Run works until ctx ends, which is no error.
 	Run(ctx context.Context) error
 

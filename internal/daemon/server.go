@@ -14,6 +14,7 @@ import (
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/ikectx"
+	"github.com/cxtp/cxtp/internal/config"
 	"github.com/cxtp/cxtp/internal/control"
 )
 
@@ -59,6 +60,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	mux.HandleFunc("POST "+control.PathRekey, s.rekey)
 	mux.HandleFunc("POST "+control.PathStandby, s.standby)
 	mux.HandleFunc("POST "+control.PathResolve, s.resolve)
+	mux.HandleFunc("POST "+control.PathDrain, s.drain)
 	mux.HandleFunc("GET "+control.PathTrace, s.trace)
 	hs := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
 	stop := context.AfterFunc(ctx, func() { hs.Close() })
@@ -132,6 +134,10 @@ func (s *server) add(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusBadRequest, control.Result{Error: "session and previous are required"})
 		return
 	}
+	if !s.d.door.since().IsZero() {
+		reply(w, http.StatusConflict, control.Result{Error: "this gateway is drained: cxtp undrain opens it again"})
+		return
+	}
 	static, dynamic, node, err := manualSession(&n)
 	if err != nil {
 		reply(w, http.StatusBadRequest, control.Result{Error: err.Error()})
@@ -191,6 +197,24 @@ func (s *server) rekey(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply(w, http.StatusOK, control.Result{Session: k.Session})
+}
+
+// drain closes the gateway to new sessions, or opens it again.
+func (s *server) drain(w http.ResponseWriter, r *http.Request) {
+	var o control.Drain
+	if !read(w, r, &o) {
+		return
+	}
+	known := func(p config.Peer) bool { return p.Name == string(o.To) }
+	if o.To != "" && !slices.ContainsFunc(s.d.cfg.Peers, known) {
+		reply(w, http.StatusNotFound, control.Result{Error: fmt.Sprintf("no peer %q is configured here", o.To)})
+		return
+	}
+	if err := s.d.drain(o.To != ""); err != nil {
+		reply(w, http.StatusInternalServerError, control.Result{Error: err.Error()})
+		return
+	}
+	reply(w, http.StatusOK, control.Result{})
 }
 
 // standby orders a copy to be kept fresh.

@@ -96,6 +96,11 @@ func (t *trace) input(now time.Time, in cxtp.Input) {
 		s.Kind, s.Session, s.What = "operator", in.Session, "cancel"
 	case cxtp.Standby:
 		s.Kind, s.Session, s.Peer, s.What = "operator", in.Session, string(in.To), "standby"
+	case cxtp.Drain:
+		s.Kind, s.What = "operator", "undrain"
+		if in.Closed {
+			s.What = "drain"
+		}
 	case cxtp.Resolve:
 		s.Kind, s.Session, s.Peer, s.What = "operator", in.Session, string(in.Fenced), "fenced"
 	case cxtp.Vanished:
