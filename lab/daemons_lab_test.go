@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -34,15 +35,24 @@ import (
 func TestMain(m *testing.M) {
 	switch filepath.Base(os.Args[0]) {
 	case "cxtpd":
-		os.Exit(runDaemon(os.Args[1]))
+		os.Exit(runDaemon(os.Args[1:]))
 	case "cxtp":
 		os.Exit(cli.Run(context.Background(), os.Args, "lab", cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 	}
 	os.Exit(m.Run())
 }
 
-func runDaemon(file string) int {
-	cfg, err := config.Load(file)
+func runDaemon(args []string) int {
+	flags := flag.NewFlagSet("cxtpd", flag.ContinueOnError)
+	file, check := flags.String("config", "", ""), flags.Bool("check", false, "")
+	err := flags.Parse(args)
+	var cfg *config.Config
+	if err == nil {
+		cfg, err = config.Load(*file)
+	}
+	if err == nil && *check {
+		return 0
+	}
 	var trace func(control.TraceEvent)
 	if err == nil {
 		trace, err = faultOf(os.Getenv(faultVariable))
@@ -207,7 +217,7 @@ func (f *fleet) shell(n *topology.Node, name string, args ...string) {
 // start starts a daemon and waits until it is ready.
 func (f *fleet) start(g *gateway) error {
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Args = []string{"cxtpd", filepath.Join(f.folder, g.Name+".toml")}
+	cmd.Args = []string{"cxtpd", "-config", filepath.Join(f.folder, g.Name+".toml")}
 	cmd.Env = append(os.Environ(), faultVariable+"="+g.fault)
 	cmd.Stderr = &g.log
 	if g.manager != nil {

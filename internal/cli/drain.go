@@ -153,11 +153,26 @@ func (d *drainage) empty(ctx context.Context) error {
 		return err
 	}
 	d.after = append(d.after, "this gateway takes no sessions until cxtp undrain")
-	now, failed := d.client.Status(ctx)
-	for _, note := range now.Notes {
+	notes, failed := d.notes(ctx)
+	for _, note := range notes {
 		d.after = append(d.after, "note: "+note)
 	}
 	return errors.Join(err, failed)
+}
+
+// noteTime is how long an address may take to follow the last session. After that
+// it is something that the operator has to know.
+const noteTime = 3 * time.Second
+
+// notes are what the gateway has to say when all that was moved is at rest.
+func (d *drainage) notes(ctx context.Context) ([]string, error) {
+	const look = 100 * time.Millisecond
+	for deadline := time.Now().Add(noteTime); ; time.Sleep(look) {
+		now, err := d.client.Status(ctx)
+		if err != nil || len(now.Notes) == 0 || time.Now().After(deadline) {
+			return now.Notes, err
+		}
+	}
 }
 
 // run moves what is here until nothing is left, or a round over what is left has

@@ -24,8 +24,9 @@ type gatewayOf struct {
 	sessions map[cxtp.SessionID]string // state
 	refuse   map[cxtp.SessionID]int    // how often yet, unless it is forced
 	busy     map[cxtp.SessionID]int    // the same, because they are busy
-	drained  []cxtp.RouterID           // what it was told: where to, or "" for undrain
-	under    int                       // moves under way
+	notes    []string
+	drained  []cxtp.RouterID // what it was told: where to, or "" for undrain
+	under    int             // moves under way
 	most     int
 	wave     int           // so many wait for each other first
 	together chan struct{} // closed when they are there
@@ -44,7 +45,7 @@ func (g *gatewayOf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.URL.Path == control.PathStatus {
-		json.NewEncoder(w).Encode(control.Status{Notes: []string{"the address stays"}})
+		json.NewEncoder(w).Encode(control.Status{Notes: g.notes})
 		return
 	}
 	if r.URL.Path == control.PathDrain {
@@ -94,6 +95,7 @@ func newGatewayOf(n, wave int) *gatewayOf {
 // once is tried again, what fails always stays and is told of.
 func TestDrain(t *testing.T) {
 	g := newGatewayOf(100, 8)
+	g.notes = []string{"the address stays"}
 	g.refuse[cxtp.SessionID{1, 7}] = 1
 	got := run(t, g.ServeHTTP, "drain", "--to", "sg2", "--outstanding", "8")
 	if got.code != exitDone || !strings.HasPrefix(got.out, "moved 100 sessions to sg2 in ") || !strings.Contains(got.err, "of 100 moved") {
