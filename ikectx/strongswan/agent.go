@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/ikectx"
@@ -55,6 +56,7 @@ type Agent struct {
 	charon *Charon
 	plugin *plugin
 	switcher
+	imports *semaphore.Weighted // those under way
 
 	mu       sync.Mutex
 	journal  *journal
@@ -92,7 +94,7 @@ func Start(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, log: cfg.Log, charon: NewCharon(cfg.Socket), plugin: p, journal: newJournal(),
+	a := &Agent{cfg: cfg, log: cfg.Log, charon: NewCharon(cfg.Socket), plugin: p, journal: newJournal(), imports: semaphore.NewWeighted(importsAtOnce),
 		sessions: map[cxtp.SessionID]*session{}, of: map[*lineage]*session{}}
 	a.switcher = switcher{plugin: p, charon: a.charon, segments: cfg.Segments, crowd: a.clients}
 	return a, nil
@@ -323,7 +325,14 @@ const settleTime = 8 * time.Second
 func (a *Agent) takeIn(ctx context.Context, s *session, first bool) {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
-	static, err := a.adopt(ctx, s)
+	sa, err := a.charon.await(ctx, a.idOf(s), func(sa IKESA) bool { return a.agrees(s, sa) })
+	a.mu.Lock()
+	s.awaited = false
+	a.mu.Unlock()
+	var static *ipsecctx.Session
+	if err == nil {
+		static, err = a.adopt(ctx, s, sa)
+	}
 	switch {
 	case ctx.Err() != nil && err != nil, errors.Is(err, ErrUnknownSA):
 		a.log.Info("a client went before its SAs could be taken in", "session", s.id, "client", s.l.String(), "error", err)
@@ -334,22 +343,13 @@ func (a *Agent) takeIn(ctx context.Context, s *session, first bool) {
 	}
 }
 
-// adopt has the kernel's SAs of a client adopted, once charon shows those that it
-// has told of.
-func (a *Agent) adopt(ctx context.Context, s *session) (*ipsecctx.Session, error) {
-	sa, err := a.charon.await(ctx, a.idOf(s), func(sa IKESA) bool { return a.agrees(s, sa) })
+// adopt has the kernel's SAs of a client adopted that charon shows.
+func (a *Agent) adopt(ctx context.Context, s *session, sa IKESA) (*ipsecctx.Session, error) {
 	a.mu.Lock()
-	s.awaited = false
-	var static *ipsecctx.Session
-	if err == nil {
-		// Of what MOBIKE and NATs change charon says nothing by itself.
-		s.l.update.LocalAddr, s.l.update.RemoteAddr = sa.Local, sa.Remote
-		static = s.l.protected(sa)
-	}
+	// Of what MOBIKE and NATs change charon says nothing by itself.
+	s.l.update.LocalAddr, s.l.update.RemoteAddr = sa.Local, sa.Remote
+	static := s.l.protected(sa)
 	a.mu.Unlock()
-	if err != nil {
-		return nil, err
-	}
 	return static, a.cfg.Kernel.Adopt(ctx, s.id, static)
 }
 

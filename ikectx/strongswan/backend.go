@@ -36,9 +36,9 @@ func (a *Agent) Export(ctx context.Context, id cxtp.SessionID) (*ikectx.Session,
 	}
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
-	_, err = a.quiet(ctx, s)
+	sa, err := a.quiet(ctx, s)
 	if err == nil {
-		_, err = a.adopt(ctx, s)
+		_, err = a.adopt(ctx, s, sa)
 	}
 	if err != nil {
 		return nil, s.busy(err)
@@ -96,10 +96,7 @@ func (a *Agent) Stage(ctx context.Context, id cxtp.SessionID, c *ikectx.Session)
 		l.wipe()
 		return err
 	}
-	err = a.plugin.send(l.script()...)
-	if err == nil {
-		err = a.installed(ctx, id)
-	}
+	err = a.bring(ctx, s)
 	if err == nil {
 		err = a.parked(l.id())
 	}
@@ -107,6 +104,24 @@ func (a *Agent) Stage(ctx context.Context, id cxtp.SessionID, c *ikectx.Session)
 		return errors.Join(s.problem("failed to import the IKE SA", err), a.remove(context.WithoutCancel(ctx), s))
 	}
 	return nil
+}
+
+// importsAtOnce is how many clients charon is given at once. It works them off one
+// after the other, and what is to become active meanwhile, in its blackout, has to
+// wait for those before it.
+const importsAtOnce = 4
+
+// bring tells charon of a client, and waits until the kernel has what it made of it.
+// It is told once: again, it would spoil what it has.
+func (a *Agent) bring(ctx context.Context, s *session) error {
+	if err := a.imports.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer a.imports.Release(1)
+	if err := a.plugin.send(s.l.script()...); err != nil {
+		return err
+	}
+	return a.installed(ctx, s.id)
 }
 
 // installed waits until charon has installed what it was told of, or is not there

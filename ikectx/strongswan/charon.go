@@ -16,8 +16,6 @@ import (
 	"time"
 
 	"github.com/strongswan/govici/vici"
-
-	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
 )
 
 // Charon is the control socket (vici) of a charon: what it has loaded, and what
@@ -31,7 +29,8 @@ type Charon struct {
 	mu      sync.Mutex
 	session *vici.Session // nil = none open
 	conn    net.Conn      // its connection
-	unique  map[ha.SAID]uint32
+
+	looks looks
 }
 
 // DefaultSocket is where Debian's charon has its control socket.
@@ -39,7 +38,7 @@ const DefaultSocket = "/var/run/charon.vici"
 
 // NewCharon is the charon with a control socket; "" is [DefaultSocket].
 func NewCharon(path string) *Charon {
-	return &Charon{path: cmp.Or(path, DefaultSocket), unique: map[ha.SAID]uint32{}}
+	return &Charon{path: cmp.Or(path, DefaultSocket)}
 }
 
 // Close closes the socket.
@@ -107,11 +106,7 @@ func (c *Charon) once(ctx context.Context, command, event string, in *vici.Messa
 	if err := c.open(ctx); err != nil {
 		return nil, err
 	}
-	deadline := time.Now().Add(patience)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	if err := c.conn.SetDeadline(deadline); err != nil {
+	if err := c.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return nil, err
 	}
 	if event != "" {
@@ -123,9 +118,6 @@ func (c *Charon) once(ctx context.Context, command, event string, in *vici.Messa
 	}
 	if err == nil {
 		return all, nil
-	}
-	if ctx.Err() != nil {
-		err = ctx.Err()
 	}
 	return nil, errors.Join(fmt.Errorf("charon does not answer %s: %w", command, err), c.hangUp())
 }
@@ -262,6 +254,9 @@ func (c *Charon) IKESAs(ctx context.Context, unique uint32) ([]IKESA, error) {
 	return all, nil
 }
 
+// anyAddress is how charon writes an address that is not known yet.
+const anyAddress = "%any"
+
 // readIKESA reads one event of list-sas.
 func readIKESA(connection string, m *vici.Message) (IKESA, error) {
 	var fields struct {
@@ -301,6 +296,9 @@ func readIKESA(connection string, m *vici.Message) (IKESA, error) {
 		port uint16
 		to   *netip.AddrPort
 	}{{fields.LocalAt, fields.LocalOn, &sa.Local}, {fields.RemoteAt, fields.RemoteOn, &sa.Remote}} {
+		if host.at == anyAddress {
+			continue // one that has only begun
+		}
 		a, err := netip.ParseAddr(host.at)
 		if err != nil {
 			return fail(err)
@@ -332,75 +330,6 @@ func readIKESA(connection string, m *vici.Message) (IKESA, error) {
 // under way when charon becomes passive is never finished.
 func (sa *IKESA) settled() bool {
 	return (sa.State == established || sa.State == passive) && len(sa.Exchanges) == 0 && !slices.ContainsFunc(sa.Children, func(c ChildSA) bool { return c.State != installed })
-}
-
-// find is an IKE SA by its SPIs; ErrUnknownSA if charon does not have it.
-func (c *Charon) find(ctx context.Context, id ha.SAID) (IKESA, error) {
-	c.mu.Lock()
-	unique := c.unique[id]
-	c.mu.Unlock()
-	// By its number if that is known, and among all if it is not, or wrong.
-	for _, filter := range slices.Compact([]uint32{unique, 0}) {
-		all, err := c.IKESAs(ctx, filter)
-		if err != nil {
-			return IKESA{}, err
-		}
-		for _, sa := range all {
-			if sa.SPIi == id.SPIi && sa.SPIr == id.SPIr {
-				c.mu.Lock()
-				c.unique[id] = sa.Unique
-				c.mu.Unlock()
-				return sa, nil
-			}
-		}
-	}
-	return IKESA{}, fmt.Errorf("%v: %w", id, ErrUnknownSA)
-}
-
-// ErrUnknownSA says that charon does not have an IKE SA.
-var ErrUnknownSA = errors.New("charon does not have this IKE SA")
-
-// gone waits until charon does not have an IKE SA.
-func (c *Charon) gone(ctx context.Context, id ha.SAID) error {
-	const look = 5 * time.Millisecond
-	for {
-		if _, err := c.find(ctx, id); errors.Is(err, ErrUnknownSA) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		select {
-		case <-time.After(look):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// forget forgets charon's number of an IKE SA.
-func (c *Charon) forget(id ha.SAID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.unique, id)
-}
-
-// await looks at an IKE SA until it is as wanted.
-func (c *Charon) await(ctx context.Context, id ha.SAID, done func(IKESA) bool) (IKESA, error) {
-	const first, longest = time.Millisecond, 50 * time.Millisecond
-	for wait := first; ; wait = min(2*wait, longest) {
-		sa, err := c.find(ctx, id)
-		if err == nil && done(sa) {
-			return sa, nil
-		}
-		if err != nil && !errors.Is(err, ErrUnknownSA) {
-			return sa, err
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return sa, errors.Join(ctx.Err(), err)
-		}
-	}
 }
 
 type childFields struct {

@@ -9,7 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
 
 	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
@@ -19,6 +21,7 @@ import (
 // connects its own end, so it hears nobody else; and this end hears nobody but it.
 type plugin struct {
 	conn *net.UDPConn
+	room *semaphore.Weighted // for messages on their way
 
 	mu      sync.Mutex // one sequence of messages at a time
 	version ha.Version // 0 until charon is there
@@ -35,8 +38,12 @@ func openPlugin(agent, charon netip.Addr) (*plugin, error) {
 	if err != nil {
 		return nil, fmt.Errorf("failed to open the agent's end of the ha plugin: %w", err)
 	}
-	return &plugin{conn: conn}, nil
+	return &plugin{conn: conn, room: semaphore.NewWeighted(roomForMessages)}, nil
 }
+
+// roomForMessages is how many messages may be on their way: a socket of charon's
+// has room for about 170, and what comes then is lost, which nothing tells.
+const roomForMessages = 96
 
 // speak sets the version of what is sent from now on.
 func (p *plugin) speak(v ha.Version) {
@@ -108,6 +115,32 @@ func (p *plugin) write(b []byte) error {
 	}
 	return err
 }
+
+// tell tells the plugin some things as send does, once there is room for them, which
+// they take until they are seen to have arrived. Where seen gives up with its
+// context and not with ctx, they are told again.
+func (p *plugin) tell(ctx context.Context, seen func(context.Context) error, bodies ...ha.Body) error {
+	size := min(int64(len(bodies)), roomForMessages)
+	if err := p.room.Acquire(ctx, size); err != nil {
+		return err
+	}
+	defer p.room.Release(size)
+	for {
+		if err := p.send(bodies...); err != nil {
+			return err
+		}
+		once, cancel := context.WithTimeout(ctx, sayAgain)
+		err := seen(once)
+		cancel()
+		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+	}
+}
+
+// sayAgain is how long after they were told things are told again that show no
+// effect. They are lost only if somebody else fills charon's socket.
+const sayAgain = time.Second
 
 // receive hands on what the plugin says, until the socket is closed or ctx ends.
 func (p *plugin) receive(ctx context.Context, heard func(ha.Message, error)) error {

@@ -1,8 +1,13 @@
 package strongswan
 
 import (
+	"context"
+	"net"
 	"net/netip"
+	"sync"
 	"testing"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
 )
@@ -58,5 +63,65 @@ func TestFewest(t *testing.T) {
 	w.crowd = func() []netip.Addr { return nil }
 	if got := w.fewest(); got == carPark {
 		t.Error("the stage is the car park")
+	}
+}
+
+// TestTell: what was told and has not been seen to have arrived is never more than
+// charon has room for, and is told again when nothing is seen of it.
+func TestTell(t *testing.T) {
+	charon, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer charon.Close()
+	conn, err := net.DialUDP("udp", nil, charon.LocalAddr().(*net.UDPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	p := &plugin{conn: conn, room: semaphore.NewWeighted(roomForMessages)}
+	p.speak(ha.Version3)
+	words := []ha.Body{makePassive(1), makeActive(1), makePassive(2), makeActive(2)}
+	told, seen := make(chan bool), make(chan bool)
+	var tellers sync.WaitGroup
+	for range roomForMessages / len(words) {
+		tellers.Go(func() {
+			err := p.tell(t.Context(), func(context.Context) error { told <- true; <-seen; return nil }, words...)
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		<-told
+	}
+	if p.room.TryAcquire(1) {
+		t.Errorf("there is room for more than %d messages", roomForMessages)
+	}
+	close(seen)
+	tellers.Wait()
+	if !p.room.TryAcquire(roomForMessages) {
+		t.Error("what was seen to have arrived takes room")
+	}
+	p.room.Release(roomForMessages)
+
+	buffer := make([]byte, 100)
+	for range roomForMessages {
+		if _, err := charon.Read(buffer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := 0
+	err = p.tell(t.Context(), func(context.Context) error {
+		for range words {
+			if _, err := charon.Read(buffer); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if again++; again < 3 {
+			return context.DeadlineExceeded
+		}
+		return nil
+	}, words...)
+	if err != nil || again != 3 {
+		t.Errorf("told %d times, %v", again, err)
 	}
 }

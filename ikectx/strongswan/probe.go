@@ -66,18 +66,7 @@ func (a *Agent) try(ctx context.Context, id ha.SAID, last netip.AddrPort) error 
 
 // delete removes an IKE SA from charon, and waits until it is gone.
 func (a *Agent) delete(ctx context.Context, id ha.SAID) error {
-	const patience = 200 * time.Millisecond
-	for {
-		if err := a.plugin.send(&ha.IKEDelete{SA: id}); err != nil {
-			return err
-		}
-		once, cancel := context.WithTimeout(ctx, patience)
-		err := a.charon.gone(once, id)
-		cancel()
-		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
-			return err
-		}
-	}
+	return a.plugin.tell(ctx, func(ctx context.Context) error { return a.charon.gone(ctx, id) }, &ha.IKEDelete{SA: id})
 }
 
 // nobody is what charon is told of an IKE SA that is nobody's.

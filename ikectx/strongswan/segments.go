@@ -2,9 +2,7 @@ package strongswan
 
 import (
 	"context"
-	"errors"
 	"net/netip"
-	"time"
 
 	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
 )
@@ -92,19 +90,11 @@ func (w *switcher) start(ctx context.Context, id ha.SAID, client netip.AddrPort)
 	return err
 }
 
-// until sends a sequence until charon shows its effect: a datagram may be lost
-// when its socket is full.
-func (w *switcher) until(ctx context.Context, id ha.SAID, done func(IKESA) bool, sequence ...ha.Body) (IKESA, error) {
-	const patience = 200 * time.Millisecond
-	for {
-		if err := w.plugin.send(sequence...); err != nil {
-			return IKESA{}, err
-		}
-		once, cancel := context.WithTimeout(ctx, patience)
-		sa, err := w.charon.await(once, id, done)
-		cancel()
-		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
-			return sa, err
-		}
-	}
+// until tells a sequence until charon shows its effect.
+func (w *switcher) until(ctx context.Context, id ha.SAID, done func(IKESA) bool, sequence ...ha.Body) (sa IKESA, err error) {
+	err = w.plugin.tell(ctx, func(ctx context.Context) (err error) {
+		sa, err = w.charon.await(ctx, id, done)
+		return err
+	}, sequence...)
+	return sa, err
 }

@@ -1,0 +1,139 @@
+package strongswan
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// fakeCharon answers list-sas on a control socket.
+type fakeCharon struct {
+	mu     sync.Mutex
+	sas    []fakeSA
+	asked  int // how often for one
+	listed int // and for all
+}
+
+// fakeSA is an IKE SA of a fake charon.
+type fakeSA struct {
+	name, state, at string
+	unique          uint32
+	id              spis
+}
+
+// startFake opens the control socket of a fake charon with IKE SAs.
+func startFake(t *testing.T, sas ...fakeSA) (*fakeCharon, *Charon) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "vici")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	f := &fakeCharon{sas: sas}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return // closed
+			}
+			go f.serve(conn)
+		}
+	}()
+	c := NewCharon(path)
+	t.Cleanup(func() { c.Close() })
+	return f, c
+}
+
+// set gives it other IKE SAs.
+func (f *fakeCharon) set(sas ...fakeSA) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sas = sas
+}
+
+// counts are how often it was asked for one and for all.
+func (f *fakeCharon) counts() (one, all int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked, f.listed
+}
+
+// The packets of the control protocol: a length, a type, and for a command or an
+// event its name before its message.
+const (
+	packetCommand    = 0
+	packetResponse   = 1
+	packetRegister   = 3
+	packetUnregister = 4
+	packetConfirm    = 5
+	packetEvent      = 7
+)
+
+func (f *fakeCharon) serve(conn net.Conn) {
+	defer conn.Close()
+	for {
+		var size uint32
+		if binary.Read(conn, binary.BigEndian, &size) != nil {
+			return
+		}
+		packet := make([]byte, size)
+		if _, err := io.ReadFull(conn, packet); err != nil {
+			return
+		}
+		switch packet[0] {
+		case packetRegister, packetUnregister:
+			reply(conn, packetConfirm, nil)
+		case packetCommand:
+			for _, sa := range f.wanted(packet[2+packet[1]:]) {
+				reply(conn, packetEvent, append([]byte("\x07list-sa"), sa.message()...))
+			}
+			reply(conn, packetResponse, nil)
+		}
+	}
+}
+
+func reply(conn net.Conn, kind byte, body []byte) {
+	conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(1+len(body))), append([]byte{kind}, body...)...))
+}
+
+// wanted are the IKE SAs that a list-sas asks for.
+func (f *fakeCharon) wanted(filter []byte) (all []fakeSA) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(filter) == 0 {
+		f.listed++
+		return f.sas
+	}
+	f.asked++
+	for _, sa := range f.sas {
+		if bytes.HasSuffix(filter, keyValue("ike-id", fmt.Sprint(sa.unique))) {
+			all = append(all, sa)
+		}
+	}
+	return all
+}
+
+func (sa fakeSA) message() []byte {
+	const section, end = 1, 2
+	m := append([]byte{section, byte(len(sa.name))}, sa.name...)
+	for _, kv := range [][2]string{
+		{"uniqueid", fmt.Sprint(sa.unique)}, {"state", sa.state},
+		{"initiator-spi", fmt.Sprintf("%016x", sa.id[0])}, {"responder-spi", fmt.Sprintf("%016x", sa.id[1])},
+		{"local-host", sa.at}, {"local-port", "500"}, {"remote-host", sa.at}, {"remote-port", "500"},
+	} {
+		m = append(m, keyValue(kv[0], kv[1])...)
+	}
+	return append(m, end)
+}
+
+func keyValue(key, value string) []byte {
+	const pair = 3
+	m := append([]byte{pair, byte(len(key))}, key...)
+	return append(binary.BigEndian.AppendUint16(m, uint16(len(value))), value...)
+}

@@ -1,0 +1,77 @@
+package strongswan
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
+)
+
+// client is an IKE SA of a fake charon.
+func client(n uint64, unique uint32) fakeSA {
+	return fakeSA{name: "clients", state: established, at: "192.0.2.1", unique: unique, id: spis{n, n << 8}}
+}
+
+func idOf(sa fakeSA) ha.SAID { return ha.SAID{IKEVersion: 2, SPIi: sa.id[0], SPIr: sa.id[1]} }
+
+// TestFind: an IKE SA is found by its number if that is known, and under another
+// number when it has come back. One that has only begun is in nobody's way.
+func TestFind(t *testing.T) {
+	one, other := client(1, 7), client(2, 8)
+	begun := fakeSA{name: "(unnamed)", state: "CREATED", at: anyAddress, unique: 9, id: spis{3, 0}}
+	f, c := startFake(t, begun, one, other, client(4, 10), client(5, 11))
+	find := func(sa fakeSA, unique uint32, asked, listed int) {
+		t.Helper()
+		got, err := c.find(t.Context(), idOf(sa))
+		if unique == 0 && !errors.Is(err, ErrUnknownSA) || unique != 0 && (err != nil || got.Unique != unique) {
+			t.Errorf("found %+v, %v; want number %d", got, err, unique)
+		}
+		if a, l := f.counts(); a != asked || l != listed {
+			t.Errorf("charon was asked for one %d times and for all %d times, want %d and %d", a, l, asked, listed)
+		}
+	}
+	find(one, 7, 0, 1)
+	find(one, 7, 1, 1)
+	find(other, 8, 2, 1) // in the list that the first look needed
+	f.set(begun, other)
+	find(one, 0, 3, 1)
+	c.forget(idOf(one))
+	one.unique = 12
+	f.set(begun, one, other)
+	find(one, 12, 3, 2)
+	f.set(begun, client(6, 12), client(1, 13)) // another charon, which counts anew
+	find(one, 0, 4, 2)
+	find(one, 13, 4, 3)
+}
+
+// TestFindMany: whoever looks at once shares the list of all.
+func TestFindMany(t *testing.T) {
+	const clients, looks = 50, 20
+	var all []fakeSA
+	for i := range clients {
+		all = append(all, client(uint64(i+1), uint32(i+1)))
+	}
+	f, c := startFake(t, all...)
+	var wait sync.WaitGroup
+	failed := make(chan error, clients)
+	for _, sa := range all {
+		wait.Go(func() {
+			for range looks {
+				if got, err := c.find(t.Context(), idOf(sa)); err != nil || got.Unique != sa.unique {
+					failed <- fmt.Errorf("found %+v, %v; want number %d", got, err, sa.unique)
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
+	close(failed)
+	for err := range failed {
+		t.Error(err)
+	}
+	if asked, listed := f.counts(); asked+listed >= clients*looks/2 {
+		t.Errorf("charon was asked %d times for one and %d times for all, for %d looks", asked, listed, clients*looks)
+	}
+}
