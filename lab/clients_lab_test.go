@@ -28,6 +28,14 @@ type vpn struct {
 
 func newVPN(t *testing.T, extra charon.Extra) *vpn {
 	t.Helper()
+	v, ca := newVPNGateways(t, extra)
+	v.mn = charon.Start(t, v.MN, charon.Client{Identity: "mn.example", Authority: ca, Gateway: "vpn.example", Address: topology.Virtual.V4})
+	return v
+}
+
+// newVPNGateways is one that has no client yet, and who certifies it.
+func newVPNGateways(t testing.TB, extra charon.Extra) (*vpn, *testcert.Authority) {
+	t.Helper()
 	v := &vpn{fleet: newSharing(t, "lossless", func(g *gateway) { g.Kind = "strongswan" })}
 	ca, err := testcert.New()
 	v.must(err)
@@ -42,8 +50,7 @@ func newVPN(t *testing.T, extra charon.Extra) *vpn {
 		v.awaitLog(g, "charon is there")
 	}
 	v.shell(v.Host, "ip", "route", "replace", clientPool.String(), "dev", topology.Inner)
-	v.mn = charon.Start(t, v.MN, charon.Client{Identity: "mn.example", Authority: ca, Gateway: "vpn.example", Address: topology.Virtual.V4})
-	return v
+	return v, ca
 }
 
 // awaitLog waits until a daemon has logged something.

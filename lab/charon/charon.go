@@ -181,7 +181,6 @@ func (d *Daemon) environment() []string {
 
 // dial connects to the daemon, whose socket takes a while to be there.
 func (d *Daemon) dial() (*vici.Session, error) {
-	const patience = time.Minute // on a busy machine
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		session, err := vici.NewSession(vici.WithSocketPath(d.Socket()))
 		if err == nil {

@@ -56,9 +56,12 @@ func (d *Daemon) SAs() ([]IKESA, error) {
 	return all, nil
 }
 
+// patience is how long a daemon may take to start, or a client to connect, on a
+// busy machine.
+const patience = time.Minute
+
 // Initiate connects a child and returns when it is up.
 func (d *Daemon) Initiate(child string) error {
-	const patience = time.Minute
 	return d.control("initiate", map[string]any{"child": child, "timeout": patience.Milliseconds()})
 }
 

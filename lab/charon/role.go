@@ -92,7 +92,10 @@ type side struct {
 // Protected is the protected side.
 func (side) Protected() netip.Prefix { return netip.PrefixFrom(topology.Host.V4, 24).Masked() }
 
-var configuration = template.Must(template.New("swanctl.conf").Parse(`
+// configurationFile is what swanctl reads.
+const configurationFile = "swanctl.conf"
+
+var configuration = template.Must(template.New(configurationFile).Parse(`
 connections {
 	{{.Name}} {
 		version = 2
@@ -102,7 +105,7 @@ connections {
 		{{.Inner}}
 		local {
 			auth = pubkey
-			certs = own.pem
+			certs = {{.Name}}.pem
 			id = {{.Identity}}
 		}
 		remote {
@@ -138,9 +141,9 @@ func (s side) tree(ca *testcert.Authority) (tree, error) {
 		return nil, err
 	}
 	return tree{
-		"swanctl.conf":    conf.Bytes(),
-		"x509/own.pem":    testcert.ChainPEM(cert),
-		"private/own.pem": key,
-		"x509ca/ca.pem":   ca.CertPEM(),
+		configurationFile:            conf.Bytes(),
+		"x509/" + s.Name + ".pem":    testcert.ChainPEM(cert),
+		"private/" + s.Name + ".pem": key,
+		"x509ca/ca.pem":              ca.CertPEM(),
 	}, nil
 }

@@ -3,6 +3,7 @@
 package traffic
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -45,6 +46,7 @@ type Options struct {
 
 	EchoEvery, UDPEvery time.Duration // 0 = the defaults
 	Size                int           // octets of payload; 0 = as few as are needed
+	Port                uint16        // of the datagrams, at both ends; 0 = 5005
 }
 
 // Traffic is under way from Start to Stop.
@@ -83,9 +85,9 @@ func (r Report) Blackout() time.Duration {
 func (r Report) String() string { return fmt.Sprintf("echo %v; up %v; down %v", r.Echo, r.Up, r.Down) }
 
 const (
-	headerSize = 8    // octets of payload: the packet's number
-	port       = 5005 // of the datagrams, at both ends
-	echoID     = 0x4067
+	headerSize  = 8 // octets of payload: the packet's number
+	defaultPort = 5005
+	echoID      = 0x4067
 )
 
 // Start begins to send.
@@ -96,7 +98,7 @@ func Start(o Options) (*Traffic, error) {
 	if o.UDPEvery == 0 {
 		o.UDPEvery = DefaultUDPEvery
 	}
-	o.Size = max(o.Size, headerSize)
+	o.Size, o.Port = max(o.Size, headerSize), cmp.Or(o.Port, defaultPort)
 	t := &Traffic{
 		options: o, echo: NewCounter(o.EchoEvery), up: NewCounter(o.UDPEvery), down: NewCounter(o.UDPEvery),
 		stopSending: make(chan struct{}), arrived: make(chan struct{}, 1),
@@ -112,11 +114,11 @@ func Start(o Options) (*Traffic, error) {
 	}
 	t.senders.Go(func() { t.send(o.EchoEvery, t.echo, t.sendEcho) })
 	t.senders.Go(func() {
-		t.send(o.UDPEvery, t.up, func(payload []byte) error { return datagram(t.near, payload, o.Far[0].Addr) })
+		t.send(o.UDPEvery, t.up, func(payload []byte) error { return t.datagram(t.near, payload, o.Far[0].Addr) })
 	})
 	t.senders.Go(func() {
 		t.send(o.UDPEvery, t.down, func(payload []byte) error {
-			return datagram(t.far[t.sender.Load()], payload, o.Near.Addr)
+			return t.datagram(t.far[t.sender.Load()], payload, o.Near.Addr)
 		})
 	})
 	return t, nil
@@ -124,11 +126,11 @@ func Start(o Options) (*Traffic, error) {
 
 func (t *Traffic) open() (err error) {
 	near := t.options.Near
-	if t.near, err = listen(near); err != nil {
+	if t.near, err = t.listen(near); err != nil {
 		return err
 	}
 	for _, end := range t.options.Far {
-		conn, err := listen(end)
+		conn, err := t.listen(end)
 		if err != nil {
 			return err
 		}
@@ -173,7 +175,7 @@ func makeRoom(raw syscall.RawConn) error {
 const receiveBuffer = 8 << 20
 
 // listen opens a socket for datagrams, whether or not its address is there.
-func listen(end End) (conn *net.UDPConn, err error) {
+func (t *Traffic) listen(end End) (conn *net.UDPConn, err error) {
 	network := "udp4"
 	if end.Addr.Is6() {
 		network = "udp6"
@@ -190,7 +192,7 @@ func listen(end End) (conn *net.UDPConn, err error) {
 		return errors.Join(err, set, makeRoom(raw))
 	}}
 	err = end.Node.Do(func() error {
-		packets, err := config.ListenPacket(context.Background(), network, netip.AddrPortFrom(end.Addr, port).String())
+		packets, err := config.ListenPacket(context.Background(), network, netip.AddrPortFrom(end.Addr, t.options.Port).String())
 		if err == nil {
 			conn = packets.(*net.UDPConn)
 		}
@@ -281,8 +283,8 @@ func (t *Traffic) send(every time.Duration, c *Counter, out func(payload []byte)
 	}
 }
 
-func datagram(conn *net.UDPConn, payload []byte, to netip.Addr) error {
-	_, err := conn.WriteToUDPAddrPort(payload, netip.AddrPortFrom(to, port))
+func (t *Traffic) datagram(conn *net.UDPConn, payload []byte, to netip.Addr) error {
+	_, err := conn.WriteToUDPAddrPort(payload, netip.AddrPortFrom(to, t.options.Port))
 	return err
 }
 
