@@ -85,7 +85,7 @@ var statusAdvice = map[Status]string{
 	StatusNotAuthorised: "its configuration says what it takes from whom",
 	StatusDaemon:        "cxtp status there says what the IKE daemon lacks",
 	StatusConfiguration: "give the IKE daemon there the source's connections and children, by the same names, and load them",
-	StatusImmobile:      "it has no MOBIKE: only a gateway that shares the source's address can take it",
+	StatusImmobile:      "it has no MOBIKE, or is behind a NAT that lets nothing in from there: only a gateway that shares the source's address can take it",
 	StatusDrained:       "cxtp undrain there opens it again",
 	StatusInternal:      "the log there says why",
 }

@@ -37,8 +37,10 @@ type Backend interface {
 
 	// Stage makes everything ready that can be made without acting: nothing is
 	// sent, answered or timed until Activate. A session that is staged already is
-	// replaced; one that is active is refused. It is lent until the call returns:
-	// the backend clones what it keeps.
+	// replaced; one that is active is refused. A node that has another gateway
+	// address here ([Session.Before]), and could not be told of it or could not be
+	// reached, is refused too. The session is lent until the call returns: the
+	// backend clones what it keeps.
 	Stage(ctx context.Context, id cxtp.SessionID, s *Session) error
 
 	// Freeze stops the processing of IKE messages, all of it and without a word to
@@ -50,7 +52,8 @@ type Backend interface {
 	Freeze(ctx context.Context, id cxtp.SessionID) (Dynamic, error)
 
 	// Activate starts the staged session at the exact state given, which is lent
-	// like a staged session.
+	// like a staged session. It does not wait for the node, which may have to be
+	// told where its gateway is.
 	Activate(ctx context.Context, id cxtp.SessionID, d Dynamic) error
 
 	// TakeOver starts the staged session at a state that may be behind: message

@@ -166,6 +166,9 @@ func (f *Feature) localise(s *Session) error {
 	if port == 0 || s.Local.Port() == ikePort {
 		port = s.Local.Port()
 	}
+	if local != s.Local.Addr() {
+		s.Before = s.Local
+	}
 	s.Local = netip.AddrPortFrom(local, port)
 	return nil
 }

@@ -204,9 +204,10 @@ func TestStageRefuses(t *testing.T) {
 }
 
 func TestStageTakesThisGatewaysEndpoint(t *testing.T) {
-	for _, c := range []struct{ local, want string }{
-		{"192.0.2.1:4500", "192.0.2.2:4501"},
-		{"192.0.2.1:500", "192.0.2.2:500"},
+	for _, c := range []struct{ local, want, before string }{
+		{"192.0.2.1:4500", "192.0.2.2:4501", "192.0.2.1:4500"},
+		{"192.0.2.1:500", "192.0.2.2:500", "192.0.2.1:500"},
+		{"192.0.2.2:4501", "192.0.2.2:4501", "invalid AddrPort"},
 	} {
 		b := newFake()
 		f := NewFeature(b, Options{LocalEndpoint: func(netip.Addr) (netip.Addr, uint16) { return netip.MustParseAddr("192.0.2.2"), 4501 }})
@@ -219,8 +220,8 @@ func TestStageTakesThisGatewaysEndpoint(t *testing.T) {
 		if err := f.Stage(t.Context(), ref(1), features.Staging{Blocks: blocks}); err != nil {
 			t.Fatal(err)
 		}
-		if got := b.staged.Local.String(); got != c.want {
-			t.Errorf("staged at %s, want %s", got, c.want)
+		if s := b.staged; s.Local.String() != c.want || s.Before.String() != c.before {
+			t.Errorf("staged at %s, before at %s; want %s and %s", s.Local, s.Before, c.want, c.before)
 		}
 	}
 }

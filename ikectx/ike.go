@@ -17,8 +17,11 @@ type Session struct {
 	EAPIdentity []byte           // the one that EAP authenticated; empty = none
 
 	Local, Remote netip.AddrPort // the outer addresses and ports of IKE messages
-	NAT           NAT
-	Extensions    Extensions
+	// Before is the gateway's side as the node knows it, where a target has put its
+	// own address into Local; zero = the node knows Local. It does not travel.
+	Before     netip.AddrPort
+	NAT        NAT
+	Extensions Extensions
 	// OriginalInitiator says that the gateway initiated the first IKE SA of the
 	// lineage: with MOBIKE it decides about addresses then (RFC 4555 section 3.5).
 	OriginalInitiator bool

@@ -98,6 +98,16 @@ func (v *vpn) flows(inner netip.Addr) *traffic.Traffic {
 // verdict is what the wire and the traffic say.
 func (v *vpn) verdict(w *witness.Witness, inner netip.Addr, report traffic.Report) {
 	v.t.Helper()
+	v.lawful(w, inner)
+	if report.Lost() > 0 {
+		v.t.Errorf("lost: %v; %s", report, v.refusals())
+	}
+	v.t.Logf("%v", report)
+}
+
+// lawful is what the wire says.
+func (v *vpn) lawful(w *witness.Witness, inner netip.Addr) {
+	v.t.Helper()
 	frames, err := w.Stop()
 	v.must(err)
 	seen := witness.Examine(frames, witness.Rules{
@@ -106,10 +116,23 @@ func (v *vpn) verdict(w *witness.Witness, inner netip.Addr, report traffic.Repor
 	if !seen.Kept() {
 		v.t.Errorf("a law is broken: %v", seen)
 	}
-	if report.Lost() > 0 {
-		v.t.Errorf("lost: %v; %s", report, v.refusals())
+}
+
+// rekeys has both sides rekey both, at the first gateway.
+func (v *vpn) rekeys() {
+	v.t.Helper()
+	_, child := v.only(v.mn, anySA)
+	for _, side := range []struct {
+		at   *charon.Daemon
+		name string
+	}{{v.mn, charon.Home}, {v.charons[0], charon.Clients}} {
+		v.must(side.at.Rekey("child", charon.Child))
+		_, next := v.only(v.mn, func(_ charon.IKESA, c charon.ChildSA) bool { return c.SPIIn != child.SPIIn })
+		ike, _ := v.only(v.mn, anySA)
+		v.must(side.at.Rekey("ike", side.name))
+		v.only(v.mn, func(i charon.IKESA, _ charon.ChildSA) bool { return i.InitiatorSPI != ike.InitiatorSPI })
+		child = next
 	}
-	v.t.Logf("%v", report)
 }
 
 // TestStrongSwanMove moves a stock client between two stock gateways, there and
@@ -127,19 +150,7 @@ func TestStrongSwanMove(t *testing.T) {
 		v.stands(from.Peer, id, "active")
 		v.must(flows.Await(v.ctx, some))
 	}
-	// Both sides rekey both, at the gateway that has the client back.
-	_, child := v.only(v.mn, anySA)
-	for _, side := range []struct {
-		at   *charon.Daemon
-		name string
-	}{{v.mn, charon.Home}, {v.charons[0], charon.Clients}} {
-		v.must(side.at.Rekey("child", charon.Child))
-		_, next := v.only(v.mn, func(_ charon.IKESA, c charon.ChildSA) bool { return c.SPIIn != child.SPIIn })
-		ike, _ := v.only(v.mn, anySA)
-		v.must(side.at.Rekey("ike", side.name))
-		v.only(v.mn, func(i charon.IKESA, _ charon.ChildSA) bool { return i.InitiatorSPI != ike.InitiatorSPI })
-		child = next
-	}
+	v.rekeys()
 	v.must(flows.Await(v.ctx, some))
 	v.verdict(w, inner, flows.Stop(settle))
 	if said := strings.TrimPrefix(v.mn.Log(), before); strings.Contains(said, "IKE_AUTH") {

@@ -22,6 +22,7 @@
 // with [SA.AddressUpdate].
 //
 //	request := ikev2.AddressNotice(id)
+//	request.AddCookie()
 //	datagram, err := sa.Seal(request)   // send it; to send it again, send these octets
 //	response, err := sa.Open(received)
 //	err = request.Check(response)
@@ -30,6 +31,9 @@
 // that it is used. Only one may speak for the SA at a time. A request of the node's
 // own may come before its response (a client that cannot change the addresses of a
 // CHILD SA rekeys it at once): that is for the IKE daemon.
+//
+// Whether a node can be reached from a new address at all, through the NAT that it
+// is behind, is asked beforehand with a [Probe].
 //
 // # IVs
 //

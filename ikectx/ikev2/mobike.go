@@ -36,19 +36,26 @@ const cookieLen = 16
 // section 3.5). Both ends see from it whether there is a NAT, and COOKIE2 shows
 // that the peer can be reached there. id is the next message ID.
 func (sa *SA) AddressUpdate(id uint32, local, remote netip.AddrPort) *Message {
-	cookie := make([]byte, cookieLen)
-	rand.Read(cookie)
 	notifies := []Notify{
 		{Type: UpdateSAAddresses},
 		{Type: NATDetectionSourceIP, Data: sa.natDetection(local)},
 		{Type: NATDetectionDestinationIP, Data: sa.natDetection(remote)},
-		{Type: Cookie2, Data: cookie},
 	}
 	m := &Message{Exchange: Informational, ID: id}
 	for _, n := range notifies {
 		m.Payloads = append(m.Payloads, n.Payload())
 	}
+	m.AddCookie()
 	return m
+}
+
+// AddCookie adds COOKIE2 to a request, which [Message.Check] then wants back: so
+// the response is to this request, and not to one that had its message ID before
+// (RFC 4555 section 3.7).
+func (m *Message) AddCookie() {
+	cookie := make([]byte, cookieLen)
+	rand.Read(cookie)
+	m.Payloads = append(m.Payloads, Notify{Type: Cookie2, Data: cookie}.Payload())
 }
 
 // natDetection is the hash of the SPIs, an address and a port (RFC 7296 section

@@ -76,9 +76,11 @@ type session struct {
 
 	// Guarded by the agent, as the lineage is.
 	phase    ipsecctx.Phase
-	changes  int  // how often its SAs have become others
-	exported int  // what changes was at the export
-	awaited  bool // somebody is about to adopt its SAs
+	changes  int     // how often its SAs have become others
+	exported int     // what changes was at the export
+	awaited  bool    // somebody is about to adopt its SAs
+	moves    bool    // the client has to be told of this gateway's address
+	notice   *notice // which it has not confirmed yet
 }
 
 // Start takes the agent's place beside charon, which may be started later: so

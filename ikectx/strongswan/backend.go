@@ -3,6 +3,7 @@ package strongswan
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -33,6 +34,9 @@ func (a *Agent) Export(ctx context.Context, id cxtp.SessionID) (*ikectx.Session,
 	}
 	if err := a.ready(); err != nil {
 		return nil, err
+	}
+	if a.waits(s) {
+		return nil, refuse(cxtp.StatusBusy, "%v has not confirmed yet that its gateway is here: try again", s.l)
 	}
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
@@ -91,8 +95,14 @@ func (a *Agent) Stage(ctx context.Context, id cxtp.SessionID, c *ikectx.Session)
 	if err != nil {
 		return err
 	}
-	s := &session{id: id, l: l, phase: ipsecctx.Staged}
-	if err := a.enter(s); err != nil {
+	s := &session{id: id, l: l, phase: ipsecctx.Staged, moves: c.Before.IsValid()}
+	if s.moves {
+		err = l.canFollow(ctx, c)
+	}
+	if err == nil {
+		err = a.enter(s)
+	}
+	if err != nil {
 		l.wipe()
 		return err
 	}
@@ -236,11 +246,10 @@ func (a *Agent) Activate(ctx context.Context, id cxtp.SessionID, d ikectx.Dynami
 	if s == nil || s.phase == ipsecctx.Active {
 		return err
 	}
-	a.mu.Lock()
-	g := s.l.current()
-	g.request, g.expected = d.NextRequest, d.NextExpected
-	client := s.l.update.RemoteAddr
-	a.mu.Unlock()
+	g, client, err := a.resume(s, d)
+	if err != nil {
+		return s.problem("failed to activate the IKE SA", err)
+	}
 	if err := a.plugin.send(&ha.MessageID{SA: g.add.SA, Initiator: true, Next: g.request}, &ha.MessageID{SA: g.add.SA, Next: g.expected}); err != nil {
 		return err
 	}
@@ -249,6 +258,27 @@ func (a *Agent) Activate(ctx context.Context, id cxtp.SessionID, d ikectx.Dynami
 	}
 	a.turn(s, ipsecctx.Active)
 	return nil
+}
+
+// resume sets where the IKE SA goes on. Where the client has to be told of this
+// gateway's address, the next request is that, and charon's is the one after it.
+func (a *Agent) resume(s *session, d ikectx.Dynamic) (g *generation, client netip.AddrPort, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	g = s.l.current()
+	g.request, g.expected = d.NextRequest, d.NextExpected
+	if s.moves {
+		s.notice, err = s.l.notice(g.request)
+		g.request++
+	}
+	return g, s.l.update.RemoteAddr, err
+}
+
+// waits reports whether a client has not confirmed where its gateway is.
+func (a *Agent) waits(s *session) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return s.notice != nil
 }
 
 // TakeOver implements [ikectx.Backend]. Whatever the client has exchanged with the

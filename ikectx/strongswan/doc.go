@@ -19,6 +19,7 @@
 //	           keys again, and installs SAs and policies; the IKE SA is passive
 //	Freeze     the IKE SA becomes passive: charon drops what comes for it
 //	Activate   the message IDs, and that the IKE SA is active
+//	Follow     nothing: it is the client that is told
 //	Thaw       that it is active again
 //	Release    that it is gone, which charon does not tell the client
 //
@@ -33,6 +34,24 @@
 // waits, for eight seconds at most, until there is nothing of the kind, and looks
 // again after the freeze. A client that was rekeyed between the stage and the
 // freeze is not moved: the session is busy, goes on, and is staged anew.
+//
+// # Another gateway address
+//
+// Where gateways do not share an address, charon imports the IKE SA with the
+// target's, and the client has to learn of it. charon has no order for that, so the
+// agent makes the one request itself ([github.com/cxtp/cxtp/ikectx/ikev2]), from
+// charon's own port and with charon's next message ID, and tells charon to go on
+// with the one after it. The client's response comes to both; charon ignores it. A
+// strongSwan changes the addresses of all its SAs before it responds. Until it has,
+// the source goes on to receive.
+//
+// A client without MOBIKE is refused before anything is imported, and so is one
+// whose NAT lets nothing in from the target: that is tried. When it moves, a
+// strongSwan takes its policies away for some milliseconds, and what it would send
+// or has received then is lost; that is its own doing.
+//
+// What the client has not confirmed is forgotten when the agent is restarted: it is
+// then not repeated.
 //
 // # What is exposed
 //

@@ -307,13 +307,21 @@ func (d *daemon) peerEvent(e transport.Event) {
 	}
 }
 
-// steer routes on this machine, and then runs the operator's hook for the others.
+// steer routes on this machine, and then runs the operator's hook for the others,
+// while an IKE daemon tells the node where its gateway is.
 func (d *daemon) steer(ctx context.Context, s cxtp.Steer) error {
 	if err := d.gateway.Steer(s); err != nil {
 		return err
 	}
-	return hook.Run(ctx, d.cfg.Steering.Hook, time.Duration(d.cfg.Steering.Timeout),
-		hook.Environment(s, cxtp.RouterID(d.cfg.Name), d.cfg.Gateway.Inside))
+	var ways errgroup.Group
+	ways.Go(func() error {
+		return hook.Run(ctx, d.cfg.Steering.Hook, time.Duration(d.cfg.Steering.Timeout),
+			hook.Environment(s, cxtp.RouterID(d.cfg.Name), d.cfg.Gateway.Inside))
+	})
+	if d.ike != nil {
+		ways.Go(func() error { return d.ike.Follow(ctx, s.Session) })
+	}
+	return ways.Wait()
 }
 
 // status collects what an operator asks for first.

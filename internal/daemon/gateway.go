@@ -67,6 +67,10 @@ type ikeDaemon interface {
 	// or take them again.
 	Drain(closed bool)
 
+	// Follow waits until a session's node, which may have had another gateway
+	// address before, sends here.
+	Follow(ctx context.Context, id cxtp.SessionID) error
+
 	// Run works until ctx ends, which is no error.
 	Run(ctx context.Context) error
 
