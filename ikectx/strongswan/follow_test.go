@@ -96,9 +96,9 @@ func client(conn net.Conn, answer func(copy int, request []byte) [][]byte) {
 	}
 }
 
-// TestTell: the notice is repeated, octet for octet, until the client has answered
+// TestFollow: the notice is repeated, octet for octet, until the client has answered
 // just this request.
-func TestTell(t *testing.T) {
+func TestFollow(t *testing.T) {
 	l := follower(0)
 	sa, err := l.speaker()
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
 )
 
-// client is an IKE SA of a fake charon.
-func client(n uint64, unique uint32) fakeSA {
+// listed is an IKE SA of a fake charon.
+func listed(n uint64, unique uint32) fakeSA {
 	return fakeSA{name: "clients", state: established, at: "192.0.2.1", unique: unique, id: spis{n, n << 8}}
 }
 
@@ -19,9 +19,9 @@ func idOf(sa fakeSA) ha.SAID { return ha.SAID{IKEVersion: 2, SPIi: sa.id[0], SPI
 // TestFind: an IKE SA is found by its number if that is known, and under another
 // number when it has come back. One that has only begun is in nobody's way.
 func TestFind(t *testing.T) {
-	one, other := client(1, 7), client(2, 8)
+	one, other := listed(1, 7), listed(2, 8)
 	begun := fakeSA{name: "(unnamed)", state: "CREATED", at: anyAddress, unique: 9, id: spis{3, 0}}
-	f, c := startFake(t, begun, one, other, client(4, 10), client(5, 11))
+	f, c := startFake(t, begun, one, other, listed(4, 10), listed(5, 11))
 	find := func(sa fakeSA, unique uint32, asked, listed int) {
 		t.Helper()
 		got, err := c.find(t.Context(), idOf(sa))
@@ -41,7 +41,7 @@ func TestFind(t *testing.T) {
 	one.unique = 12
 	f.set(begun, one, other)
 	find(one, 12, 3, 2)
-	f.set(begun, client(6, 12), client(1, 13)) // another charon, which counts anew
+	f.set(begun, listed(6, 12), listed(1, 13)) // another charon, which counts anew
 	find(one, 0, 4, 2)
 	find(one, 13, 4, 3)
 }
@@ -51,7 +51,7 @@ func TestFindMany(t *testing.T) {
 	const clients, looks = 50, 20
 	var all []fakeSA
 	for i := range clients {
-		all = append(all, client(uint64(i+1), uint32(i+1)))
+		all = append(all, listed(uint64(i+1), uint32(i+1)))
 	}
 	f, c := startFake(t, all...)
 	var wait sync.WaitGroup
