@@ -293,9 +293,7 @@ func (s *Set) Held(ctx context.Context) ([]cxtp.Held, error) {
 		for _, h := range held {
 			if other, both := byID[h.Session]; both {
 				h.State = max(h.State, other.State)
-				h.Claims.Inner = append(other.Claims.Inner, h.Claims.Inner...)
-				h.Claims.Gateways = append(other.Claims.Gateways, h.Claims.Gateways...)
-				h.Claims.Identity = cmp.Or(other.Claims.Identity, h.Claims.Identity)
+				h.Claims = united(other.Claims, h.Claims)
 			}
 			byID[h.Session] = h
 			proved[h.Session] = proved[h.Session] || i == 0
@@ -327,9 +325,27 @@ func (s *Set) Claims(blocks []cxtp.CDB) (cxtp.Claims, error) {
 		if all.Identity != "" && c.Identity != "" && c.Identity != all.Identity {
 			return cxtp.Claims{}, Refuse(f.FPTs()[0], cxtp.StatusMalformed, "the node is %q here and %q in another context of the session", c.Identity, all.Identity)
 		}
-		all.Identity = cmp.Or(all.Identity, c.Identity)
-		all.Inner = append(all.Inner, c.Inner...)
-		all.Gateways = append(all.Gateways, c.Gateways...)
+		all = united(all, c)
 	}
 	return all, nil
+}
+
+// united is what two features claim of one session, most of it both.
+func united(a, b cxtp.Claims) cxtp.Claims {
+	return cxtp.Claims{Identity: cmp.Or(a.Identity, b.Identity), Inner: joined(a.Inner, b.Inner), Gateways: joined(a.Gateways, b.Gateways)}
+}
+
+// joined appends what is not there yet.
+func joined[T comparable](all, more []T) []T {
+	there := make(map[T]bool, len(all))
+	for _, one := range all {
+		there[one] = true
+	}
+	for _, one := range more {
+		if !there[one] {
+			there[one] = true
+			all = append(all, one)
+		}
+	}
+	return all
 }

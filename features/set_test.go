@@ -169,7 +169,7 @@ func TestEveryFeatureIsAsked(t *testing.T) {
 func TestSnapshotsAndClaimsUnite(t *testing.T) {
 	a, b, set := twoFeatures(t)
 	a.claims = cxtp.Claims{Inner: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}}
-	b.claims = cxtp.Claims{Identity: "fqdn:node", Inner: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/32")}}
+	b.claims = cxtp.Claims{Identity: "fqdn:node", Inner: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/32"), netip.MustParsePrefix("10.0.0.1/32")}}
 	s, err := set.Freeze(t.Context(), features.Ref{})
 	if err != nil || len(s.Blocks) != 2 || len(s.Manifest) != 2 {
 		t.Errorf("%v, %d blocks, %d entries", err, len(s.Blocks), len(s.Manifest))

@@ -5,6 +5,7 @@
 //	cxtp handover SESSION --to sg2
 //	cxtp mn --config node.toml
 //	cxtp demo
+//	cxtp demo --strongswan
 //	cxtp decode 22800008 c000020a
 package main
 
@@ -20,6 +21,7 @@ import (
 )
 
 func main() {
+	demo.Init()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	streams := cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
 	code := cli.Run(ctx, os.Args, daemon.Version, streams, append(demo.HiddenCommands(), demo.Command())...)

@@ -31,6 +31,7 @@ func Command() *cli.Command {
 			&cli.IntFlag{Name: "loss", Usage: fmt.Sprintf("drop this `PERCENT` of CXTP's datagrams, 0 to %d", MaxLoss)},
 			&cli.Uint64Flag{Name: "seed", Usage: "what chooses the datagrams that --loss drops; default: random, and printed"},
 			&cli.StringSliceFlag{Name: "crash", Usage: "let a gateway die at a `POINT` of a move and come back: " + CrashAll + ", or some of " + pointNames()},
+			&cli.BoolFlag{Name: "strongswan", Usage: "two stock strongSwan gateways and a stock client, on a kernel of their own: Debian, with user-mode-linux and strongSwan; takes no other flags"},
 			&cli.StringFlag{Name: "break", Usage: "do without a guard and see it fail: " + strings.Join(breaks, ", ")},
 		},
 		Action: action,
@@ -38,6 +39,12 @@ func Command() *cli.Command {
 }
 
 func action(c *cli.Context) error {
+	switch {
+	case c.Bool("strongswan") && (c.NumFlags() > 1 || c.Args().Present()):
+		return cli.Exit("demo: --strongswan takes no other flags", exitUsage)
+	case c.Bool("strongswan"):
+		return strongSwan(c)
+	}
 	opts := Options{
 		Moves: c.Int("moves"), Rate: c.Int("rate"), IPv6: c.Bool("ipv6"), Port: c.Int("port"),
 		JSON: c.Bool("json"), Break: Break(c.String("break")), Out: c.App.Writer,

@@ -21,9 +21,9 @@ const (
 )
 
 // HiddenCommands are the roles that [Command] starts its own program in again:
-// a gateway, and the steering hook of one. They are not for people.
+// a gateway, the steering hook of one, and what runs in a guest. They are not for people.
 func HiddenCommands() []*cli.Command {
-	return []*cli.Command{
+	return append(guestCommands(), []*cli.Command{
 		{
 			Name: gatewayRole, Hidden: true, Usage: "a gateway of the demo, until standard input ends",
 			Flags: []cli.Flag{
@@ -40,7 +40,7 @@ func HiddenCommands() []*cli.Command {
 			Flags:  []cli.Flag{&cli.StringFlag{Name: "socket", Required: true}},
 			Action: func(c *cli.Context) error { return steerHook(c.String("socket")) },
 		},
-	}
+	}...)
 }
 
 // runGateway is a gateway's process. It ends with its standard input, and so

@@ -6,20 +6,12 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
 	"github.com/cxtp/cxtp/lab/topology"
-)
-
-// The ends of the ha protocol in a gateway's node. The plugin hears nobody but
-// the agent's address.
-var (
-	pluginAddress = netip.MustParseAddrPort("127.0.0.1:4510")
-	agentAddress  = netip.MustParseAddrPort("127.0.0.2:4510")
 )
 
 // Agent is the other end of a gateway's ha plugin: it keeps what the plugin

@@ -1,4 +1,4 @@
-//go:build linux && lab
+//go:build linux
 
 // Package charon runs stock strongSwan daemons in the nodes of package
 // topology, one each: gateways with the ha plugin, through which an agent reads
@@ -14,7 +14,7 @@
 // A daemon is the one of Debian's packages, with the plugins that its role
 // needs and no others, which lets it start in a tenth of a second. It has a
 // mount namespace of its own, because its process file and the ha plugin's FIFO
-// have fixed names in /run. Everything else of it is in a folder of the test:
+// have fixed names in /run. Everything else of it is in a folder of its own:
 // strongswan.conf, the swanctl folder that an operator would have in /etc, the
 // vici socket and the log.
 package charon
@@ -27,7 +27,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/strongswan/govici/vici"
@@ -62,28 +61,18 @@ type Role interface {
 // tree is a folder's files by their paths in it.
 type tree map[string][]byte
 
-// Start starts a daemon in a node, loads the configuration of its role and
-// returns when it is ready to connect or to be connected to. It ends with the
-// test, whose log gets the daemon's own if the test failed.
-func Start(t testing.TB, node *topology.Node, role Role) *Daemon {
-	t.Helper()
+// Run starts a daemon in a node, loads the configuration of its role and returns
+// when it is ready to connect or to be connected to. All of it is in a folder that
+// is the caller's. It runs until [Daemon.Kill].
+func Run(folder string, node *topology.Node, role Role) (*Daemon, error) {
+	d := &Daemon{Node: node, dir: folder}
 	if _, err := os.Stat(program); err != nil {
-		t.Fatalf("no strongSwan here: install the Debian packages %s", packages)
+		return d, fmt.Errorf("no strongSwan here: install the Debian packages %s", packages)
 	}
-	d := &Daemon{Node: node, dir: t.TempDir()}
-	t.Cleanup(func() {
-		d.Kill()
-		if t.Failed() {
-			t.Logf("charon of %s said:\n%s", d.Name, d.Log())
-		}
-	})
 	if err := d.configure(role); err != nil {
-		t.Fatalf("failed to configure charon of %s: %v", d.Name, err)
+		return d, fmt.Errorf("failed to configure charon of %s: %w", d.Name, err)
 	}
-	if err := d.Restart(); err != nil {
-		t.Fatal(err)
-	}
-	return d
+	return d, d.Restart()
 }
 
 // Socket is where the daemon's control socket (vici) is, in every namespace.

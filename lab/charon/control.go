@@ -1,4 +1,4 @@
-//go:build linux && lab
+//go:build linux
 
 package charon
 

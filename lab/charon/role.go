@@ -1,4 +1,4 @@
-//go:build linux && lab
+//go:build linux
 
 package charon
 
@@ -22,6 +22,13 @@ const (
 // common is what each role needs. ECDSA, AES and X25519 are OpenSSL's.
 const common = "random nonce pem pkcs1 pkcs8 x509 pubkey constraints revocation openssl kdf " +
 	"kernel-netlink socket-default vici eap-identity eap-mschapv2 eap-tls"
+
+// The ends of the ha protocol in a gateway's node. The plugin hears nobody but
+// the agent's address.
+var (
+	pluginAddress = netip.MustParseAddrPort("127.0.0.1:4510")
+	agentAddress  = netip.MustParseAddrPort("127.0.0.2:4510")
+)
 
 // Extra is configuration beyond what a role writes: lines of swanctl.conf that
 // come last in the connection's section, in the child's, and in the file. There

@@ -252,6 +252,11 @@ func (t *Traffic) Stop(settle time.Duration) Report {
 	}
 	t.close()
 	t.readers.Wait()
+	return t.Report()
+}
+
+// Report is what became of it so far. What is under way has not arrived.
+func (t *Traffic) Report() Report {
 	return Report{Echo: t.echo.Direction(), Up: t.up.Direction(), Down: t.down.Direction()}
 }
 
