@@ -327,7 +327,7 @@ const settleTime = 8 * time.Second
 func (a *Agent) takeIn(ctx context.Context, s *session, first bool) {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
-	sa, err := a.charon.await(ctx, a.idOf(s), func(sa IKESA) bool { return a.agrees(s, sa) })
+	sa, err := a.charon.awaitAs(ctx, a.name(s), func(sa IKESA) bool { return located(sa.Remote) && a.agrees(s, sa) })
 	a.mu.Lock()
 	s.awaited = false
 	a.mu.Unlock()
@@ -357,8 +357,11 @@ func (a *Agent) adopt(ctx context.Context, s *session, sa IKESA) (*ipsecctx.Sess
 
 // quiet waits until nothing is under way with a client's SAs.
 func (a *Agent) quiet(ctx context.Context, s *session) (IKESA, error) {
-	return a.charon.await(ctx, a.idOf(s), func(sa IKESA) bool { return sa.settled() && a.agrees(s, sa) })
+	return a.charon.awaitAs(ctx, a.name(s), func(sa IKESA) bool { return located(sa.Remote) && sa.settled() && a.agrees(s, sa) })
 }
+
+// name is what the IKE SA in use is called, whenever that is asked: a rekey changes it.
+func (a *Agent) name(s *session) func() ha.SAID { return func() ha.SAID { return a.idOf(s) } }
 
 func (a *Agent) idOf(s *session) ha.SAID {
 	a.mu.Lock()

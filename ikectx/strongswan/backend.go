@@ -202,28 +202,48 @@ func (a *Agent) Freeze(ctx context.Context, id cxtp.SessionID) (ikectx.Dynamic, 
 		if err != nil {
 			return ikectx.Dynamic{}, s.busy(err)
 		}
+		if a.changed(s) {
+			return ikectx.Dynamic{}, refuse(cxtp.StatusBusy, "%v was rekeyed since it was staged: hand it over again", s.l)
+		}
 		client := sa.Remote
-		if sa, err = a.stop(ctx, a.idOf(s)); err == nil && a.unchanged(s, sa) {
+		sa, err = a.stop(ctx, a.idOf(s))
+		a.plugin.catchUp()
+		if err == nil && a.still(s, sa) {
 			a.mu.Lock()
 			s.phase, s.l.update.RemoteAddr = ipsecctx.Frozen, client
 			a.mu.Unlock()
 			return a.dynamic(s), nil
 		}
 		// Something began in between: it goes on, and is waited for.
-		err = errors.Join(err, a.start(context.WithoutCancel(ctx), a.idOf(s), client))
-		if err != nil {
-			return ikectx.Dynamic{}, err
-		}
-		if !a.unchanged(s, sa) && a.changed(s) {
-			return ikectx.Dynamic{}, refuse(cxtp.StatusBusy, "%v was rekeyed since it was staged: hand it over again", s.l)
+		undone := a.goOn(context.WithoutCancel(ctx), s, client)
+		if undone != nil || err != nil && !errors.Is(err, ErrUnknownSA) {
+			return ikectx.Dynamic{}, errors.Join(err, undone)
 		}
 	}
 }
 
-// unchanged reports whether a client's SAs are those that were staged, and none is
-// about to be another.
-func (a *Agent) unchanged(s *session, sa IKESA) bool {
-	return !a.changed(s) && sa.settled() && a.agrees(s, sa)
+// goOn makes an IKE SA active again, whatever it is called by now.
+func (a *Agent) goOn(ctx context.Context, s *session, client netip.AddrPort) error {
+	for {
+		id := a.idOf(s)
+		err := a.start(ctx, id, client)
+		if !errors.Is(err, ErrUnknownSA) || a.idOf(s) == id {
+			return err
+		}
+	}
+}
+
+// still reports whether an IKE SA is passive, a client's SAs are those that were
+// staged, and none is about to be another.
+func (a *Agent) still(s *session, sa IKESA) bool {
+	return sa.State == passive && !a.changed(s) && sa.settled() && a.agrees(s, sa)
+}
+
+// whereabouts is where the client is.
+func (a *Agent) whereabouts(s *session) netip.AddrPort {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return s.l.update.RemoteAddr
 }
 
 func (a *Agent) changed(s *session) bool {
@@ -303,7 +323,7 @@ func (a *Agent) Thaw(ctx context.Context, id cxtp.SessionID, _ bool) error {
 	if s == nil || s.phase == ipsecctx.Active {
 		return err
 	}
-	if err := a.start(ctx, a.idOf(s), s.l.update.RemoteAddr); err != nil {
+	if err := a.goOn(ctx, s, a.whereabouts(s)); err != nil {
 		return s.problem("failed to activate the IKE SA again", err)
 	}
 	a.turn(s, ipsecctx.Active)

@@ -53,6 +53,15 @@
 // What the client has not confirmed is forgotten when the agent is restarted: it is
 // then not repeated.
 //
+// # What charon has to be told
+//
+// Besides the ha plugin, in strongswan.conf: install_routes = no, because the
+// gateway's routes are its business, and plugins.kernel-netlink.roam_events = no.
+// Without the latter charon looks for better addresses whenever a route or an
+// address changes, tells all its clients of those that it has, which makes them
+// busy for a moment, and takes them away from a shared IPv6 address that another
+// gateway is still the holder of.
+//
 // # What is exposed
 //
 // Keys pass between the plugin and the agent in the clear and unauthenticated, on

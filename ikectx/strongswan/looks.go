@@ -141,9 +141,15 @@ func (c *Charon) forget(id ha.SAID) {
 // await looks at an IKE SA until it is as wanted. A look that fails is one that shows
 // nothing, unless charon is not there.
 func (c *Charon) await(ctx context.Context, id ha.SAID, done func(IKESA) bool) (IKESA, error) {
+	return c.awaitAs(ctx, func() ha.SAID { return id }, done)
+}
+
+// awaitAs is await for an IKE SA that may be rekeyed meanwhile, and have another name
+// then.
+func (c *Charon) awaitAs(ctx context.Context, name func() ha.SAID, done func(IKESA) bool) (IKESA, error) {
 	const first, longest = time.Millisecond, 50 * time.Millisecond
 	for wait := first; ; wait = min(2*wait, longest) {
-		sa, err := c.find(ctx, id)
+		sa, err := c.find(ctx, name())
 		if err == nil && done(sa) {
 			return sa, nil
 		}

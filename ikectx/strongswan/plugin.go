@@ -26,6 +26,10 @@ type plugin struct {
 	mu      sync.Mutex // one sequence of messages at a time
 	version ha.Version // 0 until charon is there
 	buffer  []byte
+
+	hearing sync.Mutex              // what comes is handed on one after the other
+	heard   func(ha.Message, error) // nil until receive
+	inbox   []byte
 }
 
 // openPlugin takes the place of the other gateway that charon is configured with.
@@ -146,19 +150,44 @@ const sayAgain = time.Second
 func (p *plugin) receive(ctx context.Context, heard func(ha.Message, error)) error {
 	stop := context.AfterFunc(ctx, func() { p.conn.Close() })
 	defer stop()
-	buffer := make([]byte, 1<<16)
-	for {
-		n, err := p.conn.Read(buffer)
+	raw, err := p.conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	p.hearing.Lock()
+	p.heard, p.inbox = heard, make([]byte, 1<<16)
+	p.hearing.Unlock()
+	err = raw.Read(func(fd uintptr) bool { return !errors.Is(p.hear(int(fd)), unix.EAGAIN) })
+	if ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("failed to hear the ha plugin: %w", err)
+}
+
+// catchUp returns when all has been handed on that the plugin has said before: what
+// charon's control socket shows is often there before the word of it is read.
+func (p *plugin) catchUp() {
+	if raw, err := p.conn.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { p.hear(int(fd)) })
+	}
+}
+
+// hear hands on what has arrived, and returns why there is no more: unix.EAGAIN, as
+// a rule.
+func (p *plugin) hear(fd int) error {
+	p.hearing.Lock()
+	defer p.hearing.Unlock()
+	for p.heard != nil {
+		n, _, err := unix.Recvfrom(fd, p.inbox, unix.MSG_DONTWAIT)
 		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, unix.ECONNREFUSED):
+		case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.EINTR):
 			continue // charon is not there at present
 		case err != nil:
-			return fmt.Errorf("failed to hear the ha plugin: %w", err)
+			return err
 		}
-		m, err := ha.Parse(buffer[:n])
-		clear(buffer[:n])
-		heard(m, err)
+		m, err := ha.Parse(p.inbox[:n])
+		clear(p.inbox[:n])
+		p.heard(m, err)
 	}
+	return unix.EAGAIN
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sync/semaphore"
@@ -30,7 +31,7 @@ func TestAddressIn(t *testing.T) {
 	for count := 2; count <= 16; count++ {
 		for segment := 1; segment <= count; segment++ {
 			a := addressIn(segment, count).Addr()
-			if ha.Segment(a, count) != segment || !a.Is4() || a.As4()[0] != 240 {
+			if ha.Segment(a, count) != segment || !a.Is4() || located(netip.AddrPortFrom(a, 4500)) {
 				t.Errorf("segment %d of %d: %s is in %d", segment, count, a, ha.Segment(a, count))
 			}
 		}
@@ -45,6 +46,57 @@ func TestLastSegment(t *testing.T) {
 		if got := ha.Segment(last, count); got != count {
 			t.Errorf("of %d segments it is in %d", count, got)
 		}
+	}
+}
+
+// TestCatchUp: what the plugin has said before is known after, whoever reads it.
+func TestCatchUp(t *testing.T) {
+	charon, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer charon.Close()
+	conn, err := net.DialUDP("udp4", nil, charon.LocalAddr().(*net.UDPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	p := &plugin{conn: conn}
+	p.catchUp() // nobody listens yet
+	var heard atomic.Int32
+	done := make(chan error)
+	ctx, cancel := context.WithCancel(t.Context())
+	receiving := make(chan struct{}, 1)
+	go func() {
+		done <- p.receive(ctx, func(m ha.Message, err error) {
+			if err == nil && m.Body.Type() == ha.TypeSegmentDrop {
+				heard.Add(1)
+			}
+			receiving <- struct{}{}
+		})
+	}()
+	said, err := ha.Message{Version: ha.Version3, Body: makeActive(2)}.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	say := func() {
+		if _, err := charon.WriteTo(said, conn.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say()
+	<-receiving
+	for n := int32(2); n < 100; n++ {
+		say()
+		p.catchUp()
+		if got := heard.Load(); got != n {
+			t.Fatalf("after %d messages %d are known", n, got)
+		}
+		<-receiving
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

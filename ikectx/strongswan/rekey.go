@@ -31,7 +31,7 @@ func (a *Agent) Rekey(ctx context.Context, id cxtp.SessionID) error {
 	}
 	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
-	_, err = a.charon.await(ctx, a.idOf(s), func(sa IKESA) bool {
+	_, err = a.charon.awaitAs(ctx, a.name(s), func(sa IKESA) bool {
 		return sa.settled() && a.agrees(s, sa) && !slices.ContainsFunc(sa.Children, func(c ChildSA) bool { return slices.Contains(before.Children, c) })
 	})
 	if err != nil {

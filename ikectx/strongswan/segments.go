@@ -2,6 +2,8 @@ package strongswan
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
 
 	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
@@ -26,7 +28,14 @@ const carPark = 1
 // maxSegments is charon's own bound.
 const maxSegments = 16
 
-// addressIn is an address in a segment: of the range that nobody has.
+// madeUp is where addresses are that no client has: RFC 1112 section 4.
+var madeUp = netip.MustParsePrefix("240.0.0.0/4")
+
+// located reports whether an address is where a client is, and not where charon was
+// told that it is for the sake of the segment.
+func located(a netip.AddrPort) bool { return !madeUp.Contains(a.Addr()) }
+
+// addressIn is an address in a segment that no client has.
 func addressIn(segment, count int) netip.AddrPort {
 	for n := uint16(1); ; n++ {
 		if a := netip.AddrFrom4([4]byte{240, 0, byte(n >> 8), byte(n)}); ha.Segment(a, count) == segment {
@@ -75,25 +84,31 @@ func at(id ha.SAID, a netip.AddrPort) ha.Body { return &ha.IKEUpdate{SA: id, Rem
 func (w *switcher) parked(id ha.SAID) error { return w.plugin.send(at(id, w.park())) }
 
 // stop makes an IKE SA passive: charon ignores what comes for it, and begins
-// nothing. It returns what charon then shows of it.
+// nothing. It returns what charon then shows of it: one that has begun to be rekeyed
+// is not passive, but at the car park all the same. Whatever is not as it should be
+// has to be started.
 func (w *switcher) stop(ctx context.Context, id ha.SAID) (IKESA, error) {
 	stage, park := w.fewest(), w.park()
-	return w.until(ctx, id, func(sa IKESA) bool { return sa.State == passive && sa.Remote == park },
+	return w.until(ctx, id, func(sa IKESA) bool { return sa.Remote == park },
 		at(id, addressIn(stage, w.segments)), makePassive(stage), at(id, park), makeActive(stage))
 }
 
-// start makes an IKE SA active again, whose client is at an address.
+// start makes an IKE SA active again, whose client is at an address. One that is
+// being rekeyed is active.
 func (w *switcher) start(ctx context.Context, id ha.SAID, client netip.AddrPort) error {
 	stage := w.fewest()
-	_, err := w.until(ctx, id, func(sa IKESA) bool { return sa.State == established && sa.Remote == client },
+	_, err := w.until(ctx, id, func(sa IKESA) bool { return sa.State != passive && sa.Remote == client },
 		at(id, addressIn(stage, w.segments)), makePassive(stage), makeActive(stage), at(id, client))
 	return err
 }
 
-// until tells a sequence until charon shows its effect.
+// until tells a sequence until charon shows its effect, or that it does not have the
+// IKE SA.
 func (w *switcher) until(ctx context.Context, id ha.SAID, done func(IKESA) bool, sequence ...ha.Body) (sa IKESA, err error) {
 	err = w.plugin.tell(ctx, func(ctx context.Context) (err error) {
-		sa, err = w.charon.await(ctx, id, done)
+		if sa, err = w.charon.await(ctx, id, done); errors.Is(err, ErrUnknownSA) {
+			return fmt.Errorf("%v: %w", id, ErrUnknownSA) // that time is over as well is no reason to tell it again
+		}
 		return err
 	}, sequence...)
 	return sa, err
