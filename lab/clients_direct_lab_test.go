@@ -91,7 +91,7 @@ func TestStrongSwanDirect(t *testing.T) {
 			v.loseIKE(topology.SG2.Of(ipv6))
 			v.follows(v.gateways[0], id, flows, ipv6)
 			v.follows(v.gateways[1], id, flows, ipv6)
-			v.rekeys()
+			v.rekeys(v.charons[0])
 			v.follows(v.gateways[0], id, flows, ipv6)
 			v.verdictOnFollower(w, inner, flows.Stop(settle))
 			if said := strings.TrimPrefix(v.mn.Log(), before); strings.Contains(said, "IKE_AUTH") {
@@ -153,7 +153,7 @@ func TestStrongSwanOpenNAT(t *testing.T) {
 	v.must(flows.Await(v.ctx, some))
 	v.follows(v.gateways[0], id, flows, false)
 	v.follows(v.gateways[1], id, flows, false)
-	v.rekeys()
+	v.rekeys(v.charons[0])
 	v.must(flows.Await(v.ctx, some))
 	v.verdictOnFollower(w, inner, flows.Stop(settle))
 }

@@ -26,8 +26,8 @@ type crowd struct {
 // newCrowd connects so many clients to the first gateway.
 func newCrowd(t testing.TB, size int, extra charon.Extra) *crowd {
 	t.Helper()
-	v, ca := newVPNGateways(t, extra)
-	c := &crowd{vpn: v, clients: charon.Crowd{Authority: ca, Gateway: "vpn.example", Address: topology.Virtual.V4}}
+	v := newVPNGateways(t, clientKind{gateway: extra})
+	c := &crowd{vpn: v, clients: charon.Crowd{Authority: v.ca, Gateway: "vpn.example", Address: topology.Virtual.V4}}
 	local := topology.MN.V4
 	for range size {
 		local = local.Next()

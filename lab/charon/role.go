@@ -31,9 +31,10 @@ var (
 )
 
 // Extra is configuration beyond what a role writes: lines of swanctl.conf that
-// come last in the connection's section, in the child's, and in the file. There
-// a key said again overrides, and a section merges.
-type Extra struct{ Connection, Child, File string }
+// come last in the connection's section, in the child's, and in the file, and
+// lines of the section of charon in strongswan.conf. There a key said again
+// overrides, and a section merges.
+type Extra struct{ Connection, Child, File, Daemon string }
 
 // Gateway is a security gateway for clients that authenticate by certificates.
 // Its ha plugin has 16 segments and, until [Agent.Activate], none of them
@@ -49,7 +50,7 @@ type Gateway struct {
 func (g Gateway) plugins() string { return "ha" }
 
 // The routes to clients are the product's.
-func (g Gateway) options() string { return "install_routes = no" }
+func (g Gateway) options() string { return "install_routes = no\n" + g.Daemon }
 
 func (g Gateway) settings() string {
 	return fmt.Sprintf("ha {\nlocal = %s\nremote = %s\nmonitor = no\nresync = no\nsegment_count = 16\npools { ha = %s }\n}",
@@ -77,7 +78,7 @@ type Client struct {
 }
 
 func (c Client) plugins() string  { return "" }
-func (c Client) options() string  { return "" }
+func (c Client) options() string  { return c.Daemon }
 func (c Client) settings() string { return "" }
 
 func (c Client) swanctl() (tree, error) {
