@@ -2,6 +2,7 @@ package strongswan
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
 )
 
 // fakeCharon answers list-sas on a control socket.
@@ -22,8 +25,10 @@ type fakeCharon struct {
 // fakeSA is an IKE SA of a fake charon.
 type fakeSA struct {
 	name, state, at string
+	port            uint16 // 0 = 500
 	unique          uint32
 	id              spis
+	children        []*ha.ChildAdd // that are installed
 }
 
 // startFake opens the control socket of a fake charon with IKE SAs.
@@ -125,11 +130,22 @@ func (sa fakeSA) message() []byte {
 	for _, kv := range [][2]string{
 		{"uniqueid", fmt.Sprint(sa.unique)}, {"state", sa.state},
 		{"initiator-spi", fmt.Sprintf("%016x", sa.id[0])}, {"responder-spi", fmt.Sprintf("%016x", sa.id[1])},
-		{"local-host", sa.at}, {"local-port", "500"}, {"remote-host", sa.at}, {"remote-port", "500"},
+		{"local-host", sa.at}, {"local-port", "500"}, {"remote-host", sa.at}, {"remote-port", fmt.Sprint(cmp.Or(sa.port, 500))},
 	} {
 		m = append(m, keyValue(kv[0], kv[1])...)
 	}
-	return append(m, end)
+	m = append(m, "\x01\x09child-sas"...)
+	for i, c := range sa.children {
+		m = append(m, section, 1, byte('a'+i))
+		for _, kv := range [][2]string{
+			{"name", c.ConfigName}, {"state", installed},
+			{"spi-in", fmt.Sprintf("%08x", c.InboundSPI)}, {"spi-out", fmt.Sprintf("%08x", c.OutboundSPI)},
+		} {
+			m = append(m, keyValue(kv[0], kv[1])...)
+		}
+		m = append(m, end)
+	}
+	return append(m, end, end)
 }
 
 func keyValue(key, value string) []byte {
