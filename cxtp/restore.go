@@ -89,6 +89,8 @@ func (s *Session) found(h Held, last Record) {
 	case RecordGranted:
 		s.src = &outgoing{epoch: last.Epoch, to: last.Peer, ordered: true, manifest: last.Ceilings,
 			digest: last.Digest, incarnation: last.Incarnation, leaseRanOut: last.Standby && s.cfg.Timers.Lease > 0}
+		// A final follows a freeze: beside SAs at work none has left that could still count.
+		s.src.unsaid = h.State == HeldActive && !s.src.leaseRanOut
 	case RecordMayActivate, RecordActive:
 		s.tgt = &incoming{epoch: last.Epoch, from: last.Peer, ceilings: last.Ceilings}
 		s.from = last.Peer

@@ -34,6 +34,9 @@ const faultVariable = "LAB_FAULT"
 // standard input ends.
 const beforeFinal = "before-final"
 
+// ofAny, behind a fault, makes it that of whichever session comes to it first.
+const ofAny = " of any"
+
 // faultOf makes a fault of its name: beforeFinal, a point of the demo's at which
 // the daemon kills itself, or none.
 func faultOf(name string) (func(control.TraceEvent), error) {
@@ -42,6 +45,9 @@ func faultOf(name string) (func(control.TraceEvent), error) {
 		return nil, nil
 	case beforeFinal:
 		return holdUp, nil
+	}
+	if name, of := strings.CutSuffix(name, ofAny); of {
+		return demo.Fuse(name, cxtp.SessionID{})
 	}
 	return demo.Fuse(name, faultySession)
 }
@@ -156,10 +162,12 @@ type order struct {
 	ended  chan struct{}
 }
 
-func (f *fleet) order(from *gateway) *order {
+func (f *fleet) order(from *gateway) *order { return f.orderOf(from, faultySession) }
+
+func (f *fleet) orderOf(from *gateway, id cxtp.SessionID) *order {
 	ctx, cancel := context.WithCancel(f.ctx)
 	o := &order{cancel, make(chan struct{})}
-	cmd := f.command(ctx, from, "handover", faultySession.String(), "--to", from.Peer.Name)
+	cmd := f.command(ctx, from, "handover", id.String(), "--to", from.Peer.Name)
 	go func() {
 		defer close(o.ended)
 		cmd.Run()
@@ -233,21 +241,23 @@ func (f *fleet) moveOn(l *link, from *gateway) error {
 // other, and returns the first.
 func (f *fleet) settled() *gateway {
 	f.t.Helper()
-	at := f.ending()
+	at := f.endingOf(faultySession)
 	if at == nil {
 		f.t.Fatal("the session has ended")
 	}
 	return at
 }
 
-// ending is settled, or nil when the session is over at both. A target keeps for a
+func (f *fleet) ending() *gateway { return f.endingOf(faultySession) }
+
+// endingOf is settled, or nil when the session is over at both. A target keeps for a
 // while what was staged and not granted: that does nothing.
-func (f *fleet) ending() *gateway {
+func (f *fleet) endingOf(id cxtp.SessionID) *gateway {
 	f.t.Helper()
 	var states [2]string
 	for range 400 {
 		for i, g := range f.gateways {
-			states[i] = f.states(g)[faultySession]
+			states[i] = f.states(g)[id]
 		}
 		over := func(i int) bool { return slices.Contains([]string{"", "gone", "moved", "ended"}, states[i]) }
 		for i, g := range f.gateways {

@@ -30,9 +30,6 @@ type Config struct {
 
 	Kernel Kernel
 
-	// Known finds the session that was here, with these inner addresses, before
-	// the agent was restarted.
-	Known func(inner []netip.Prefix) (cxtp.SessionID, bool)
 	// Came is told of any other client that charon has taken in and whose SAs the
 	// kernel has adopted. Went is told when one is gone and was not moved.
 	Came func(id cxtp.SessionID, s *ipsecctx.Session)
@@ -47,6 +44,8 @@ type Kernel interface {
 	Adopt(ctx context.Context, id cxtp.SessionID, s *ipsecctx.Session) error
 	// Adopted waits until charon has installed what is staged of a session.
 	Adopted(ctx context.Context, id cxtp.SessionID) error
+	// Found lists the sessions that were adopted, or staged for that, before a restart.
+	Found() []Found
 }
 
 // Agent moves the IKE SAs of one charon. Its methods are safe for concurrent use.
@@ -65,6 +64,7 @@ type Agent struct {
 	seen     seen
 	drained  bool // no new clients are wanted
 	shut     bool // charon has been closed to them, and none has come since
+	recollection
 }
 
 // session is a client's.
@@ -77,10 +77,11 @@ type session struct {
 	// Guarded by the agent, as the lineage is.
 	phase    ipsecctx.Phase
 	changes  int     // how often its SAs have become others
-	exported int     // what changes was at the export
+	exported int     // what changes was at the export; -1 = that was before a restart, if ever
 	awaited  bool    // somebody is about to adopt its SAs
 	moves    bool    // the client has to be told of this gateway's address
 	notice   *notice // which it has not confirmed yet
+	halfway  bool    // a restart found it passive beside SAs at work
 }
 
 // Start takes the agent's place beside charon, which may be started later: so
@@ -97,7 +98,7 @@ func Start(cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{cfg: cfg, log: cfg.Log, charon: NewCharon(cfg.Socket), plugin: p, journal: newJournal(), imports: semaphore.NewWeighted(importsAtOnce),
-		sessions: map[cxtp.SessionID]*session{}, of: map[*lineage]*session{}}
+		sessions: map[cxtp.SessionID]*session{}, of: map[*lineage]*session{}, recollection: newRecollection()}
 	a.switcher = switcher{plugin: p, charon: a.charon, segments: cfg.Segments, crowd: a.clients}
 	return a, nil
 }
@@ -136,12 +137,13 @@ const attendEvery = time.Second
 func (a *Agent) attend(ctx context.Context) error {
 	tick := time.NewTicker(attendEvery)
 	defer tick.Stop()
-	for again := false; ctx.Err() == nil; {
+	for first := true; ctx.Err() == nil; {
 		if line, err := a.charon.line(ctx); err != nil {
 			a.look(ctx, "", err)
+			a.settle() // nobody is there who would know of any
 		} else {
-			a.accompany(ctx, line, again, tick.C)
-			again = true
+			first = !a.accompany(ctx, line, first, tick.C) && first
+			a.forgetAll("charon has ended")
 		}
 		select {
 		case <-ctx.Done():
@@ -153,8 +155,8 @@ func (a *Agent) attend(ctx context.Context) error {
 
 // accompany greets a charon, and stays with it until it ends. That is known by a
 // connection with it: when it began, it says itself, but by the clock, and that is
-// set at times.
-func (a *Agent) accompany(ctx context.Context, line net.Conn, again bool, tick <-chan time.Time) {
+// set at times. It reports whether that charon was as a move needs it.
+func (a *Agent) accompany(ctx context.Context, line net.Conn, first bool, tick <-chan time.Time) bool {
 	stop := context.AfterFunc(ctx, func() { line.Close() })
 	defer stop()
 	ended := make(chan struct{})
@@ -163,19 +165,24 @@ func (a *Agent) accompany(ctx context.Context, line net.Conn, again bool, tick <
 		defer line.Close()
 		line.Read(make([]byte, 1))
 	}()
-	since, greeted := "", false
+	since, greeted := "", time.Time{}
 	for {
 		var err error
-		if greeted {
+		if !greeted.IsZero() {
 			err = a.keepShut(ctx)
 		} else if since, err = a.charon.Since(ctx); err == nil {
-			err = a.greet(ctx, again)
-			greeted = err == nil
+			if err = a.greet(ctx, first); err == nil {
+				greeted = time.Now()
+			}
 		}
 		a.look(ctx, since, err)
+		a.settle()
+		if !greeted.IsZero() && time.Since(greeted) > settleTime {
+			a.abandon() // who was rekeyed while nobody listened is known by now
+		}
 		select {
 		case <-ended:
-			return
+			return !greeted.IsZero()
 		case <-tick:
 		}
 	}
@@ -188,9 +195,9 @@ func (a *Agent) look(ctx context.Context, since string, err error) {
 	}
 }
 
-// greet makes a charon that has been started tell what it has. Again: another one
-// was here before, and its clients are gone.
-func (a *Agent) greet(ctx context.Context, again bool) error {
+// greet makes sure that a charon is as a move needs it, and opens it to clients.
+// First: it may have some that the agent has not heard of.
+func (a *Agent) greet(ctx context.Context, first bool) error {
 	release, err := a.charon.Release(ctx)
 	if err != nil {
 		return err
@@ -211,27 +218,32 @@ func (a *Agent) greet(ctx context.Context, again bool) error {
 	if err := a.probe(ctx); err != nil {
 		return err
 	}
-	if again {
-		a.forgetAll("charon was restarted")
+	listed, err := a.charon.IKESAs(ctx, 0)
+	if err != nil {
+		return err
 	}
 	if err := a.plugin.send(a.greeting()...); err != nil {
 		return err
+	}
+	if first {
+		if err := a.recall(ctx, listed); err != nil {
+			return err
+		}
 	}
 	a.log.Info("charon is there", "release", release, "ha_version", uint8(version))
 	return nil
 }
 
-// greeting opens a charon, unless the gateway is drained, and asks it what it has.
+// greeting opens a charon, unless the gateway is drained.
 func (a *Agent) greeting() []ha.Body {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.shut = false
-	resync := &ha.Segments{Action: ha.TypeResync, Numbers: a.allSegments()}
 	if a.drained {
-		return []ha.Body{resync}
+		return nil
 	}
 	// It begins with all segments passive, and gives no client an address then.
-	return []ha.Body{makeActive(0), resync}
+	return []ha.Body{makeActive(0)}
 }
 
 // forgetAll ends all sessions.
@@ -264,18 +276,14 @@ func (a *Agent) clients() (all []netip.Addr) {
 	return all
 }
 
-func (a *Agent) allSegments() (all []uint16) {
-	for n := range a.cfg.Segments {
-		all = append(all, uint16(n+1))
-	}
-	return all
-}
-
 // hear takes what charon says.
 func (a *Agent) hear(ctx context.Context, g *errgroup.Group, m ha.Message) {
 	a.mu.Lock()
 	l, change, err := a.journal.hear(m, time.Now())
-	s := a.of[l]
+	var s *session
+	if l != nil {
+		s = a.recognise(l)
+	}
 	switch {
 	case l == nil:
 	case change == completed && s == nil:
@@ -303,9 +311,8 @@ func (a *Agent) hear(ctx context.Context, g *errgroup.Group, m ha.Message) {
 // begin enters a client that has come; the caller holds the tables.
 func (a *Agent) begin(l *lineage) *session {
 	s := &session{l: l, phase: ipsecctx.Active}
-	if s.id, s.known = a.cfg.Known(l.inner()); !s.known || a.sessions[s.id] != nil {
+	if s.id, s.known = a.claim(l); !s.known {
 		rand.Read(s.id[:])
-		s.known = false
 	}
 	a.sessions[s.id], a.of[l], a.shut = s, s, false
 	return s
@@ -350,6 +357,9 @@ func (a *Agent) adopt(ctx context.Context, s *session, sa IKESA) (*ipsecctx.Sess
 	a.mu.Lock()
 	// Of what MOBIKE and NATs change charon says nothing by itself.
 	s.l.update.LocalAddr, s.l.update.RemoteAddr = sa.Local, sa.Remote
+	if len(s.l.update.RemoteVIPs) == 0 {
+		s.l.update.RemoteVIPs = sa.Virtual // of a rekeyed IKE SA it says nothing when it is asked again
+	}
 	static := s.l.protected(sa)
 	a.mu.Unlock()
 	return static, a.cfg.Kernel.Adopt(ctx, s.id, static)
@@ -396,7 +406,10 @@ func (a *Agent) turn(s *session, p ipsecctx.Phase) {
 }
 
 // with finds a session in a phase that allows an operation; nil if it is not here.
-func (a *Agent) with(id cxtp.SessionID, operation string, allowed ...ipsecctx.Phase) (*session, error) {
+func (a *Agent) with(ctx context.Context, id cxtp.SessionID, operation string, allowed ...ipsecctx.Phase) (*session, error) {
+	if err := a.recollected(ctx); err != nil {
+		return nil, err
+	}
 	s := a.session(id)
 	switch {
 	case s == nil:

@@ -28,7 +28,7 @@ func (a *Agent) Supports(c *ikectx.Session) error {
 // Export implements [ikectx.Backend]. It waits for a moment in which nothing is
 // under way, and has the kernel's SAs adopted as they are then.
 func (a *Agent) Export(ctx context.Context, id cxtp.SessionID) (*ikectx.Session, error) {
-	s, err := a.with(id, "Export", ipsecctx.Active)
+	s, err := a.with(ctx, id, "Export", ipsecctx.Active)
 	if s == nil {
 		return nil, err
 	}
@@ -63,8 +63,8 @@ func (s *session) lend(c *ikectx.Session) *ikectx.Session {
 }
 
 // Sample implements [ikectx.Backend].
-func (a *Agent) Sample(_ context.Context, id cxtp.SessionID) (ikectx.Dynamic, error) {
-	s, err := a.with(id, "Sample", ipsecctx.Active)
+func (a *Agent) Sample(ctx context.Context, id cxtp.SessionID) (ikectx.Dynamic, error) {
+	s, err := a.with(ctx, id, "Sample", ipsecctx.Active)
 	if s == nil {
 		return ikectx.Dynamic{}, err
 	}
@@ -83,10 +83,8 @@ func (s *session) busy(err error) error {
 // of the session have to be in place, shut, before: charon installs its SAs at
 // sequence number 0.
 func (a *Agent) Stage(ctx context.Context, id cxtp.SessionID, c *ikectx.Session) error {
-	if old := a.session(id); old != nil {
-		if err := a.Discard(ctx, id); err != nil {
-			return err
-		}
+	if err := a.Discard(ctx, id); err != nil {
+		return err
 	}
 	if err := a.configured(ctx, c); err != nil {
 		return err
@@ -188,7 +186,7 @@ func (a *Agent) enter(s *session) error {
 // refuses while something is under way, and if the SAs are not those that were
 // staged: then nothing was stopped.
 func (a *Agent) Freeze(ctx context.Context, id cxtp.SessionID) (ikectx.Dynamic, error) {
-	s, err := a.with(id, "Freeze", ipsecctx.Active, ipsecctx.Frozen)
+	s, err := a.with(ctx, id, "Freeze", ipsecctx.Active, ipsecctx.Frozen)
 	if s == nil {
 		return ikectx.Dynamic{}, err
 	}
@@ -206,7 +204,7 @@ func (a *Agent) Freeze(ctx context.Context, id cxtp.SessionID) (ikectx.Dynamic, 
 			return ikectx.Dynamic{}, refuse(cxtp.StatusBusy, "%v was rekeyed since it was staged: hand it over again", s.l)
 		}
 		client := sa.Remote
-		sa, err = a.stop(ctx, a.idOf(s))
+		sa, err = a.stop(ctx, a.idOf(s), client)
 		a.plugin.catchUp()
 		if err == nil && a.still(s, sa) {
 			a.mu.Lock()
@@ -262,7 +260,7 @@ func (a *Agent) dynamic(s *session) ikectx.Dynamic {
 
 // Activate implements [ikectx.Backend]: charon answers for the client.
 func (a *Agent) Activate(ctx context.Context, id cxtp.SessionID, d ikectx.Dynamic) error {
-	s, err := a.with(id, "Activate", ipsecctx.Staged, ipsecctx.Active)
+	s, err := a.with(ctx, id, "Activate", ipsecctx.Staged, ipsecctx.Active)
 	if s == nil || s.phase == ipsecctx.Active {
 		return err
 	}
@@ -319,35 +317,36 @@ func (a *Agent) Held(context.Context) ([]cxtp.Held, error) { return nil, nil }
 
 // Thaw implements [ikectx.Backend].
 func (a *Agent) Thaw(ctx context.Context, id cxtp.SessionID, _ bool) error {
-	s, err := a.with(id, "Thaw", ipsecctx.Frozen, ipsecctx.Active)
+	s, err := a.with(ctx, id, "Thaw", ipsecctx.Frozen, ipsecctx.Active)
 	if s == nil || s.phase == ipsecctx.Active {
 		return err
 	}
+	return a.thaw(ctx, s)
+}
+
+func (a *Agent) thaw(ctx context.Context, s *session) error {
 	if err := a.goOn(ctx, s, a.whereabouts(s)); err != nil {
 		return s.problem("failed to activate the IKE SA again", err)
 	}
 	a.turn(s, ipsecctx.Active)
-	return nil
+	return a.learn(ctx, s)
 }
 
 // Release implements [ikectx.Backend]: charon forgets the client, and tells it
 // nothing.
 func (a *Agent) Release(ctx context.Context, id cxtp.SessionID) error {
-	s := a.session(id)
+	s, err := a.with(ctx, id, "Release", ipsecctx.Staged, ipsecctx.Active, ipsecctx.Frozen)
 	if s == nil {
-		return nil
+		return err
 	}
 	return a.remove(ctx, s)
 }
 
 // Discard implements [ikectx.Backend].
 func (a *Agent) Discard(ctx context.Context, id cxtp.SessionID) error {
-	s := a.session(id)
-	switch {
-	case s == nil:
-		return nil
-	case s.phase != ipsecctx.Staged:
-		return &ipsecctx.PhaseError{Session: id, Operation: "Discard", Phase: s.phase}
+	s, err := a.with(ctx, id, "Discard", ipsecctx.Staged)
+	if s == nil {
+		return err
 	}
 	return a.remove(ctx, s)
 }

@@ -204,10 +204,12 @@ type IKESA struct {
 	Connection string
 	Unique     uint32 // charon's own number for it
 	State      string // "ESTABLISHED", "PASSIVE" and so on
+	Initiator  bool   // charon initiated it
 	SPIi, SPIr uint64
 	Local      netip.AddrPort
 	Remote     netip.AddrPort
-	Exchanges  []string // that have begun and have not ended, by charon's names for them: "IKE_DPD"
+	Virtual    []netip.Addr // that the client has been given
+	Exchanges  []string     // that have begun and have not ended, by charon's names for them: "IKE_DPD"
 	Children   []ChildSA
 }
 
@@ -262,6 +264,7 @@ func readIKESA(connection string, m *vici.Message) (IKESA, error) {
 	var fields struct {
 		Unique   uint32                 `vici:"uniqueid"`
 		State    string                 `vici:"state"`
+		First    string                 `vici:"initiator"` // "yes"
 		SPIi     string                 `vici:"initiator-spi"`
 		SPIr     string                 `vici:"responder-spi"`
 		LocalAt  string                 `vici:"local-host"`
@@ -271,6 +274,7 @@ func readIKESA(connection string, m *vici.Message) (IKESA, error) {
 		Queued   []string               `vici:"tasks-queued"`
 		Active   []string               `vici:"tasks-active"`
 		Passive  []string               `vici:"tasks-passive"`
+		Virtual  []string               `vici:"remote-vips"`
 		Children map[string]childFields `vici:"child-sas"`
 	}
 	fail := func(err error) (IKESA, error) {
@@ -283,7 +287,7 @@ func readIKESA(connection string, m *vici.Message) (IKESA, error) {
 	if err != nil {
 		return fail(err)
 	}
-	sa := IKESA{Connection: connection, Unique: fields.Unique, State: fields.State,
+	sa := IKESA{Connection: connection, Unique: fields.Unique, State: fields.State, Initiator: fields.First == "yes",
 		Exchanges: slices.Concat(fields.Queued, fields.Active, fields.Passive)}
 	if sa.SPIi, err = strconv.ParseUint(fields.SPIi, 16, 64); err != nil {
 		return fail(err)
@@ -304,6 +308,13 @@ func readIKESA(connection string, m *vici.Message) (IKESA, error) {
 			return fail(err)
 		}
 		*host.to = netip.AddrPortFrom(a, host.port)
+	}
+	for _, text := range fields.Virtual {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return fail(err)
+		}
+		sa.Virtual = append(sa.Virtual, a)
 	}
 	for _, f := range fields.Children {
 		child := ChildSA{Name: f.Name, State: f.State, Unique: f.Unique, ReqID: f.ReqID}

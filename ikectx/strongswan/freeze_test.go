@@ -69,6 +69,7 @@ type adopts struct{}
 
 func (adopts) Adopt(context.Context, cxtp.SessionID, *ipsecctx.Session) error { return nil }
 func (adopts) Adopted(context.Context, cxtp.SessionID) error                  { return nil }
+func (adopts) Found() []Found                                                 { return nil }
 
 // shownOf is a lineage's IKE SA as charon shows it.
 func shownOf(l *lineage) fakeSA {

@@ -86,6 +86,9 @@ func (j *journal) ikeAdd(b *ha.IKEAdd, now time.Time) (*lineage, change, error) 
 	g := generation{number: 1, add: b, since: now}
 	old := j.lineages[b.Rekeyed]
 	if old == nil {
+		if b.Rekeyed != (ha.SAID{}) {
+			g.number = 2 // what came before it was told to an agent that is gone
+		}
 		j.keepHalf(&g)
 		return nil, nothing, nil
 	}

@@ -102,7 +102,7 @@ func (l *lineage) revise(u *ha.IKEUpdate) {
 	if u.LocalAddr.IsValid() {
 		to.LocalAddr = u.LocalAddr
 	}
-	if u.RemoteAddr.IsValid() {
+	if u.RemoteAddr.IsValid() && located(u.RemoteAddr) {
 		to.RemoteAddr = u.RemoteAddr
 	}
 	if u.ConfigName != "" {

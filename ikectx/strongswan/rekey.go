@@ -11,7 +11,7 @@ import (
 // Rekey has charon rekey a client's CHILD SAs, and returns when the new ones are at
 // work and the old ones gone, which takes it five seconds.
 func (a *Agent) Rekey(ctx context.Context, id cxtp.SessionID) error {
-	s, err := a.with(id, "Rekey", ipsecctx.Active)
+	s, err := a.with(ctx, id, "Rekey", ipsecctx.Active)
 	if s == nil {
 		if err == nil {
 			err = refuse(cxtp.StatusUnknownSession, "charon has no client of session %v", id)

@@ -13,7 +13,7 @@ import (
 // client's address. To switch one of them alone, it is told for a moment that the
 // client is somewhere else:
 //
-//	stop:  the client is on the stage; the stage is passive; the client is at the
+//	stop:  the client is where it is; it is on the stage; the stage is passive; the client is at the
 //	       car park; the stage is active
 //	start: the client is on the stage; the stage is passive, then active; the
 //	       client is where it is
@@ -83,14 +83,15 @@ func at(id ha.SAID, a netip.AddrPort) ha.Body { return &ha.IKEUpdate{SA: id, Rem
 // parked says that an IKE SA that is passive is at the car park.
 func (w *switcher) parked(id ha.SAID) error { return w.plugin.send(at(id, w.park())) }
 
-// stop makes an IKE SA passive: charon ignores what comes for it, and begins
-// nothing. It returns what charon then shows of it: one that has begun to be rekeyed
-// is not passive, but at the car park all the same. Whatever is not as it should be
-// has to be started.
-func (w *switcher) stop(ctx context.Context, id ha.SAID) (IKESA, error) {
+// stop makes an IKE SA passive, whose client is at an address: charon ignores what
+// comes for it, and begins nothing. It returns what charon then shows of it: one that
+// has begun to be rekeyed is not passive, but at the car park all the same. Whatever
+// is not as it should be has to be started. Where the client is, charon is told too:
+// what it was told it tells again to an agent that has been restarted.
+func (w *switcher) stop(ctx context.Context, id ha.SAID, client netip.AddrPort) (IKESA, error) {
 	stage, park := w.fewest(), w.park()
 	return w.until(ctx, id, func(sa IKESA) bool { return sa.Remote == park },
-		at(id, addressIn(stage, w.segments)), makePassive(stage), at(id, park), makeActive(stage))
+		at(id, client), at(id, addressIn(stage, w.segments)), makePassive(stage), at(id, park), makeActive(stage))
 }
 
 // start makes an IKE SA active again, whose client is at an address. One that is

@@ -39,10 +39,11 @@ type announcement struct {
 	at      time.Time
 }
 
-// claim is the address of a session whose gateway is gone.
+// claim is the address of a session whose gateway is gone, or gave it and does not
+// answer for it.
 type claim struct {
 	address netip.Addr
-	from    cxtp.RouterID
+	from    cxtp.RouterID // that is gone; "" = none
 }
 
 func (s *sharing) announceAgain(a netip.Addr) {
@@ -92,8 +93,8 @@ func (s *sharing) run(ctx context.Context) error {
 	}
 }
 
-// makeClaims takes the addresses of gateways that are gone, unless a third one has
-// them.
+// makeClaims takes the addresses that are claimed, unless another gateway has them,
+// beside the one that is gone.
 func (s *sharing) makeClaims(ctx context.Context) {
 	s.mu.Lock()
 	claims := s.claims

@@ -3,8 +3,6 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"net/netip"
-	"slices"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
@@ -17,7 +15,7 @@ func (d *daemon) openIKE() (ikeDaemon, error) {
 	g, c := d.gateway.(*kernel), &d.cfg.Charon
 	return strongswan.Start(strongswan.Config{
 		Socket: c.Vici, Agent: c.Agent, Charon: c.Charon, Segments: c.Segments,
-		Kernel: g, Known: g.known, Came: d.came,
+		Kernel: g, Came: d.came,
 		Went: func(id cxtp.SessionID, why string) { d.engine.input(cxtp.Vanished{Session: id, Why: why}) },
 		Log:  d.log,
 	})
@@ -80,15 +78,10 @@ func (g *kernel) routable(id cxtp.SessionID) error {
 	return nil
 }
 
-// known is the session that was here before a restart with one of these inner
-// addresses.
-func (g *kernel) known(inner []netip.Prefix) (cxtp.SessionID, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for id, has := range g.inner {
-		if slices.ContainsFunc(has, func(p netip.Prefix) bool { return slices.Contains(inner, p) }) {
-			return id, true
-		}
-	}
-	return cxtp.SessionID{}, false
+// Found lists the sessions that a run of this daemon before it has left.
+func (g *kernel) Found() (all []strongswan.Found) {
+	g.Adoptions(func(id cxtp.SessionID, phase ipsecctx.Phase, static *ipsecctx.Session) {
+		all = append(all, strongswan.Found{Session: id, Phase: phase, Static: static})
+	})
+	return all
 }

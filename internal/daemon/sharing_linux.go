@@ -152,6 +152,11 @@ func (s *sharing) arrived(ctx context.Context, id cxtp.SessionID) (to cxtp.Route
 		if err == nil {
 			err = s.forwards.Narrow(ctx, flow.Remote)
 		}
+		if g := s.gifts[flow.Local.Addr()]; g != nil && g.letGo.IsZero() {
+			// Its new holder may have never heard of it: then it stays.
+			s.claims = append(s.claims, claim{address: flow.Local.Addr()})
+			s.rouse()
+		}
 	}
 	if err != nil {
 		s.log.Error("what comes for a session that is here may be forwarded", "session", id.String(), "error", err)

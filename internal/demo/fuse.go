@@ -72,7 +72,7 @@ func (f *fuse) step(e control.TraceEvent) {
 	}
 	f.steps = append(f.steps, e)
 	switch {
-	case e.Session != f.session:
+	case !f.session.IsZero() && e.Session != f.session:
 	case f.operation != "":
 		if e.Kind == "end" && e.What == f.operation {
 			f.burn(f.steps)
@@ -81,7 +81,7 @@ func (f *fuse) step(e control.TraceEvent) {
 		if !f.point.after {
 			f.burn(f.steps)
 		}
-		f.operation = e.Detail
+		f.operation, f.session = e.Detail, e.Session
 	}
 }
 

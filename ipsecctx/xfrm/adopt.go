@@ -32,22 +32,26 @@ func (g *Gateway) Adopt(ctx context.Context, id cxtp.SessionID, static *ipsecctx
 	if g.store.left(id) {
 		return refuseFor(cxtp.FPTIPsecSession, cxtp.StatusBusy, "session %v is from before the restart: call Held before Adopt", id)
 	}
-	next, err := g.survey(ctx, id, static)
-	if err != nil {
-		return err
-	}
-	if g.session(id) == nil {
-		err = g.begin(next)
-	} else {
-		err = g.with(id, "Adopt", func(s *session) error {
+	if g.session(id) != nil {
+		// Nothing else works on it while its SAs are read: a freeze takes them out.
+		return g.with(id, "Adopt", func(s *session) error {
 			if !s.adopted || s.phase != Active {
 				return s.misplaced("Adopt")
 			}
-			return g.succeed(ctx, s, next)
+			return g.adopt(ctx, id, static, func(next *session) error { return g.succeed(ctx, s, next) })
 		})
 	}
+	return g.adopt(ctx, id, static, g.begin)
+}
+
+// adopt gives a session, as its SAs are in the kernel, to whoever takes it on.
+func (g *Gateway) adopt(ctx context.Context, id cxtp.SessionID, static *ipsecctx.Session, take func(*session) error) error {
+	s, err := g.survey(ctx, id, static)
 	if err != nil {
-		g.freeGroupIDs(next.reqids().groups)
+		return err
+	}
+	if err = take(s); err != nil {
+		g.freeGroupIDs(s.reqids().groups)
 	}
 	return err
 }

@@ -15,3 +15,16 @@ func (g *Gateway) Static(id cxtp.SessionID) (static *ipsecctx.Session) {
 	})
 	return static
 }
+
+// Adoptions calls f for each session whose SAs an IKE daemon has brought, or is to
+// bring, with its phase and what Static gives.
+func (g *Gateway) Adoptions(f func(cxtp.SessionID, Phase, *ipsecctx.Session)) {
+	for _, s := range g.all() {
+		s.mu.Lock()
+		adopted, phase, static := s.adopted && s.phase != gone, s.phase, s.static.Clone()
+		s.mu.Unlock()
+		if adopted {
+			f(s.id, phase, static)
+		}
+	}
+}
