@@ -391,7 +391,7 @@ func TestPowerless(t *testing.T) {
 	f.must(err)
 	daemon := filepath.Join(f.folder, "cxtpd")
 	f.must(os.Symlink(program, daemon))
-	said, err := g.Run(f.ctx, "setpriv", "--bounding-set=-net_admin", daemon, filepath.Join(f.folder, g.Name+".toml"))
+	said, err := g.Run(f.ctx, "setpriv", "--bounding-set=-net_admin", daemon, "-config", filepath.Join(f.folder, g.Name+".toml"))
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(said, "CAP_NET_ADMIN") || strings.Count(said, "cxtpd:") != 1 {
 		t.Errorf("without CAP_NET_ADMIN: %v: %s", err, said)

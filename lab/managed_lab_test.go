@@ -78,7 +78,7 @@ func (m *manager) prepare(cmd *exec.Cmd) {
 		names[i] = "esp-in-udp"
 	}
 	cmd.Path = "/bin/sh"
-	cmd.Args = []string{"sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, m.program, cmd.Args[1]}
+	cmd.Args = append([]string{"sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, m.program}, cmd.Args[1:]...)
 	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+m.at, fmt.Sprintf("LISTEN_FDS=%d", len(m.held)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 	cmd.ExtraFiles = m.held
 }
