@@ -83,3 +83,10 @@ type Backend interface {
 	// Held lists what the daemon holds when ours starts.
 	Held(ctx context.Context) ([]cxtp.Held, error)
 }
+
+// Starter is a Backend that can say whether what is staged could be activated. It is
+// asked before the IPsec SAs are, which cannot be undone; it changes nothing and takes
+// no time, for packets wait.
+type Starter interface {
+	Ready(ctx context.Context, id cxtp.SessionID) error
+}

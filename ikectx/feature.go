@@ -208,7 +208,10 @@ func (f *Feature) Verify(ctx context.Context, ref features.Ref, blocks []cxtp.CD
 		if r.Holds == ledger.HoldsActive && r.Staged == ref.Epoch {
 			return nil // a repetition
 		}
-		_, err := r.final(ref.Epoch, blocks)
+		d, err := r.final(ref.Epoch, blocks)
+		if starter, ok := f.backend.(Starter); ok && err == nil && d != nil {
+			err = wrap("start", starter.Ready(ctx, ref.Session))
+		}
 		return err
 	})
 }

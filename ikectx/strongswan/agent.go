@@ -46,6 +46,11 @@ type Kernel interface {
 	Adopted(ctx context.Context, id cxtp.SessionID) error
 	// Found lists the sessions that were adopted, or staged for that, before a restart.
 	Found() []Found
+	// Disown says that the charon is gone that has installed a session's SAs.
+	Disown(id cxtp.SessionID)
+	// Reinstall has another charon install them, which bring tells to, and goes on with
+	// them where they stood.
+	Reinstall(ctx context.Context, id cxtp.SessionID, bring func(context.Context) error) error
 }
 
 // Agent moves the IKE SAs of one charon. Its methods are safe for concurrent use.
@@ -82,6 +87,9 @@ type session struct {
 	moves    bool    // the client has to be told of this gateway's address
 	notice   *notice // which it has not confirmed yet
 	halfway  bool    // a restart found it passive beside SAs at work
+	orphan   bool    // its charon has ended
+
+	restoring chan struct{} // closed when the next one has got it; nil = it is not about to
 }
 
 // Start takes the agent's place beside charon, which may be started later: so
@@ -143,7 +151,9 @@ func (a *Agent) attend(ctx context.Context) error {
 			a.settle() // nobody is there who would know of any
 		} else {
 			first = !a.accompany(ctx, line, first, tick.C) && first
-			a.forgetAll("charon has ended")
+			if ctx.Err() == nil {
+				a.bereave()
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -169,6 +179,7 @@ func (a *Agent) accompany(ctx context.Context, line net.Conn, first bool, tick <
 	for {
 		var err error
 		if !greeted.IsZero() {
+			a.putBack(ctx) // who was moving when its charon ended, and has not left
 			err = a.keepShut(ctx)
 		} else if since, err = a.charon.Since(ctx); err == nil {
 			if err = a.greet(ctx, first); err == nil {
@@ -222,6 +233,7 @@ func (a *Agent) greet(ctx context.Context, first bool) error {
 	if err != nil {
 		return err
 	}
+	a.putBack(ctx) // before anybody is given the address of one of them
 	if err := a.plugin.send(a.greeting()...); err != nil {
 		return err
 	}
@@ -244,24 +256,6 @@ func (a *Agent) greeting() []ha.Body {
 	}
 	// It begins with all segments passive, and gives no client an address then.
 	return []ha.Body{makeActive(0)}
-}
-
-// forgetAll ends all sessions.
-func (a *Agent) forgetAll(why string) {
-	a.mu.Lock()
-	var gone []cxtp.SessionID
-	for id, s := range a.sessions {
-		if s.phase == ipsecctx.Active {
-			gone = append(gone, id)
-		}
-		s.l.wipe()
-		a.strike(s)
-	}
-	a.journal = newJournal()
-	a.mu.Unlock()
-	for _, id := range gone {
-		a.cfg.Went(id, why)
-	}
 }
 
 // clients are where the clients are that charon answers for.
@@ -391,11 +385,23 @@ func (a *Agent) agrees(s *session, sa IKESA) bool {
 	return len(s.l.children) == len(sa.Children)
 }
 
-// session finds a session.
-func (a *Agent) session(id cxtp.SessionID) *session {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.sessions[id]
+// rested finds a session that is not about to be given back to charon.
+func (a *Agent) rested(ctx context.Context, id cxtp.SessionID) (*session, error) {
+	for {
+		a.mu.Lock()
+		s := a.sessions[id]
+		if s == nil || s.restoring == nil {
+			a.mu.Unlock()
+			return s, nil
+		}
+		over := s.restoring
+		a.mu.Unlock()
+		select {
+		case <-over:
+		case <-ctx.Done():
+			return nil, s.problem("failed to await the restoration", context.Cause(ctx))
+		}
+	}
 }
 
 // turn notes a session's phase.
@@ -410,10 +416,10 @@ func (a *Agent) with(ctx context.Context, id cxtp.SessionID, operation string, a
 	if err := a.recollected(ctx); err != nil {
 		return nil, err
 	}
-	s := a.session(id)
+	s, err := a.rested(ctx, id)
 	switch {
 	case s == nil:
-		return nil, nil
+		return nil, err
 	case !slices.Contains(allowed, s.phase):
 		return nil, &ipsecctx.PhaseError{Session: id, Operation: operation, Phase: s.phase}
 	}

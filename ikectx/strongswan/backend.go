@@ -32,6 +32,9 @@ func (a *Agent) Export(ctx context.Context, id cxtp.SessionID) (*ikectx.Session,
 	if s == nil {
 		return nil, err
 	}
+	if a.orphaned(s) {
+		return a.exportOrphan(s)
+	}
 	if err := a.ready(); err != nil {
 		return nil, err
 	}
@@ -41,16 +44,24 @@ func (a *Agent) Export(ctx context.Context, id cxtp.SessionID) (*ikectx.Session,
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
 	sa, err := a.quiet(ctx, s)
+	if a.ended(s, err) {
+		return a.exportOrphan(s)
+	}
 	if err == nil {
 		_, err = a.adopt(ctx, s, sa)
 	}
 	if err != nil {
 		return nil, s.busy(err)
 	}
+	return a.lent(s), nil
+}
+
+// lent is the context of a client as it is now.
+func (a *Agent) lent(s *session) *ikectx.Session {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.exported = s.changes
-	return s.lend(s.l.context(time.Now()).Clone()), nil
+	return s.lend(s.l.context(time.Now()).Clone())
 }
 
 // lend notes what is lent to the feature, and wipes what was lent before.
@@ -190,22 +201,31 @@ func (a *Agent) Freeze(ctx context.Context, id cxtp.SessionID) (ikectx.Dynamic, 
 	if s == nil {
 		return ikectx.Dynamic{}, err
 	}
-	if s.phase == ipsecctx.Frozen {
+	switch {
+	case s.phase == ipsecctx.Frozen:
 		return a.dynamic(s), nil
+	case a.orphaned(s):
+		return a.freezeOrphan(s)
 	}
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
 	for {
 		sa, err := a.quiet(ctx, s)
+		if a.ended(s, err) {
+			return a.freezeOrphan(s)
+		}
 		if err != nil {
 			return ikectx.Dynamic{}, s.busy(err)
 		}
 		if a.changed(s) {
-			return ikectx.Dynamic{}, refuse(cxtp.StatusBusy, "%v was rekeyed since it was staged: hand it over again", s.l)
+			return ikectx.Dynamic{}, s.rekeyed()
 		}
 		client := sa.Remote
 		sa, err = a.stop(ctx, a.idOf(s), client)
 		a.plugin.catchUp()
+		if a.ended(s, err) {
+			return a.freezeOrphan(s)
+		}
 		if err == nil && a.still(s, sa) {
 			a.mu.Lock()
 			s.phase, s.l.update.RemoteAddr = ipsecctx.Frozen, client
@@ -218,6 +238,11 @@ func (a *Agent) Freeze(ctx context.Context, id cxtp.SessionID) (ikectx.Dynamic, 
 			return ikectx.Dynamic{}, errors.Join(err, undone)
 		}
 	}
+}
+
+// rekeyed is the refusal of a client whose SAs are not those that were staged.
+func (s *session) rekeyed() error {
+	return refuse(cxtp.StatusBusy, "%v was rekeyed since it was staged: hand it over again", s.l)
 }
 
 // goOn makes an IKE SA active again, whatever it is called by now.
@@ -325,6 +350,10 @@ func (a *Agent) Thaw(ctx context.Context, id cxtp.SessionID, _ bool) error {
 }
 
 func (a *Agent) thaw(ctx context.Context, s *session) error {
+	if a.orphaned(s) {
+		a.turn(s, ipsecctx.Active)
+		return nil
+	}
 	if err := a.goOn(ctx, s, a.whereabouts(s)); err != nil {
 		return s.problem("failed to activate the IKE SA again", err)
 	}
@@ -355,8 +384,10 @@ func (a *Agent) Discard(ctx context.Context, id cxtp.SessionID) error {
 // not there has none.
 func (a *Agent) remove(ctx context.Context, s *session) error {
 	id := a.idOf(s)
-	if err := a.delete(ctx, id); err != nil && !errors.Is(err, ErrNotRunning) {
-		return s.problem("failed to remove the IKE SA", err)
+	if !a.orphaned(s) {
+		if err := a.delete(ctx, id); err != nil && !errors.Is(err, ErrNotRunning) {
+			return s.problem("failed to remove the IKE SA", err)
+		}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

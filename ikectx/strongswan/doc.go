@@ -53,6 +53,20 @@
 // What the client has not confirmed is forgotten when the agent is restarted: it is
 // then not repeated.
 //
+// # When one of the two ends
+//
+// An agent that was restarted has no keys. It lists charon's IKE SAs, finds the
+// sessions that they are of by their CHILD SAs, which the kernel gateway has written
+// down, and has charon tell of them once more. charon then rekeys all CHILD SAs, or
+// else it would not tell of those. What was passive stands where its SAs stand:
+// staged, or frozen; what was on its way between the two is made active again.
+//
+// A charon that ends takes leave of its clients, and tells the agent; one that crashes
+// does neither. The agent knows of the end by a connection to charon's control socket
+// on which nothing is said. From then on clients are moved as the journal has them.
+// The next charon gets them back before it is opened to others: the kernel's SAs are
+// taken out, imported anew behind shut policies, and go on with their numbers.
+//
 // # What charon has to be told
 //
 // Besides the ha plugin, in strongswan.conf: install_routes = no, because the

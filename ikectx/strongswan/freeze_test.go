@@ -70,6 +70,10 @@ type adopts struct{}
 func (adopts) Adopt(context.Context, cxtp.SessionID, *ipsecctx.Session) error { return nil }
 func (adopts) Adopted(context.Context, cxtp.SessionID) error                  { return nil }
 func (adopts) Found() []Found                                                 { return nil }
+func (adopts) Disown(cxtp.SessionID)                                          {}
+func (adopts) Reinstall(ctx context.Context, _ cxtp.SessionID, bring func(context.Context) error) error {
+	return bring(ctx)
+}
 
 // shownOf is a lineage's IKE SA as charon shows it.
 func shownOf(l *lineage) fakeSA {

@@ -33,13 +33,14 @@ type session struct {
 	adopted bool // its SAs are an IKE daemon's
 	layout
 
-	mu     sync.Mutex
-	phase  Phase
-	closed bool                // inbound has ended
-	frozen []ipsecctx.Dynamic  // what Freeze answered
-	last   []ipsecctx.Dynamic  // what Close answered
-	parked map[int]*uapi.State // frozen SAs that the kernel did not take back, by place in sas
-	lent   *ipsecctx.Session   // what Export answered last
+	mu       sync.Mutex
+	phase    Phase
+	disowned bool                // and that is gone
+	closed   bool                // inbound has ended
+	frozen   []ipsecctx.Dynamic  // what Freeze answered
+	last     []ipsecctx.Dynamic  // what Close answered
+	parked   map[int]*uapi.State // frozen SAs that the kernel did not take back, by place in sas
+	lent     *ipsecctx.Session   // what Export answered last
 
 	// Of an adopted session whose SAs the IKE daemon has yet to bring: what they
 	// have to be like, with keys, in the order of sas.

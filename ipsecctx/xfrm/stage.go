@@ -354,6 +354,9 @@ func (g *Gateway) remove(ctx context.Context, s *session) error {
 	var policies, states []uapi.Request
 	for i := range s.policies {
 		policies = append(policies, deletePolicy(s.policies[i].ID()))
+		if s.disowned {
+			policies = append(policies, deletePolicy(underneath(&s.policies[i]).ID()))
+		}
 	}
 	for _, i := range s.all() {
 		states = append(states, deleteState(s.sas[i].id))

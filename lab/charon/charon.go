@@ -186,6 +186,20 @@ func (d *Daemon) dial() (*vici.Session, error) {
 	}
 }
 
+// Stop ends the daemon as a service manager does: it says goodbye to its peers.
+func (d *Daemon) Stop() error {
+	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case <-d.exited:
+	case <-time.After(patience):
+		return fmt.Errorf("charon of %s does not end", d.Name)
+	}
+	d.Kill() // what is left to be forgotten here
+	return nil
+}
+
 // Kill ends the daemon as a crash does: what it put into the kernel stays
 // there.
 func (d *Daemon) Kill() {
