@@ -190,6 +190,9 @@ func TestStrongSwanAilments(t *testing.T) {
 		if _, err := v.cxtp(from, "handover", id.String(), "--to", to.Name); err == nil || !strings.Contains(err.Error(), refuse) {
 			t.Errorf("%s: cxtp handover says %v", name, err)
 		}
+		if _, err := v.cxtp(from, "check", "--to", to.Name); err == nil || !strings.Contains(err.Error(), "cannot go to") {
+			t.Errorf("%s: cxtp check says %v", name, err)
+		}
 		v.stands(from, id, "active")
 		if left, err := to.Run(v.ctx, "ip", "xfrm", "state"); err != nil || left != "" {
 			t.Errorf("%s: left at the target: %v %s", name, err, left)
@@ -209,6 +212,9 @@ func TestStrongSwanAilments(t *testing.T) {
 	v.must(sick.Restart())
 	v.awaitStatus(to, "")
 	v.must(flows.Await(v.ctx, some))
+	if said, err := v.cxtp(from, "check", "--to", to.Name); err != nil || !strings.Contains(said, "can go") {
+		t.Errorf("mended: cxtp check says %v %s", err, said)
+	}
 	v.handover(from, id)
 	v.stands(to, id, "active")
 	v.must(flows.Await(v.ctx, some))
