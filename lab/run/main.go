@@ -97,6 +97,7 @@ func run(ctx context.Context, o options) (int, error) {
 	}
 	defer os.RemoveAll(scratch)
 	status := 0
+	var failed strings.Builder // said again at the end, where it is looked for
 	for i, p := range packages {
 		binary := filepath.Join(scratch, fmt.Sprintf("%d.test", i))
 		if err := build(ctx, binary, p.path); err != nil {
@@ -114,6 +115,7 @@ func run(ctx context.Context, o options) (int, error) {
 		verdict := "ok  "
 		if result.Status != 0 {
 			verdict = "FAIL"
+			fmt.Fprintf(&failed, "\nin %s:\n%s", p.path, failures(result.Output))
 		}
 		fmt.Printf("%s\t%s\t%.1fs with boot, status %d\n", verdict, p.path, time.Since(start).Seconds(), result.Status)
 		if status == 0 {
@@ -123,7 +125,26 @@ func run(ctx context.Context, o options) (int, error) {
 			return 0, err
 		}
 	}
+	fmt.Print(failed.String())
 	return status, nil
+}
+
+// failures is what a package's tests said when they failed.
+func failures(output []byte) string {
+	var said strings.Builder
+	inside := false
+	for line := range strings.Lines(string(output)) {
+		switch told := strings.TrimLeft(line, " \t"); {
+		case strings.HasPrefix(told, "--- FAIL"), strings.HasPrefix(told, "panic:"):
+			inside = true
+		case told == line: // what a test says of itself is indented
+			inside = false
+		}
+		if inside {
+			said.WriteString(line)
+		}
+	}
+	return said.String()
 }
 
 // job is a package's test binary in a guest.
