@@ -30,6 +30,10 @@ type clientKind struct {
 	children        int    // that the client has; 0 = 1
 	identity        string // by which the daemon is to know it; "" = its certificate's
 
+	// Of Debian, whose strongSwan the gateways and the client are; "" = the machine's.
+	releases [2]string
+	release  string
+
 	// What happens, where anything does: before the client connects, before it moves,
 	// at the second gateway, and when it is back and its traffic has ended.
 	prepare, before, between, after func(*vpn)
@@ -76,6 +80,10 @@ var clientKinds = []clientKind{
 		client:  charon.Extra{Child: "remote_ts = 10.2.0.0/24[icmp]", Connection: "children {\nother {\nesp_proposals = aes128gcm16\nremote_ts = 10.2.0.0/24[udp]\n}\n}"}},
 	{name: "nat", nat: true, full: true},
 	{name: "two-behind-nat", nat: true, before: secondClient},
+	{name: "6.0.1", releases: [2]string{"", "trixie"}, before: rekeyTwice, between: func(v *vpn) { v.rekeys(v.charons[1]) }},
+	{name: "6.0.1-to-6.1.0", releases: [2]string{"trixie", "testing"}, release: "trixie", full: true,
+		before: rekeyTwice, between: func(v *vpn) { v.rekeys(v.charons[1]) }},
+	{name: "6.1.0", releases: [2]string{"", "testing"}, full: true, before: rekeyTwice, between: func(v *vpn) { v.rekeys(v.charons[1]) }},
 	{name: "site", prepare: routeToSite,
 		gateway: charon.Extra{Connection: "pools =", Child: "remote_ts = 10.1.0.0/24"},
 		client:  charon.Extra{Connection: "vips =", Child: "local_ts = 10.1.0.0/24"}},

@@ -57,13 +57,17 @@ func newVPNGateways(t testing.TB, k clientKind) *vpn {
 	}
 	for i, g := range v.gateways {
 		v.charons[i] = charon.Start(t, g.Node, charon.Gateway{
-			Identity: "vpn.example", Authority: ca, Address: topology.Virtual.Of(k.ipv6), Pool: clientPool, Extra: k.gateway,
+			Identity: "vpn.example", Authority: ca, Address: topology.Virtual.Of(k.ipv6), Pool: clientPool, Release: k.releases[i], Extra: k.gateway,
 		})
 		// The daemon's configuration was there before charon's folder was.
 		v.must(os.Symlink(v.charons[i].Socket(), filepath.Join(v.folder, g.Name+".vici")))
 	}
-	for _, g := range v.gateways {
-		v.awaitLog(g, "charon is there")
+	for i, g := range v.gateways {
+		there := `msg="charon is there" release=`
+		if k.releases[i] != "" {
+			there += "6."
+		}
+		v.awaitLog(g, there)
 	}
 	v.shell(v.Host, "ip", "route", "replace", clientPool.String(), "dev", topology.Inner)
 	return v
@@ -73,7 +77,7 @@ func newVPNGateways(t testing.TB, k clientKind) *vpn {
 func (v *vpn) stock(n *topology.Node) *charon.Daemon {
 	v.t.Helper()
 	return charon.Start(v.t, n, charon.Client{
-		Identity: n.Name + ".example", Authority: v.ca, Gateway: "vpn.example", Address: topology.Virtual.Of(v.kind.ipv6), Extra: v.kind.client,
+		Identity: n.Name + ".example", Authority: v.ca, Gateway: "vpn.example", Address: topology.Virtual.Of(v.kind.ipv6), Release: v.kind.release, Extra: v.kind.client,
 	})
 }
 

@@ -71,10 +71,10 @@ func versionOf(release string) (ha.Version, error) {
 		return ha.Version3, nil
 	case n == [3]int{6, 0, 1}:
 		return ha.Version4, nil
-	case n[0] == 6 && n[1] == 0 && n[2] <= 6:
+	case n[0] == 6 && n[1] == 0 && n[2] <= 6, n == [3]int{6, 1, 0}:
 		return ha.Version5, nil
 	}
-	return 0, fmt.Errorf("strongSwan %s speaks a protocol of its ha plugin that is not known here: releases 5.0.0 to 6.0.6 are", release)
+	return 0, fmt.Errorf("strongSwan %s speaks a protocol of its ha plugin that is not known here: releases 5.0.0 to 6.1.0 are", release)
 }
 
 func leadingDigits(s string) string {

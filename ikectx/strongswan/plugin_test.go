@@ -16,7 +16,7 @@ import (
 func TestVersionOf(t *testing.T) {
 	for release, want := range map[string]ha.Version{
 		"5.9.8": ha.Version3, "5.9.14": ha.Version3, "6.0.0": ha.Version3, "6.0.1": ha.Version4, "6.0.2": ha.Version5,
-		"6.0.6": ha.Version5, "5.9.14rc1": ha.Version3, "6.0.7": 0, "6.1.0": 0, "4.6.4": 0, "": 0, "six": 0,
+		"6.0.6": ha.Version5, "5.9.14rc1": ha.Version3, "6.0.7": 0, "6.1.0": ha.Version5, "6.1.1": 0, "6.2.0": 0, "4.6.4": 0, "": 0, "six": 0,
 	} {
 		got, err := versionOf(release)
 		if got != want || (err == nil) != (want != 0) {

@@ -35,8 +35,14 @@ import (
 	"github.com/cxtp/cxtp/lab/topology"
 )
 
-// program is the daemon, where Debian has it.
-const program = "/usr/lib/ipsec/charon"
+// program is the daemon, where Debian has it, in the folder with its plugins.
+const (
+	ipsec   = "/usr/lib/ipsec"
+	program = ipsec + "/charon"
+)
+
+// releases is where the script fetch puts the strongSwan of other releases of Debian.
+const releases = "/var/lib/cxtp-lab"
 
 // packages are what a machine needs for this package.
 const packages = "strongswan-charon strongswan-swanctl libstrongswan-standard-plugins libcharon-extra-plugins libcharon-extauth-plugins"
@@ -45,6 +51,7 @@ const packages = "strongswan-charon strongswan-swanctl libstrongswan-standard-pl
 type Daemon struct {
 	*topology.Node
 	dir    string // its own folder
+	start  string // the shell's command
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when the process is gone
 	vici   *vici.Session // nil while the daemon is killed
@@ -56,6 +63,7 @@ type Role interface {
 	options() string        // lines of strongswan.conf's section of charon
 	settings() string       // and of its plugins
 	swanctl() (tree, error) // the swanctl folder
+	release() string        // of Debian, whose strongSwan it is; "" = this machine's
 }
 
 // tree is a folder's files by their paths in it.
@@ -66,13 +74,34 @@ type tree map[string][]byte
 // is the caller's. It runs until [Daemon.Kill].
 func Run(folder string, node *topology.Node, role Role) (*Daemon, error) {
 	d := &Daemon{Node: node, dir: folder}
-	if _, err := os.Stat(program); err != nil {
-		return d, fmt.Errorf("no strongSwan here: install the Debian packages %s", packages)
+	if err := d.find(role.release()); err != nil {
+		return d, err
 	}
 	if err := d.configure(role); err != nil {
 		return d, fmt.Errorf("failed to configure charon of %s: %w", d.Name, err)
 	}
 	return d, d.Restart()
+}
+
+// find says how the daemon of a release of Debian is started. Another release's runs
+// on libraries of its own, and finds its plugins where every release has them.
+func (d *Daemon) find(release string) error {
+	d.start = "mount -t tmpfs none /run && "
+	if release == "" {
+		if _, err := os.Stat(program); err != nil {
+			return fmt.Errorf("no strongSwan here: install the Debian packages %s", packages)
+		}
+		d.start += "exec " + program
+		return nil
+	}
+	root := filepath.Join(releases, release)
+	if _, err := os.Stat(root + program); err != nil {
+		return fmt.Errorf("no strongSwan of Debian %s here: run lab/charon/fetch %s", release, release)
+	}
+	libraries := root + "/usr/lib/x86_64-linux-gnu"
+	d.start += fmt.Sprintf("mount --bind %s %s && exec %s/ld-linux-x86-64.so.2 --library-path %s:%s %s",
+		root+ipsec, ipsec, libraries, ipsec, libraries, program)
+	return nil
 }
 
 // Socket is where the daemon's control socket (vici) is, in every namespace.
@@ -119,7 +148,7 @@ swanctl {
 // Restart starts the daemon after [Daemon.Kill]: it knows its configuration
 // again, and no SA.
 func (d *Daemon) Restart() error {
-	d.cmd = exec.Command("/bin/sh", "-c", "mount -t tmpfs none /run && exec "+program)
+	d.cmd = exec.Command("/bin/sh", "-c", d.start)
 	d.cmd.Env = d.environment()
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
 	err := d.Start(d.cmd)

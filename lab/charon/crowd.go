@@ -30,6 +30,7 @@ func (Crowd) Identity(client int) string { return fmt.Sprintf("mn%d.example", cl
 func (c Crowd) plugins() string  { return "" }
 func (c Crowd) options() string  { return "" }
 func (c Crowd) settings() string { return "" }
+func (c Crowd) release() string  { return "" }
 
 func (c Crowd) swanctl() (tree, error) {
 	all := tree{}

@@ -44,10 +44,12 @@ type Gateway struct {
 	Authority *testcert.Authority // of its own certificate and of the clients'
 	Address   netip.Addr          // that clients connect to; the zero value is any of the node's
 	Pool      netip.Prefix        // the clients' inner addresses
+	Release   string              // of Debian, if its strongSwan is not this machine's: see the script fetch
 	Extra
 }
 
 func (g Gateway) plugins() string { return "ha" }
+func (g Gateway) release() string { return g.Release }
 
 // The routes to clients are the product's.
 func (g Gateway) options() string { return "install_routes = no\n" + g.Daemon }
@@ -74,10 +76,12 @@ type Client struct {
 	Authority *testcert.Authority // of its own certificate and of the gateway's
 	Gateway   string              // its identity
 	Address   netip.Addr          // of the gateway
+	Release   string              // of Debian, as a gateway's
 	Extra
 }
 
 func (c Client) plugins() string  { return "" }
+func (c Client) release() string  { return c.Release }
 func (c Client) options() string  { return c.Daemon }
 func (c Client) settings() string { return "" }
 

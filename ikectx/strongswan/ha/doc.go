@@ -26,7 +26,7 @@
 //	version  releases             what it added
 //	3        5.0.0-5.9.14, 6.0.0
 //	4        6.0.1                several key exchanges: ADD_SECRET, ALG_ADD_KES
-//	5        6.0.2-6.0.6          private conditions and extensions
+//	5        6.0.2-6.0.6, 6.1.0   private conditions and extensions
 //
 // Within version 3 releases differ too. The key exchange method is told from
 // 5.4.0, and the remote address with IKE_ADD from 5.3.3. Up to 5.9.5 only the
