@@ -10,42 +10,12 @@ import (
 	"github.com/cxtp/cxtp/features/profile/profiletest"
 )
 
-var kit = profiletest.Kit{Dir: "ike", Document: "../rfc/ike-profile.md", Describers: Describers(), Again: decodeOne}
+var kit = profiletest.Kit{Dir: "ike", Document: "../rfc/ike-profile.md", Describers: Describers(), Again: Recode}
 
 // The codec against octets that were not made by it.
 func TestVectors(t *testing.T)         { kit.Vectors(t) }
 func TestEveryPrefix(t *testing.T)     { kit.Prefixes(t) }
 func TestProfileExamples(t *testing.T) { kit.Examples(t) }
-
-// decodeOne decodes a block of any of the four types and encodes the result.
-func decodeOne(b cxtp.CDB) (again cxtp.CDB, err error) {
-	var r reader
-	var encode func([]byte) (cxtp.CDB, error)
-	switch b.FPT {
-	case cxtp.FPTIKESession:
-		s := decodeShared(&b, &r)
-		encode = s.encode
-	case cxtp.FPTIKESA:
-		var sa SA
-		r.Open(&b, saLayout)
-		sa.read(&r)
-		encode = sa.encode
-	case cxtp.FPTIKEChild:
-		var c Child
-		r.Open(&b, childLayout)
-		c.read(&r)
-		encode = c.encode
-	case cxtp.FPTIKEDynamic:
-		var d Dynamic
-		r.Open(&b, dynamicLayout)
-		d.read(&r)
-		encode = d.encode
-	}
-	if err := r.Finish(); err != nil {
-		return again, err
-	}
-	return encode(nil)
-}
 
 // decodeShared reads a session block into a session that has as many SAs as it
 // announces.

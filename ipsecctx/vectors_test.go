@@ -11,46 +11,12 @@ import (
 	"github.com/cxtp/cxtp/features/profile/profiletest"
 )
 
-var kit = profiletest.Kit{Dir: "ipsec", Document: "../rfc/ipsec-profile.md", Describers: Describers(), Again: decodeOne}
+var kit = profiletest.Kit{Dir: "ipsec", Document: "../rfc/ipsec-profile.md", Describers: Describers(), Again: Recode}
 
 // The codec against octets that were not made by it.
 func TestVectors(t *testing.T)         { kit.Vectors(t) }
 func TestEveryPrefix(t *testing.T)     { kit.Prefixes(t) }
 func TestProfileExamples(t *testing.T) { kit.Examples(t) }
-
-// decodeOne decodes a block of any of the four types and encodes the result.
-func decodeOne(b cxtp.CDB) (again cxtp.CDB, err error) {
-	var r reader
-	switch b.FPT {
-	case cxtp.FPTIPsecSession:
-		var s Session
-		r.Open(&b, sessionLayout)
-		s.SAs = make([]SA, s.read(&r))
-		if err := r.Finish(); err != nil {
-			return again, err
-		}
-		return s.encode(nil)
-	case cxtp.FPTIPsecSA:
-		var sa SA
-		r.Open(&b, saLayout)
-		sa.read(&r)
-		if err := r.Finish(); err != nil {
-			return again, err
-		}
-		return sa.encode(nil)
-	case cxtp.FPTIPsecOuter:
-		addrs, err := DecodeOuter([]cxtp.CDB{b})
-		if err != nil {
-			return again, err
-		}
-		return outer(addrs).encode(nil)
-	}
-	dynamic, err := DecodeDynamic([]cxtp.CDB{b})
-	if err != nil {
-		return again, err
-	}
-	return dynamic[0].encode(nil)
-}
 
 // TestDescribeMarksSecrets looks for key octets among what is not secret.
 func TestDescribeMarksSecrets(t *testing.T) {

@@ -22,17 +22,19 @@ var files embed.FS
 
 // Vector is one sequence of octets and what a decoder must make of it.
 type Vector struct {
-	Name    string `json:"name"`
-	Section string `json:"section"` // of the document that specifies it
-	Type    string `json:"type"`    // "CTAR", "control block", "token", ...
-	Hex     string `json:"hex"`     // white space between octets means nothing
-	Valid   bool   `json:"valid"`
+	Name    string   `json:"name"`
+	Section string   `json:"section"`        // of the document that specifies it
+	Rows    []string `json:"rows,omitempty"` // the requirements that it shows, ids of package rfc
+	Type    string   `json:"type"`           // "CTAR", "control block", "token", ...
+	Hex     string   `json:"hex"`            // white space between octets means nothing
+	Valid   bool     `json:"valid"`
 
 	// Of a valid vector. Fields are named as `cxtp decode` names them; not every
 	// field is listed. Canonical is what the decoded value is encoded to again,
 	// when that is not Hex: reserved bits and padding are zero then.
 	Fields    map[string]string `json:"fields,omitempty"`
 	Canonical string            `json:"canonical,omitempty"`
+	Message   *Message          `json:"message,omitempty"` // of the seven messages of RFC 4067: all of it
 
 	// Key, in hexadecimal, of a token or a MAC, and the command that computed it.
 	Key    string `json:"key,omitempty"`
@@ -40,13 +42,28 @@ type Vector struct {
 
 	// Of an invalid vector.
 	Error *Error `json:"error,omitempty"`
+
+	// Answer is what a correct implementation answers, as far as a document says:
+	// "drop", "CTDR, status 0x80", ...
+	Answer string `json:"answer,omitempty"`
 }
 
 // Error is the field that makes a vector invalid.
 type Error struct {
+	Layer  Layer  `json:"layer"`
 	Field  string `json:"field"`
 	Offset int    `json:"offset"` // octets from the start
 }
+
+// Layer is how far octets get before they are refused.
+type Layer string
+
+const (
+	LayerMessage Layer = "message" // the message as a whole cannot be read
+	LayerBlock   Layer = "block"   // nor, because of the frame of one of its blocks
+	LayerContext Layer = "context" // the block is whole, but its data are not its profile's
+	LayerToken   Layer = "token"   // all can be read, but the token or MAC is wrong
+)
 
 // Load reads all vectors of a directory, "codec" for example.
 func Load(dir string) ([]Vector, error) {

@@ -92,7 +92,7 @@ func newApp(version string, streams Streams, more []*urfave.Command) *urfave.App
 			&urfave.BoolFlag{Name: "json", Usage: "write JSON"},
 		},
 		Commands: append([]*urfave.Command{
-			statusCommand(), sessionsCommand(), installCommand(), handoverCommand(), checkCommand(), drainCommand(), undrainCommand(), standbyCommand(), rekeyCommand(), resolveCommand(), nodeCommand(), decodeCommand(),
+			statusCommand(), sessionsCommand(), installCommand(), handoverCommand(), checkCommand(), drainCommand(), undrainCommand(), standbyCommand(), rekeyCommand(), resolveCommand(), nodeCommand(), decodeCommand(), conformCommand(),
 		}, more...),
 	}
 	var names []string

@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/cxtp/cxtp/internal/conform"
+	"github.com/cxtp/cxtp/internal/conform/offline"
+)
+
+func conformCommand() *urfave.Command {
+	return &urfave.Command{
+		Name:      "conform",
+		Usage:     "check an implementation of RFC 4067, requirement by requirement",
+		UsageText: "cxtp conform [--section SECTION]... [--strict] [--junit FILE]",
+		Description: "Without more, this program's own codec is held against the test vectors.\n\n" +
+			"The status is 1 if anything that binds fails, or nothing could be run; a SHOULD\n" +
+			"binds with --strict only. It is 2 if no case is of the sections asked for.\n" +
+			"doc/conformance.md has the rest.",
+		Flags: []urfave.Flag{
+			&urfave.StringSliceFlag{Name: "section", Usage: "only cases of the `section`: 2.5.1 of RFC 4067, control-profile/2, a row's id; with those below it"},
+			&urfave.BoolFlag{Name: "strict", Usage: "a SHOULD that is not met fails, too"},
+			&urfave.StringFlag{Name: "junit", Usage: "write the results as JUnit XML to `FILE` as well"},
+		},
+		Before: noArguments,
+		Action: runConform,
+	}
+}
+
+func runConform(c *urfave.Context) error {
+	cases, err := offline.Cases(offline.Own{})
+	if err != nil {
+		return err
+	}
+	return conformCases(c, "the codec of this program", cases)
+}
+
+// conformCases runs the cases that the flags choose, and reports.
+func conformCases(c *urfave.Context, subject string, cases []conform.Case) error {
+	chosen, err := conform.Select(cases, c.StringSlice("section")...)
+	if errors.Is(err, conform.ErrNothing) {
+		return usagef("%v", err)
+	}
+	report := conform.Run(c.Context, subject, chosen, c.Bool("strict"), nil)
+	write := report.WriteText
+	if c.Bool("json") {
+		write = report.WriteJSON
+	}
+	if err := write(c.App.Writer); err != nil {
+		return err
+	}
+	if path := c.String("junit"); path != "" {
+		if err := writeJUnit(report, path); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.Context.Err() != nil:
+		return c.Context.Err()
+	case !report.Conforms():
+		return fmt.Errorf("%s does not conform: %s", subject, report.Summary())
+	}
+	return nil
+}
+
+func writeJUnit(report conform.Report, path string) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("failed to write the JUnit file: %w", err)
+	}
+	if err := errors.Join(report.WriteJUnit(file), file.Close()); err != nil {
+		return fmt.Errorf("failed to write the JUnit file: %w", err)
+	}
+	return nil
+}
