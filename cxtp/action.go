@@ -64,11 +64,12 @@ type Do struct {
 	Op       OpID
 	Verb     Verb
 	Session  SessionID
+	Previous netip.Addr // what messages know the node by; not of Release, Redirect, Limit and Merge
 	Epoch    Epoch
 	Mode     MoveMode
 	Blocks   []CDB           // Stage, Renew, Activate, Merge
 	Manifest []ManifestEntry // Stage, Renew, Limit: the ceilings; Thaw: the floors
-	Peer     RouterID        // Freeze, Redirect: where to; TakeOver: where from
+	Peer     RouterID        // Export, Freeze, Redirect: where to; TakeOver: where from
 	Deadline time.Time       // Stage
 	Reassign bool            // Stage: an inbound SA whose SPI is taken may get another one, of which its node can be told
 	Types    []FPT           // Export: what was asked for; nil = everything

@@ -119,7 +119,7 @@ func (w *world) action(a Action) string {
 		if a.Verb == VerbTakeOver {
 			where = " from "
 		}
-		line := fmt.Sprintf("do %s %s e%d", a.Verb, w.name(a.Session), a.Epoch) + flagged(a.Peer != "", where+string(a.Peer))
+		line := fmt.Sprintf("do %s %s e%d", a.Verb, w.name(a.Session), a.Epoch) + flagged(a.Peer != "" && a.Verb != VerbExport, where+string(a.Peer))
 		if a.Verb == VerbLimit || a.Verb == VerbThaw {
 			if c := simCeiling(a.Manifest); c > 0 {
 				line += fmt.Sprintf(" %d", c)

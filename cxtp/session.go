@@ -211,7 +211,7 @@ func (s *Session) record(r Record) Record {
 
 // do asks the features for an operation and waits for it in the state given.
 func (s *Session) do(next state, d Do) {
-	d.Op, d.Session, d.Mode = s.op(), s.id, s.cfg.Mode
+	d.Op, d.Session, d.Previous, d.Mode = s.op(), s.id, s.addr, s.cfg.Mode
 	s.await(next, d.Op)
 	s.act(d)
 }

@@ -136,7 +136,7 @@ func (s *Session) sourceDone(d Done) {
 		s.own()
 		s.report(Report{Ticket: s.adopter, Event: EventAdopted, Final: true})
 	case stateAllocating:
-		s.do(stateExporting, Do{Verb: VerbExport, Epoch: m.epoch, Types: m.types})
+		s.do(stateExporting, Do{Verb: VerbExport, Epoch: m.epoch, Types: m.types, Peer: m.to})
 	case stateExporting:
 		s.exported(d)
 	case stateLimiting:

@@ -235,7 +235,7 @@ func (s *Session) leaseOver() {
 		s.yield()
 	case stateGranting, stateThawing:
 		// The freeze that follows finds it done.
-		s.act(Do{Op: s.op(), Verb: VerbFreeze, Session: s.id, Epoch: m.epoch, Mode: s.cfg.Mode})
+		s.act(Do{Op: s.op(), Verb: VerbFreeze, Session: s.id, Previous: s.addr, Epoch: m.epoch, Mode: s.cfg.Mode})
 	}
 }
 

@@ -3,6 +3,7 @@ package features
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
@@ -12,9 +13,10 @@ import (
 // that it has already carried out for the same Ref with the same result
 // (idempotence), and refuses an older epoch than it has seen.
 type Ref struct {
-	Session cxtp.SessionID
-	Epoch   cxtp.Epoch
-	Peer    cxtp.RouterID // of a Freeze: where the session is to go, "" = nowhere yet; of a TakeOver: whose it was
+	Session  cxtp.SessionID
+	Epoch    cxtp.Epoch
+	Peer     cxtp.RouterID // of an Export or a Freeze: where the session is to go, "" = nowhere yet; of a TakeOver: whose it was
+	Previous netip.Addr    // what CXTP messages know the node by; not of a Release, Redirect, Limit or Merge
 }
 
 // Snapshot is what a feature holds of a session, encoded.

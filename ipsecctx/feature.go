@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
@@ -40,6 +41,9 @@ type Feature struct {
 	backend Backend
 	options Options
 	records *ledger.Ledger[record, *record]
+
+	bareMu sync.Mutex
+	bare   map[cxtp.SessionID]bool // sessions without SAs
 }
 
 var _ features.Feature = (*Feature)(nil)
@@ -50,6 +54,7 @@ func NewFeature(b Backend, options Options) *Feature {
 		backend: b,
 		options: options,
 		records: ledger.New[record](cxtp.FPTIPsecSession, options.Remember),
+		bare:    map[cxtp.SessionID]bool{},
 	}
 }
 
@@ -61,6 +66,9 @@ func (*Feature) FPTs() []cxtp.FPT {
 // Export implements [features.Feature]. The SAs of a session are one thing: there
 // is no part of them that could be asked for.
 func (f *Feature) Export(ctx context.Context, ref features.Ref, _ []cxtp.FPT) (features.Snapshot, error) {
+	if f.isBare(ref.Session) {
+		return features.Snapshot{}, nil
+	}
 	return f.records.Once(ctx, ref, ledger.Export, func(*record) (features.Snapshot, error) {
 		s, dynamic, err := f.backend.Export(ctx, ref.Session)
 		if err != nil {
@@ -91,6 +99,7 @@ func (f *Feature) Stage(ctx context.Context, ref features.Ref, st features.Stagi
 		if err != nil {
 			return err
 		}
+		f.setBare(ref.Session, len(base) == 0)
 		r.stage(ref.Epoch, base, st.Manifest)
 		r.changes = changes
 		return nil
@@ -194,6 +203,9 @@ func checkManifest(s *Session, manifest []cxtp.ManifestEntry) error {
 
 // Freeze implements [features.Feature].
 func (f *Feature) Freeze(ctx context.Context, ref features.Ref) (features.Snapshot, error) {
+	if f.isBare(ref.Session) {
+		return features.Snapshot{}, nil
+	}
 	return f.records.Once(ctx, ref, ledger.Freeze, func(r *record) (features.Snapshot, error) {
 		if d, ok := f.backend.(Diverter); ok && ref.Peer != "" {
 			d.Divert(ctx, ref.Session, ref.Peer)
@@ -250,6 +262,9 @@ func (f *Feature) Activate(ctx context.Context, ref features.Ref, blocks []cxtp.
 
 // Thaw implements [features.Feature].
 func (f *Feature) Thaw(ctx context.Context, ref features.Ref, floors []cxtp.ManifestEntry) error {
+	if f.isBare(ref.Session) {
+		return nil
+	}
 	return f.records.Do(ctx, ref, ledger.Thaw, func(r *record) error {
 		if err := f.backend.Thaw(ctx, ref.Session, ceilingsOf(floors)); err != nil {
 			return fmt.Errorf("failed to thaw: %w", err)
@@ -262,6 +277,9 @@ func (f *Feature) Thaw(ctx context.Context, ref features.Ref, floors []cxtp.Mani
 
 // Redirect implements [features.Feature].
 func (f *Feature) Redirect(ctx context.Context, ref features.Ref, to cxtp.RouterID) error {
+	if f.isBare(ref.Session) {
+		return nil
+	}
 	return f.records.Do(ctx, ref, ledger.Redirect, func(*record) error {
 		if err := f.backend.Redirect(ctx, ref.Session, to); err != nil {
 			return fmt.Errorf("failed to redirect: %w", err)
@@ -274,6 +292,9 @@ func (f *Feature) Redirect(ctx context.Context, ref features.Ref, to cxtp.Router
 // the outbound ones have been frozen since the final. Beside them it has the shared
 // outer addresses that are the target's now.
 func (f *Feature) Close(ctx context.Context, ref features.Ref) (features.Snapshot, error) {
+	if f.isBare(ref.Session) {
+		return features.Snapshot{}, nil
+	}
 	return f.records.Once(ctx, ref, ledger.Close, func(*record) (features.Snapshot, error) {
 		dynamic, err := f.backend.Close(ctx, ref.Session)
 		if err != nil {
@@ -339,6 +360,7 @@ func (f *Feature) Release(ctx context.Context, ref features.Ref) error {
 		if err := f.backend.Release(ctx, ref.Session); err != nil {
 			return fmt.Errorf("failed to release: %w", err)
 		}
+		f.setBare(ref.Session, false)
 		r.end()
 		return nil
 	})
@@ -354,6 +376,7 @@ func (f *Feature) Discard(ctx context.Context, ref features.Ref) error {
 		if err := f.discard(ctx, r); err != nil {
 			return err
 		}
+		f.setBare(ref.Session, false)
 		r.end()
 		return nil
 	})

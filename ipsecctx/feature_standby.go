@@ -27,6 +27,9 @@ func ceilingsOf(manifest []cxtp.ManifestEntry) Ceilings {
 
 // Limit implements [features.Feature].
 func (f *Feature) Limit(ctx context.Context, ref features.Ref, manifest []cxtp.ManifestEntry) error {
+	if f.isBare(ref.Session) {
+		return nil
+	}
 	return f.records.Turn(ctx, ref, ledger.Limit, func(*record) error {
 		if err := f.backend.Limit(ctx, ref.Session, ceilingsOf(manifest)); err != nil {
 			return fmt.Errorf("failed to limit: %w", err)
@@ -37,6 +40,9 @@ func (f *Feature) Limit(ctx context.Context, ref features.Ref, manifest []cxtp.M
 
 // Sample implements [features.Feature].
 func (f *Feature) Sample(ctx context.Context, ref features.Ref) (s features.Snapshot, err error) {
+	if f.isBare(ref.Session) {
+		return features.Snapshot{}, nil
+	}
 	err = f.records.Turn(ctx, ref, ledger.Sample, func(*record) error {
 		_, dynamic, err := f.backend.Export(ctx, ref.Session)
 		if err != nil {
@@ -75,6 +81,9 @@ func (f *Feature) Renew(ctx context.Context, ref features.Ref, st features.Stagi
 // TakeOver implements [features.Feature]. Without any Renew it refuses: there is
 // no window to go on with.
 func (f *Feature) TakeOver(ctx context.Context, ref features.Ref) error {
+	if f.isBare(ref.Session) {
+		return nil
+	}
 	return f.records.Do(ctx, ref, ledger.TakeOver, func(r *record) error {
 		if !r.IsStaged(ref.Epoch) {
 			return refusal(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase, "nothing is staged for epoch %d", ref.Epoch)

@@ -4,8 +4,8 @@
 //
 // Each file is an array of [Vector]. The directory codec has messages, the
 // blocks of the control profile, tokens and MACs; authorisation has requests with
-// strong tokens, and exchanges of a node's next keys; ipsec and ike have the blocks
-// of those two profiles.
+// strong tokens, and exchanges of a node's next keys; ipsec, ike and mld have the
+// blocks of those three profiles.
 package testvectors
 
 import (

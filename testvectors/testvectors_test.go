@@ -9,7 +9,7 @@ import (
 // TestVectorsAreWhole checks what a reader in another language relies on.
 func TestVectorsAreWhole(t *testing.T) {
 	var all []testvectors.Vector
-	for _, dir := range []string{"codec", "authorisation", "ipsec", "ike"} {
+	for _, dir := range []string{"codec", "authorisation", "ipsec", "ike", "mld"} {
 		some, err := testvectors.Load(dir)
 		if err != nil {
 			t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/features/mld"
 	"github.com/cxtp/cxtp/ikectx"
 	"github.com/cxtp/cxtp/internal/control"
 )
@@ -207,8 +208,8 @@ func TestStatusAndSessions(t *testing.T) {
 	}
 }
 
-// TestClients: what an IKE daemon has of a session is below it, and its own state is
-// in the status.
+// TestClients: what an IKE daemon has of a session is below it, and so are the groups
+// that its node listens to; the daemon's own state is in the status.
 func TestClients(t *testing.T) {
 	ike := ikectx.ViewDaemon{Program: "strongswan", Release: "5.9.8", Protocol: "ha version 3", Clients: 2, Problem: "charon is not running\nstart it"}
 	sessions := []control.Session{
@@ -218,15 +219,20 @@ func TestClients(t *testing.T) {
 			Generation: 2, Age: 3725, Children: []ikectx.ViewChild{{Name: "net", Inbound: "0000c0de", Outbound: "0000f00d", Age: 65}},
 		}},
 		{View: cxtp.View{Session: cxtp.SessionID{1}, State: "gone"}},
+		{View: cxtp.View{Session: cxtp.SessionID{2}, State: "active"}, Groups: []mld.View{
+			{Group: netip.MustParseAddr("ff1e::1"), Prefix: netip.MustParsePrefix("2001:db8:1::/64"), Interface: "br0", Left: 260 * time.Second},
+			{Group: netip.MustParseAddr("ff1e::2"), Prefix: netip.MustParsePrefix("2001:db8:1::/64")},
+		}},
 	}
 	daemon := func(w http.ResponseWriter, r *http.Request) {
 		json.NewEncoder(w).Encode(map[string]any{control.PathStatus: control.Status{IKE: &ike}, control.PathSessions: sessions}[r.URL.Path])
 	}
 	got := run(t, daemon, "sessions")
 	lines := strings.Split(got.out, "\n")
-	if len(lines) != 6 || !strings.HasPrefix(lines[1], idText) || !strings.HasPrefix(lines[4], "01000000") ||
+	if len(lines) != 9 || !strings.HasPrefix(lines[1], idText) || !strings.HasPrefix(lines[4], "01000000") ||
 		lines[2] != "  IKE rw 00000000000000a1_i 00000000000000b1_r, generation 2, age 1h2m5s, client 198.51.100.9:4500, in IKE fqdn:mn.example, virtual 10.4.0.7/32" ||
-		lines[3] != "  CHILD net in 0000c0de out 0000f00d, age 1m5s" {
+		lines[3] != "  CHILD net in 0000c0de out 0000f00d, age 1m5s" ||
+		lines[6] != "  MLD ff1e::1 on 2001:db8:1::/64, br0, for 4m20s" || lines[7] != "  MLD ff1e::2 on 2001:db8:1::/64" {
 		t.Errorf("sessions: %+v", got)
 	}
 	var back []control.Session

@@ -12,6 +12,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/features/mld"
 	"github.com/cxtp/cxtp/ikectx"
 	"github.com/cxtp/cxtp/ipsecctx"
 )
@@ -77,6 +78,7 @@ func decode(c *urfave.Context) error {
 func describe(c *urfave.Context, octets []byte) (decoded, error) {
 	blocks := ipsecctx.Describers()
 	maps.Copy(blocks, ikectx.Describers())
+	maps.Copy(blocks, mld.Describers())
 	fields, err := cxtp.Describe(octets, cxtp.DescribeOptions{
 		ShowSecrets: c.Bool("show-secrets"),
 		Blocks:      blocks,

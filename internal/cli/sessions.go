@@ -7,6 +7,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"github.com/cxtp/cxtp/features/mld"
 	"github.com/cxtp/cxtp/ikectx"
 	"github.com/cxtp/cxtp/internal/control"
 )
@@ -18,7 +19,8 @@ func sessionsCommand() *urfave.Command {
 		Description: "Below a session of an IKE daemon's are its IKE SA and its CHILD SAs, with the SPIs in\n" +
 			"hexadecimal: of the IKE SA the initiator's and the responder's, of a CHILD SA those of\n" +
 			"what comes from the client and of what goes to it. The client's outer address is the\n" +
-			"one that the IKE daemon told last.",
+			"one that the IKE daemon told last. MLD lines are the multicast groups that the node\n" +
+			"listens to, the prefix of the link, and how long they last unless it is heard again.",
 		Before: noArguments,
 		Action: func(c *urfave.Context) error {
 			client := dial(c)
@@ -45,6 +47,7 @@ func printSessions(c *urfave.Context, sessions []control.Session) error {
 		if s.IKE != nil {
 			below[i+1] = ikeLines(s.IKE)
 		}
+		below[i+1] = append(below[i+1], groupLines(s.Groups)...)
 	}
 	return printTableWith(c, rows, below)
 }
@@ -61,6 +64,21 @@ func ikeLines(v *ikectx.View) []string {
 	lines := []string{ike}
 	for _, child := range v.Children {
 		lines = append(lines, fmt.Sprintf("  CHILD %s in %s out %s, age %s", child.Name, child.Inbound, child.Outbound, age(child.Age)))
+	}
+	return lines
+}
+
+// groupLines are the multicast groups that a node listens to, a line each.
+func groupLines(groups []mld.View) (lines []string) {
+	for _, g := range groups {
+		line := fmt.Sprintf("  MLD %s on %s", g.Group, g.Prefix)
+		if g.Interface != "" {
+			line += ", " + g.Interface
+		}
+		if g.Left > 0 {
+			line += fmt.Sprintf(", for %s", g.Left)
+		}
+		lines = append(lines, line)
 	}
 	return lines
 }

@@ -120,6 +120,11 @@ func TestBad(t *testing.T) {
 			"sg.toml: kernel.spis is [4096 256]: write the first and the last number, from 256 on\n" +
 				"sg.toml: kernel.mark has bits that kernel.mark_mask does not look at: set the mask to 0x3, for example\n" +
 				`sg.toml: peer "sg2": via is missing: set it, for example via = ["10.0.0.2"]`},
+		{"links", "", "multicast = \"2001:db8::/48\"\n[multicast]\nprefixes = [\"192.0.2.0/24\", \"2001:db8::1/64\", \"2001:db8::/65\"]",
+			"sg.toml: multicast.prefixes has 192.0.2.0/24: write an IPv6 prefix of at most 64 bits\n" +
+				"sg.toml: multicast.prefixes has 2001:db8::1/64 with bits beyond its length: write 2001:db8::/64\n" +
+				"sg.toml: multicast.prefixes has 2001:db8::/65: write an IPv6 prefix of at most 64 bits\n" +
+				`sg.toml: peer "sg2": multicast is 2001:db8::/48: the messages say 64 bits of it, so write the /64 that its nodes are in`},
 		{"shared addresses", "[gateway]", sharing(`"192.0.2.8", "::", "192.0.2.8", "fe80::1%eth0"`, "192.0.2.8:4500"),
 			"sg.toml: kernel.shared has \"::\": write an address that nodes send to\n" +
 				"sg.toml: kernel.shared has 192.0.2.8 twice: keep one\n" +

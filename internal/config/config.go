@@ -45,6 +45,7 @@ type Config struct {
 	Timers    Timers        `toml:"timers"`
 	Limits    Limits        `toml:"limits"`
 	Standby   Standby       `toml:"standby"`
+	Multicast Multicast     `toml:"multicast"`
 	Peers     []Peer        `toml:"peer"`
 }
 
@@ -101,13 +102,14 @@ type Limits struct {
 
 // Peer is another router, how to reach it, and this router's policy for it.
 type Peer struct {
-	Name     string         `toml:"name"`
-	Address  []netip.Addr   `toml:"address"`  // what CXTP messages call it
-	Endpoint string         `toml:"endpoint"` // host:port of its transport; empty: it dials us
-	Identity string         `toml:"identity"` // DNS name in its certificate; default: Name
-	Inside   netip.AddrPort `toml:"inside"`   // of its userspace gateway; redirected packets go there
-	Via      []netip.Addr   `toml:"via"`      // of its kernel gateway, on the protected side, for the same; one a family
-	Outside  []netip.Addr   `toml:"outside"`  // of its kernel gateway, on the link to the nodes: for what comes to a shared address
+	Name      string         `toml:"name"`
+	Address   []netip.Addr   `toml:"address"`   // what CXTP messages call it
+	Endpoint  string         `toml:"endpoint"`  // host:port of its transport; empty: it dials us
+	Identity  string         `toml:"identity"`  // DNS name in its certificate; default: Name
+	Inside    netip.AddrPort `toml:"inside"`    // of its userspace gateway; redirected packets go there
+	Via       []netip.Addr   `toml:"via"`       // of its kernel gateway, on the protected side, for the same; one a family
+	Multicast netip.Prefix   `toml:"multicast"` // of its link to nodes, where it is not as ours
+	Outside   []netip.Addr   `toml:"outside"`   // of its kernel gateway, on the link to the nodes: for what comes to a shared address
 
 	Push         bool           `toml:"push"`
 	WithoutToken bool           `toml:"without_token"`

@@ -83,6 +83,7 @@ func (c *Config) validate() error {
 	c.Steering.validate(&m)
 	c.Timers.validate(&m)
 	c.Limits.validate(&m)
+	c.Multicast.validate(&m)
 	if c.Standby.Rate < 1 {
 		m.add("standby.rate", "is %d: set it to at least 1 renewal a second", c.Standby.Rate)
 	}
@@ -239,6 +240,11 @@ func (p *Peer) validate(key string, kind Kind, m *mistakes) {
 	}
 	if p.Endpoint != "" && !validEndpoint(p.Endpoint) {
 		m.add(key+"endpoint", "is %q: write host:port, for example \"198.51.100.2:5091\"", p.Endpoint)
+	}
+	if p.Multicast.IsValid() {
+		if link(m, key+"multicast", p.Multicast); p.Multicast.Bits() < 64 {
+			m.add(key+"multicast", "is %s: the messages say 64 bits of it, so write the /64 that its nodes are in", p.Multicast)
+		}
 	}
 	if p.MaxSessions < 0 {
 		m.add(key+"max_sessions", "is %d: set it to 1 or more, or leave it out for its default", p.MaxSessions)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/features/mld"
 	"github.com/cxtp/cxtp/ikectx"
 )
 
@@ -41,7 +42,8 @@ type Status struct {
 // Session is what an operator may see of a session: no keys.
 type Session struct {
 	cxtp.View
-	IKE *ikectx.View `json:"ike,omitempty"` // of a session that an IKE daemon has begun
+	IKE    *ikectx.View `json:"ike,omitempty"`    // of a session that an IKE daemon has begun
+	Groups []mld.View   `json:"groups,omitempty"` // that its node listens to
 }
 
 // PeerStatus is one peer's connection.
@@ -140,6 +142,13 @@ type NewSession struct {
 	Identity       string         `json:"identity"` // FQDN of the node
 	Inner          []netip.Prefix `json:"inner"`
 	SAs            []NewSA        `json:"sas"`
+	Groups         []NewGroup     `json:"groups,omitempty"` // a session may have these alone
+}
+
+// NewGroup is a multicast group that the node listens to.
+type NewGroup struct {
+	Prefix netip.Prefix `json:"prefix"` // of the link that it is on, a /64
+	Group  netip.Addr   `json:"group"`
 }
 
 // NewToken is a numbered token key.

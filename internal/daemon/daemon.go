@@ -30,6 +30,7 @@ import (
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
+	"github.com/cxtp/cxtp/features/mld"
 	"github.com/cxtp/cxtp/ikectx"
 	"github.com/cxtp/cxtp/internal/config"
 	"github.com/cxtp/cxtp/internal/control"
@@ -76,6 +77,8 @@ type daemon struct {
 	manager   *systemd.Manager // of this process
 	gateway   gateway
 	ike       ikeDaemon // nil = none
+	ipsec     *ipsecctx.Feature
+	multicast *mld.Feature
 	door      door
 	engine    *engine
 	malformed uint64          // messages that did not parse; the engine's
@@ -180,11 +183,7 @@ func (d *daemon) announced(remote netip.Addr) (netip.Addr, uint16) {
 // startEngine builds the machine from the journal and makes what follows from
 // the restart durable before anything else happens.
 func (d *daemon) startEngine(ctx context.Context, fail context.CancelCauseFunc, opts Options, records []cxtp.Record) error {
-	all := []features.Feature{ipsecctx.NewFeature(d.gateway, ipsecctx.Options{LocalEndpoint: d.announced, Renegotiate: d.cfg.Gateway.SPIConflict == config.Renegotiate})}
-	if d.ike != nil {
-		all = append(all, ikectx.NewFeature(d.ike, ikectx.Options{LocalEndpoint: d.announced}))
-	}
-	set, err := features.NewSet(all...)
+	set, err := d.features()
 	if err != nil {
 		return err
 	}
@@ -228,6 +227,18 @@ func (d *daemon) startEngine(ctx context.Context, fail context.CancelCauseFunc, 
 		fail(fmt.Errorf("failed to write the journal, and nothing may be decided without it: %w", err))
 	}
 	return nil
+}
+
+// features are what a session may consist of here, each behind those that it builds
+// on.
+func (d *daemon) features() (*features.Set, error) {
+	d.ipsec = ipsecctx.NewFeature(d.gateway, ipsecctx.Options{LocalEndpoint: d.announced, Renegotiate: d.cfg.Gateway.SPIConflict == config.Renegotiate})
+	all := []features.Feature{d.ipsec}
+	if d.ike != nil {
+		all = append(all, ikectx.NewFeature(d.ike, ikectx.Options{LocalEndpoint: d.announced}))
+	}
+	d.multicast = mld.NewFeature(mld.NewMemory(d.cfg.Multicast.Prefixes), mld.Options{Prefix: d.cfg.LinkOf})
+	return features.NewSet(append(all, d.multicast)...)
 }
 
 // headroom is how far above its present sequence number a ceiling lets an

@@ -239,7 +239,7 @@ const patience = 10 * time.Second
 func (e *engine) do(d cxtp.Do) {
 	ctx, cancel := context.WithTimeout(e.ctx, patience)
 	defer cancel()
-	ref := features.Ref{Session: d.Session, Epoch: d.Epoch, Peer: d.Peer}
+	ref := features.Ref{Session: d.Session, Epoch: d.Epoch, Peer: d.Peer, Previous: d.Previous}
 	var s features.Snapshot
 	var err error
 	switch d.Verb {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/features/mld"
 	"github.com/cxtp/cxtp/ikectx"
 	"github.com/cxtp/cxtp/internal/config"
 	"github.com/cxtp/cxtp/internal/control"
@@ -92,8 +93,9 @@ func (s *server) status(w http.ResponseWriter, _ *http.Request) {
 	reply(w, http.StatusOK, s.d.status())
 }
 
-// views puts together what the machine and the IKE daemon know of each session.
-func (s *server) views() []control.Session {
+// views puts together what the machine, the IKE daemon and the links know of each
+// session.
+func (s *server) views(ctx context.Context) []control.Session {
 	var machine []cxtp.View
 	s.d.engine.call(func() { machine = s.d.engine.router.Sessions() })
 	var clients map[cxtp.SessionID]ikectx.View
@@ -101,18 +103,24 @@ func (s *server) views() []control.Session {
 		clients = s.d.ike.Views()
 	}
 	views := make([]control.Session, 0, len(machine))
+	var nodes []mld.Node
 	for _, v := range machine {
 		one := control.Session{View: v}
 		if client, ok := clients[v.Session]; ok {
 			one.IKE = &client
 		}
 		views = append(views, one)
+		nodes = append(nodes, mld.Node{Session: v.Session, Previous: v.Previous})
+	}
+	groups := s.d.multicast.Views(ctx, nodes)
+	for i := range views {
+		views[i].Groups = groups[views[i].Session]
 	}
 	return views
 }
 
-func (s *server) sessions(w http.ResponseWriter, _ *http.Request) {
-	reply(w, http.StatusOK, s.views())
+func (s *server) sessions(w http.ResponseWriter, r *http.Request) {
+	reply(w, http.StatusOK, s.views(r.Context()))
 }
 
 func (s *server) trace(w http.ResponseWriter, r *http.Request) {
@@ -124,7 +132,7 @@ func (s *server) trace(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, s.d.engine.trace.after(after))
 }
 
-// add installs a session with manual keys and makes this gateway its owner.
+// add begins a session with manual keys, or groups, and makes this gateway its owner.
 func (s *server) add(w http.ResponseWriter, r *http.Request) {
 	var n control.NewSession
 	if !read(w, r, &n) {
@@ -138,24 +146,24 @@ func (s *server) add(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusConflict, control.Result{Error: "this gateway is drained: cxtp undrain opens it again"})
 		return
 	}
-	static, dynamic, node, err := manualSession(&n)
-	if err != nil {
+	claims, node, err := s.d.begin(r.Context(), &n)
+	var bad badRequest
+	switch {
+	case errors.As(err, &bad):
 		reply(w, http.StatusBadRequest, control.Result{Error: err.Error()})
 		return
-	}
-	if err := s.d.gateway.Install(r.Context(), n.Session, static, dynamic); err != nil {
+	case err != nil:
 		reply(w, http.StatusConflict, control.Result{Error: err.Error()})
 		return
 	}
 	adopted := make(chan cxtp.Report, 1)
 	unwatch := s.d.engine.ask(func(rep cxtp.Report) { adopted <- rep }, func(t cxtp.Ticket) cxtp.Input {
-		return cxtp.Adopt{Session: n.Session, Previous: n.Previous, Node: node, Ticket: t,
-			Claims: cxtp.Claims{Identity: "fqdn:" + n.Identity, Inner: n.Inner}}
+		return cxtp.Adopt{Session: n.Session, Previous: n.Previous, Node: node, Ticket: t, Claims: claims}
 	})
 	defer unwatch()
 	rep := <-adopted
 	if rep.Event == cxtp.EventFailed {
-		if err := s.d.gateway.Release(r.Context(), n.Session); err != nil {
+		if err := s.d.end(r.Context(), n.Session); err != nil {
 			s.d.log.Error("failed to remove a session that was not adopted", "session", n.Session.String(), "error", err)
 		}
 		reply(w, http.StatusConflict, control.Result{Error: rep.Detail})

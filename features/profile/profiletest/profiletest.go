@@ -59,6 +59,14 @@ func ParseBlock(t testing.TB, octets []byte) cxtp.CDB {
 	return b
 }
 
+// dataStart is where a block's data start in it.
+func dataStart(b cxtp.CDB) int {
+	if b.HasPresence {
+		return profile.DataStart
+	}
+	return profile.DataStart - 4 // no presence vector
+}
+
 // Vectors decodes, describes and encodes every vector.
 func (k Kit) Vectors(t *testing.T) {
 	for _, v := range k.Load(t) {
@@ -110,7 +118,7 @@ func (k Kit) checkFields(t *testing.T, b cxtp.CDB, want map[string]string) {
 		t.Fatalf("failed to describe: %v", err)
 	}
 	got := map[string]string{}
-	end := profile.DataStart
+	end := dataStart(b)
 	for _, f := range fields {
 		if f.Offset != end {
 			t.Errorf("field %q starts at octet %d, want %d: no gap, no overlap", f.Name, f.Offset, end)
@@ -118,8 +126,8 @@ func (k Kit) checkFields(t *testing.T, b cxtp.CDB, want map[string]string) {
 		end = f.Offset + f.Length
 		got[f.Name] = f.Value
 	}
-	if end != profile.DataStart+len(b.Data) {
-		t.Errorf("fields end at octet %d of %d", end, profile.DataStart+len(b.Data))
+	if end != dataStart(b)+len(b.Data) {
+		t.Errorf("fields end at octet %d of %d", end, dataStart(b)+len(b.Data))
 	}
 	for name, value := range want {
 		if got[name] != value {
@@ -143,7 +151,7 @@ func (k Kit) Prefixes(t *testing.T) {
 		}
 		unpadded := len(b.Data)
 		if last := fields[len(fields)-1]; last.Name == "padding" {
-			unpadded = last.Offset - profile.DataStart
+			unpadded = last.Offset - dataStart(b)
 		}
 		for n := range b.Data {
 			cut := b
@@ -158,12 +166,12 @@ func (k Kit) Prefixes(t *testing.T) {
 				}
 			case !errors.As(err, &refused) || !errors.As(err, &blame) || refused.Status != cxtp.StatusMalformed:
 				t.Errorf("%s cut to %d of %d octets: error %v, want a malformed block", v.Name, n, unpadded, err)
-			case blame.Offset > profile.DataStart+n:
+			case blame.Offset > dataStart(b)+n:
 				t.Errorf("%s cut to %d octets: blamed octet %d", v.Name, n, blame.Offset)
 			}
 			shown, _ := k.Describers[b.FPT](cut)
 			for _, f := range shown {
-				if f.Offset+f.Length > profile.DataStart+n {
+				if f.Offset+f.Length > dataStart(b)+n {
 					t.Fatalf("%s cut to %d octets: field %q ends at octet %d", v.Name, n, f.Name, f.Offset+f.Length)
 				}
 			}
