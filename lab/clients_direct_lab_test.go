@@ -114,26 +114,29 @@ func TestStrongSwanImmobile(t *testing.T) {
 		{"behind a NAT", charon.Extra{}, true, "is behind a NAT that lets nothing in"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			v := newDirect(t, false, c.client)
-			here, there := v.gateways[0], v.gateways[1]
-			if c.nat {
-				v.must(v.NAT(v.ctx, natPort, natPort))
-			}
-			id, inner := v.connect()
-			w, flows := v.watch(), v.flows(inner)
-			v.must(flows.Await(v.ctx, some))
-			if out, err := v.cxtp(here, "handover", id.String(), "--to", there.Name); err == nil || !strings.Contains(out+err.Error(), cxtp.StatusImmobile.String()) {
-				t.Errorf("moved: %v %s", err, out)
-			}
-			v.awaitLog(there, c.why)
-			v.stands(here, id, "active")
-			v.stands(there, id, "gone")
-			if left, err := v.charons[1].SAs(); err != nil || len(left) > 0 {
-				t.Errorf("left at the target: %+v, %v", left, err)
-			}
-			v.must(v.mn.Rekey("child", charon.Child))
-			v.must(flows.Await(v.ctx, some))
-			v.verdict(w, inner, flows.Stop(settle))
+			steadily(t, func(t *testing.T) *rig {
+				v := newDirect(t, false, c.client)
+				here, there := v.gateways[0], v.gateways[1]
+				if c.nat {
+					v.must(v.NAT(v.ctx, natPort, natPort))
+				}
+				id, inner := v.connect()
+				w, flows := v.watch(), v.flows(inner)
+				v.must(flows.Await(v.ctx, some))
+				if out, err := v.cxtp(here, "handover", id.String(), "--to", there.Name); err == nil || !strings.Contains(out+err.Error(), cxtp.StatusImmobile.String()) {
+					t.Errorf("moved: %v %s", err, out)
+				}
+				v.awaitLog(there, c.why)
+				v.stands(here, id, "active")
+				v.stands(there, id, "gone")
+				if left, err := v.charons[1].SAs(); err != nil || len(left) > 0 {
+					t.Errorf("left at the target: %+v, %v", left, err)
+				}
+				v.must(v.mn.Rekey("child", charon.Child))
+				v.must(flows.Await(v.ctx, some))
+				v.verdict(w, inner, flows.Stop(settle))
+				return v.rig
+			})
 		})
 	}
 }

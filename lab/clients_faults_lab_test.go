@@ -27,31 +27,34 @@ func TestStrongSwanRestart(t *testing.T) {
 		{"both rekeyed while away", nil, func(v *vpn) { v.rekeyIKE(); v.rekeyChild() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			v := newVPN(t, charon.Extra{})
-			id, inner := v.connect()
-			before := v.mn.Log()
-			w, flows := v.watch(), v.flows(inner)
-			v.must(flows.Await(v.ctx, some))
-			if c.before != nil {
-				c.before(v)
-			}
-			here := v.gateways[0]
-			here.kill()
-			if c.away != nil {
-				c.away(v)
-			}
-			v.must(flows.Await(v.ctx, some))
-			v.must(v.start(here))
-			for i := range 2 {
-				from := v.gateways[i]
-				v.stands(from, id, "active")
-				v.handover(from, id)
-				v.stands(from, id, "gone")
+			steadily(t, func(t *testing.T) *rig {
+				v := newVPN(t, charon.Extra{})
+				id, inner := v.connect()
+				before := v.mn.Log()
+				w, flows := v.watch(), v.flows(inner)
 				v.must(flows.Await(v.ctx, some))
-			}
-			v.rekeyChild()
-			v.verdict(w, inner, flows.Stop(settle))
-			v.undisturbed(before)
+				if c.before != nil {
+					c.before(v)
+				}
+				here := v.gateways[0]
+				here.kill()
+				if c.away != nil {
+					c.away(v)
+				}
+				v.must(flows.Await(v.ctx, some))
+				v.must(v.start(here))
+				for i := range 2 {
+					from := v.gateways[i]
+					v.stands(from, id, "active")
+					v.handover(from, id)
+					v.stands(from, id, "gone")
+					v.must(flows.Await(v.ctx, some))
+				}
+				v.rekeyChild()
+				v.verdict(w, inner, flows.Stop(settle))
+				v.undisturbed(before)
+				return v.rig
+			})
 		})
 	}
 }
@@ -65,51 +68,54 @@ func TestStrongSwanKill(t *testing.T) {
 			continue
 		}
 		t.Run(p.name, func(t *testing.T) {
-			v := newVPN(t, charon.Extra{})
-			id, inner := v.connect()
-			before := v.mn.Log()
-			victim := v.gateways[0]
-			if strings.HasPrefix(p.name, "target") {
-				victim = v.gateways[1]
-			}
-			victim.kill()
-			victim.fault = p.name + ofAny
-			v.must(v.start(victim))
-			v.stands(v.gateways[0], id, "active")
-			w, flows := v.watch(), v.flows(inner)
-			v.must(flows.Await(v.ctx, some))
-			ordered := v.orderOf(v.gateways[0], id)
-			victim.cmd.Wait()
-			victim.cmd, victim.fault = nil, ""
-			v.must(v.start(victim))
-			at := v.endingOf(id)
-			want := p.at
-			if p.name == "source-after-grant" {
-				want = "sg1" // charon rekeys what it is asked about again: that is not what was staged
-			}
-			if at == nil || want != "" && at.Name != want {
-				t.Fatalf("the session is at %v, want %s: %s", at, want, p.why)
-			}
-			ordered.end()
-			v.oneAnswers(at)
-			v.must(flows.Await(v.ctx, some))
-			t.Logf("at %s: %v", at.Name, flows.Stop(settle))
-			flows = v.flows(inner)
-			v.handover(at, id)
-			v.stands(at.Peer, id, "active")
-			v.oneAnswers(at.Peer)
-			v.rekeyChild()
-			v.rekeyIKE()
-			v.must(flows.Await(v.ctx, some))
-			report := flows.Stop(settle)
-			if p.name == "source-closed" {
-				// The target has not been given the address: the source asks before it
-				// takes it back, and loses what comes meanwhile.
-				t.Logf("back: %v", report)
-				report = traffic.Report{}
-			}
-			v.verdict(w, inner, report)
-			v.undisturbed(before)
+			steadily(t, func(t *testing.T) *rig {
+				v := newVPN(t, charon.Extra{})
+				id, inner := v.connect()
+				before := v.mn.Log()
+				victim := v.gateways[0]
+				if strings.HasPrefix(p.name, "target") {
+					victim = v.gateways[1]
+				}
+				victim.kill()
+				victim.fault = p.name + ofAny
+				v.must(v.start(victim))
+				v.stands(v.gateways[0], id, "active")
+				w, flows := v.watch(), v.flows(inner)
+				v.must(flows.Await(v.ctx, some))
+				ordered := v.orderOf(v.gateways[0], id)
+				victim.cmd.Wait()
+				victim.cmd, victim.fault = nil, ""
+				v.must(v.start(victim))
+				at := v.endingOf(id)
+				want := p.at
+				if p.name == "source-after-grant" {
+					want = "sg1" // charon rekeys what it is asked about again: that is not what was staged
+				}
+				if at == nil || want != "" && at.Name != want {
+					t.Fatalf("the session is at %v, want %s: %s", at, want, p.why)
+				}
+				ordered.end()
+				v.oneAnswers(at)
+				v.must(flows.Await(v.ctx, some))
+				t.Logf("at %s: %v", at.Name, flows.Stop(settle))
+				flows = v.flows(inner)
+				v.handover(at, id)
+				v.stands(at.Peer, id, "active")
+				v.oneAnswers(at.Peer)
+				v.rekeyChild()
+				v.rekeyIKE()
+				v.must(flows.Await(v.ctx, some))
+				report := flows.Stop(settle)
+				if p.name == "source-closed" {
+					// The target has not been given the address: the source asks before it
+					// takes it back, and loses what comes meanwhile.
+					t.Logf("back: %v", report)
+					report = traffic.Report{}
+				}
+				v.verdict(w, inner, report)
+				v.undisturbed(before)
+				return v.rig
+			})
 		})
 	}
 }
@@ -179,46 +185,49 @@ var ailments = []ailment{
 // kind: the operator is told what, the session goes on where it is, and nothing of it
 // is there. When that is mended, it moves.
 func TestStrongSwanAilments(t *testing.T) {
-	v := newVPN(t, charon.Extra{})
-	id, inner := v.connect()
-	from, to, sick := v.gateways[0], v.gateways[1], v.charons[1]
-	w, flows := v.watch(), v.flows(inner)
-	v.must(flows.Await(v.ctx, some))
-	refused := func(name, status, refuse string) {
-		v.t.Helper()
-		v.awaitStatus(to, status)
-		if _, err := v.cxtp(from, "handover", id.String(), "--to", to.Name); err == nil || !strings.Contains(err.Error(), refuse) {
-			t.Errorf("%s: cxtp handover says %v", name, err)
+	steadily(t, func(t *testing.T) *rig {
+		v := newVPN(t, charon.Extra{})
+		id, inner := v.connect()
+		from, to, sick := v.gateways[0], v.gateways[1], v.charons[1]
+		w, flows := v.watch(), v.flows(inner)
+		v.must(flows.Await(v.ctx, some))
+		refused := func(name, status, refuse string) {
+			v.t.Helper()
+			v.awaitStatus(to, status)
+			if _, err := v.cxtp(from, "handover", id.String(), "--to", to.Name); err == nil || !strings.Contains(err.Error(), refuse) {
+				t.Errorf("%s: cxtp handover says %v", name, err)
+			}
+			if _, err := v.cxtp(from, "check", "--to", to.Name); err == nil || !strings.Contains(err.Error(), "cannot go to") {
+				t.Errorf("%s: cxtp check says %v", name, err)
+			}
+			v.stands(from, id, "active")
+			if left, err := to.Run(v.ctx, "ip", "xfrm", "state"); err != nil || left != "" {
+				t.Errorf("%s: left at the target: %v %s", name, err, left)
+			}
 		}
-		if _, err := v.cxtp(from, "check", "--to", to.Name); err == nil || !strings.Contains(err.Error(), "cannot go to") {
-			t.Errorf("%s: cxtp check says %v", name, err)
+		for _, a := range ailments {
+			v.must(sick.Edit(a.file, a.was, a.is))
+			v.must(sick.Again())
+			refused(a.name, a.status, a.refuse)
+			if a.after != "" {
+				v.awaitStatus(to, a.after)
+			}
+			v.must(sick.Edit(a.file, a.is, a.was))
 		}
-		v.stands(from, id, "active")
-		if left, err := to.Run(v.ctx, "ip", "xfrm", "state"); err != nil || left != "" {
-			t.Errorf("%s: left at the target: %v %s", name, err, left)
+		sick.Kill()
+		refused("not running", "charon is not running", "cxtp status there says")
+		v.must(sick.Restart())
+		v.awaitStatus(to, "")
+		v.must(flows.Await(v.ctx, some))
+		if said, err := v.cxtp(from, "check", "--to", to.Name); err != nil || !strings.Contains(said, "can go") {
+			t.Errorf("mended: cxtp check says %v %s", err, said)
 		}
-	}
-	for _, a := range ailments {
-		v.must(sick.Edit(a.file, a.was, a.is))
-		v.must(sick.Again())
-		refused(a.name, a.status, a.refuse)
-		if a.after != "" {
-			v.awaitStatus(to, a.after)
-		}
-		v.must(sick.Edit(a.file, a.is, a.was))
-	}
-	sick.Kill()
-	refused("not running", "charon is not running", "cxtp status there says")
-	v.must(sick.Restart())
-	v.awaitStatus(to, "")
-	v.must(flows.Await(v.ctx, some))
-	if said, err := v.cxtp(from, "check", "--to", to.Name); err != nil || !strings.Contains(said, "can go") {
-		t.Errorf("mended: cxtp check says %v %s", err, said)
-	}
-	v.handover(from, id)
-	v.stands(to, id, "active")
-	v.must(flows.Await(v.ctx, some))
-	v.verdict(w, inner, flows.Stop(settle))
+		v.handover(from, id)
+		v.stands(to, id, "active")
+		v.must(flows.Await(v.ctx, some))
+		v.verdict(w, inner, flows.Stop(settle))
+		return v.rig
+	})
 }
 
 // awaitStatus waits until a gateway's daemon says what is wrong with its charon; ""

@@ -241,9 +241,7 @@ func secondClient(v *vpn) {
 	v.must(err)
 	v.must(f.Await(v.ctx, some))
 	v.t.Cleanup(func() {
-		if report := f.Stop(settle); report.Lost() > 0 {
-			v.t.Errorf("the client that stayed: %v; %s", report, v.refusals())
-		}
+		v.lossless("the client that stayed", f.Stop(settle))
 	})
 }
 

@@ -136,53 +136,57 @@ func (v *vpn) flows(inner netip.Addr) *traffic.Traffic {
 func (v *vpn) verdict(w *witness.Witness, inner netip.Addr, report traffic.Report) {
 	v.t.Helper()
 	v.lawful(w, inner)
-	if report.Lost() > 0 {
-		v.t.Errorf("lost: %v; %s", report, v.refusals())
-	}
+	v.lossless("the client", report)
 	v.t.Logf("%v", report)
 }
 
 // TestStrongSwanMove moves a stock client between two stock gateways, there and
 // back, while it sends and receives; it notices nothing, and all can rekey after.
 func TestStrongSwanMove(t *testing.T) {
-	v := newVPN(t, charon.Extra{})
-	id, inner := v.connect()
-	before := v.mn.Log()
-	w, flows := v.watch(), v.flows(inner)
-	v.must(flows.Await(v.ctx, some))
-	for i := range 2 {
-		from := v.gateways[i]
-		v.handover(from, id)
-		v.stands(from, id, "gone")
-		v.stands(from.Peer, id, "active")
+	steadily(t, func(t *testing.T) *rig {
+		v := newVPN(t, charon.Extra{})
+		id, inner := v.connect()
+		before := v.mn.Log()
+		w, flows := v.watch(), v.flows(inner)
 		v.must(flows.Await(v.ctx, some))
-	}
-	v.rekeys(v.charons[0])
-	v.must(flows.Await(v.ctx, some))
-	v.verdict(w, inner, flows.Stop(settle))
-	if said := strings.TrimPrefix(v.mn.Log(), before); strings.Contains(said, "IKE_AUTH") {
-		t.Errorf("the client connected again:\n%s", said)
-	}
+		for i := range 2 {
+			from := v.gateways[i]
+			v.handover(from, id)
+			v.stands(from, id, "gone")
+			v.stands(from.Peer, id, "active")
+			v.must(flows.Await(v.ctx, some))
+		}
+		v.rekeys(v.charons[0])
+		v.must(flows.Await(v.ctx, some))
+		v.verdict(w, inner, flows.Stop(settle))
+		if said := strings.TrimPrefix(v.mn.Log(), before); strings.Contains(said, "IKE_AUTH") {
+			t.Errorf("the client connected again:\n%s", said)
+		}
+		return v.rig
+	})
 }
 
 // TestStrongSwanSPIConflict moves a client to a gateway in whose kernel something
 // else has the SPI on which it sends. With "renegotiate" its charon rekeys, and then
 // it moves.
 func TestStrongSwanSPIConflict(t *testing.T) {
-	v := newVPN(t, charon.Extra{})
-	here, there := v.gateways[0], v.gateways[1]
-	v.reconfigure(there, "[gateway]\n", "[gateway]\nspi_conflict = \"renegotiate\"\n")
-	id, inner := v.connect()
-	_, child := v.only(v.charons[0], anySA)
-	v.shell(there.Node, "ip", "xfrm", "state", "add", "src", "198.51.100.77", "dst", topology.Virtual.V4.String(),
-		"proto", "esp", "spi", "0x"+child.SPIIn, "mode", "tunnel", "aead", "rfc4106(gcm(aes))", "0x"+strings.Repeat("77", 20), "128")
-	w, flows := v.watch(), v.flows(inner)
-	v.must(flows.Await(v.ctx, some))
-	v.handover(here, id)
-	v.stands(there, id, "active")
-	v.must(flows.Await(v.ctx, some))
-	if _, moved := v.only(v.charons[1], anySA); moved.SPIIn == child.SPIIn {
-		t.Errorf("it still receives on %s", moved.SPIIn)
-	}
-	v.verdict(w, inner, flows.Stop(settle))
+	steadily(t, func(t *testing.T) *rig {
+		v := newVPN(t, charon.Extra{})
+		here, there := v.gateways[0], v.gateways[1]
+		v.reconfigure(there, "[gateway]\n", "[gateway]\nspi_conflict = \"renegotiate\"\n")
+		id, inner := v.connect()
+		_, child := v.only(v.charons[0], anySA)
+		v.shell(there.Node, "ip", "xfrm", "state", "add", "src", "198.51.100.77", "dst", topology.Virtual.V4.String(),
+			"proto", "esp", "spi", "0x"+child.SPIIn, "mode", "tunnel", "aead", "rfc4106(gcm(aes))", "0x"+strings.Repeat("77", 20), "128")
+		w, flows := v.watch(), v.flows(inner)
+		v.must(flows.Await(v.ctx, some))
+		v.handover(here, id)
+		v.stands(there, id, "active")
+		v.must(flows.Await(v.ctx, some))
+		if _, moved := v.only(v.charons[1], anySA); moved.SPIIn == child.SPIIn {
+			t.Errorf("it still receives on %s", moved.SPIIn)
+		}
+		v.verdict(w, inner, flows.Stop(settle))
+		return v.rig
+	})
 }

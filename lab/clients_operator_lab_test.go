@@ -59,50 +59,53 @@ func (v *vpn) says(at *gateway, what string) {
 // TestStrongSwanDrain empties a gateway as an operator does: what is shown before
 // and after, what a drained gateway takes and what not, and how that ends.
 func TestStrongSwanDrain(t *testing.T) {
-	v := newVPN(t, charon.Extra{})
-	here, there := v.gateways[0], v.gateways[1]
-	id, inner := v.connect()
-	v.says(here, "5.9.8, ha version 3, since ")
-	v.shown(here, id)
-	w, flows := v.watch(), v.flows(inner)
-	v.must(flows.Await(v.ctx, some))
-	out, err := v.cxtp(here, "drain", "--to", there.Name)
-	v.must(err)
-	if !strings.HasPrefix(out, "moved 1 sessions to sg2") {
-		t.Errorf("drain says %s", out)
-	}
-	v.must(flows.Await(v.ctx, some))
-	v.awaitHolder(there, false)
-	v.shown(there, id)
-	v.says(here, ", 0 clients")
+	steadily(t, func(t *testing.T) *rig {
+		v := newVPN(t, charon.Extra{})
+		here, there := v.gateways[0], v.gateways[1]
+		id, inner := v.connect()
+		v.says(here, "5.9.8, ha version 3, since ")
+		v.shown(here, id)
+		w, flows := v.watch(), v.flows(inner)
+		v.must(flows.Await(v.ctx, some))
+		out, err := v.cxtp(here, "drain", "--to", there.Name)
+		v.must(err)
+		if !strings.HasPrefix(out, "moved 1 sessions to sg2") {
+			t.Errorf("drain says %s", out)
+		}
+		v.must(flows.Await(v.ctx, some))
+		v.awaitHolder(there, false)
+		v.shown(there, id)
+		v.says(here, ", 0 clients")
 
-	// What its own daemon has said outlives that; nothing goes there meanwhile.
-	here.kill()
-	v.must(v.start(here))
-	v.says(here, "cxtp undrain ends that")
-	v.awaitLog(here, "charon is there")
-	if _, err := v.cxtp(there, "drain", "--to", here.Name); err == nil || !strings.Contains(err.Error(), "1 sessions were not moved") {
-		t.Errorf("drained to a gateway that is drained: %v", err)
-	}
-	v.stands(there, id, "active")
-	v.must(v.drain(there))
-	v.stands(here, id, "active")
-	v.verdict(w, inner, flows.Stop(settle))
+		// What its own daemon has said outlives that; nothing goes there meanwhile.
+		here.kill()
+		v.must(v.start(here))
+		v.says(here, "cxtp undrain ends that")
+		v.awaitLog(here, "charon is there")
+		if _, err := v.cxtp(there, "drain", "--to", here.Name); err == nil || !strings.Contains(err.Error(), "1 sessions were not moved") {
+			t.Errorf("drained to a gateway that is drained: %v", err)
+		}
+		v.stands(there, id, "active")
+		v.must(v.drain(there))
+		v.stands(here, id, "active")
+		v.verdict(w, inner, flows.Stop(settle))
 
-	// The last client leaves by itself, and the next one is not let in.
-	v.must(v.mn.Terminate("ike", charon.Home))
-	_, err = v.cxtp(there, "undrain")
-	v.must(err)
-	before := v.charons[0].Log()
-	out, err = v.cxtp(here, "drain", "--to", there.Name)
-	v.must(err)
-	t.Log(out)
-	v.await(func() bool { return strings.Contains(strings.TrimPrefix(v.charons[0].Log(), before), "deactivated") })
-	if err := v.mn.Initiate(charon.Child); err == nil {
-		t.Error("a client has come to a gateway that is drained")
-	}
-	v.await(func() bool { sas, err := v.mn.SAs(); return err == nil && len(sas) == 0 })
-	_, err = v.cxtp(here, "undrain")
-	v.must(err)
-	v.must(v.mn.Initiate(charon.Child))
+		// The last client leaves by itself, and the next one is not let in.
+		v.must(v.mn.Terminate("ike", charon.Home))
+		_, err = v.cxtp(there, "undrain")
+		v.must(err)
+		before := v.charons[0].Log()
+		out, err = v.cxtp(here, "drain", "--to", there.Name)
+		v.must(err)
+		t.Log(out)
+		v.await(func() bool { return strings.Contains(strings.TrimPrefix(v.charons[0].Log(), before), "deactivated") })
+		if err := v.mn.Initiate(charon.Child); err == nil {
+			t.Error("a client has come to a gateway that is drained")
+		}
+		v.await(func() bool { sas, err := v.mn.SAs(); return err == nil && len(sas) == 0 })
+		_, err = v.cxtp(here, "undrain")
+		v.must(err)
+		v.must(v.mn.Initiate(charon.Child))
+		return v.rig
+	})
 }

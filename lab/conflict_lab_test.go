@@ -22,20 +22,21 @@ import (
 // is lost either.
 func TestSPIConflict(t *testing.T) {
 	t.Run("deny", func(t *testing.T) {
-		f, l, id := newFleet(t, "lossless"), linkOf(daemonCase), cxtp.SessionID{0xab}
-		here, there := f.gateways[0], f.gateways[1]
-		f.occupy(there, l)
-		f.install(l, here, id)
-		flows := f.traffic(l)
-		f.must(flows.Await(f.ctx, some))
-		if _, err := f.cxtp(here, "handover", id.String(), "--to", there.Name); err == nil || !strings.Contains(err.Error(), cxtp.StatusSPIConflict.String()) {
-			t.Errorf("moved onto an SPI that is taken: %v", err)
-		}
-		f.must(flows.Await(f.ctx, some))
-		if report := flows.Stop(settle); report.Lost() > 0 {
-			t.Errorf("traffic was harmed: %v", report)
-		}
-		f.stands(here, id, "active")
+		steadily(t, func(t *testing.T) *rig {
+			f, l, id := newFleet(t, "lossless"), linkOf(daemonCase), cxtp.SessionID{0xab}
+			here, there := f.gateways[0], f.gateways[1]
+			f.occupy(there, l)
+			f.install(l, here, id)
+			flows := f.traffic(l)
+			f.must(flows.Await(f.ctx, some))
+			if _, err := f.cxtp(here, "handover", id.String(), "--to", there.Name); err == nil || !strings.Contains(err.Error(), cxtp.StatusSPIConflict.String()) {
+				t.Errorf("moved onto an SPI that is taken: %v", err)
+			}
+			f.must(flows.Await(f.ctx, some))
+			f.lossless("traffic was harmed", flows.Stop(settle))
+			f.stands(here, id, "active")
+			return f.rig
+		})
 	})
 	t.Run("reassign", func(t *testing.T) {
 		o := undisturbed(func() outcome {

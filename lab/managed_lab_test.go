@@ -86,41 +86,42 @@ func (m *manager) prepare(cmd *exec.Cmd) {
 // TestManaged kills a daemon under a service manager, twice, while ESP in UDP comes
 // in: nothing is lost. The session then moves, and comes back.
 func TestManaged(t *testing.T) {
-	m := newManager(t)
-	f := newFleet(t, "lossless", func(g *gateway) {
-		if g.Name == "sg1" {
-			g.manager = m
+	steadily(t, func(t *testing.T) *rig {
+		m := newManager(t)
+		f := newFleet(t, "lossless", func(g *gateway) {
+			if g.Name == "sg1" {
+				g.manager = m
+			}
+		})
+		l, here := linkOf(daemonCase), f.gateways[0]
+		f.install(l, here, faultySession)
+		w, flows := f.watch(), f.traffic(l)
+		for range 2 {
+			f.must(flows.Await(f.ctx, some))
+			here.kill()
+			f.must(flows.Await(f.ctx, 100)) // a second
+			f.must(f.start(here))
+			f.stands(here, faultySession, "active")
 		}
-	})
-	l, here := linkOf(daemonCase), f.gateways[0]
-	f.install(l, here, faultySession)
-	w, flows := f.watch(), f.traffic(l)
-	for range 2 {
 		f.must(flows.Await(f.ctx, some))
-		here.kill()
-		f.must(flows.Await(f.ctx, 100)) // a second
-		f.must(f.start(here))
-		f.stands(here, faultySession, "active")
-	}
-	f.must(flows.Await(f.ctx, some))
-	if report := flows.Stop(settle); report.Lost() > 0 {
-		t.Errorf("the daemon was dead, and: %v; %s", report, f.refusals())
-	}
-	for range 2 {
-		f.must(f.moveOn(l, f.settled()))
-	}
-	f.judge(w, l)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	ready, held := 0, 0
-	for _, text := range m.told {
-		if text == "READY=1" {
-			ready++
-		} else {
-			held++
+		f.lossless("the daemon was dead, and", flows.Stop(settle))
+		for range 2 {
+			f.must(f.moveOn(l, f.settled()))
 		}
-	}
-	if ready != 3 || held != 1 || len(m.held) != 1 {
-		t.Errorf("told %q, holding %d sockets of %s", m.told, len(m.held), topology.SG1.V4)
-	}
+		f.judge(w, l)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		ready, held := 0, 0
+		for _, text := range m.told {
+			if text == "READY=1" {
+				ready++
+			} else {
+				held++
+			}
+		}
+		if ready != 3 || held != 1 || len(m.held) != 1 {
+			t.Errorf("told %q, holding %d sockets of %s", m.told, len(m.held), topology.SG1.V4)
+		}
+		return f.rig
+	})
 }

@@ -56,6 +56,7 @@ type outcome struct {
 	traffic.Report
 	replayed int    // old packets shown to the new gateway
 	missing  string // what should not have been lost; "" = nothing
+	judged   bool   // whoever tries again sees to that
 	t        testing.TB
 }
 
@@ -78,6 +79,30 @@ func undisturbed(try func() outcome) outcome {
 			o.t.Errorf("lost: %s", o.missing)
 		}
 		return o
+	}
+}
+
+// steadily is undisturbed for a test that begins anew each time, and returns the rig
+// whose [rig.lossless] has seen the traffic.
+func steadily(t *testing.T, try func(t *testing.T) *rig) {
+	t.Helper()
+	undisturbed(func() outcome {
+		o := outcome{t: t}
+		t.Run("steadily", func(t *testing.T) {
+			lost := try(t).lost
+			lost.judged = true
+			o.missing, o.Echo.Stall = lost.missing, lost.stall()
+		})
+		return o
+	})
+}
+
+// lossless is for traffic that should have lost nothing, and has had nothing twice.
+func (r *rig) lossless(what string, report traffic.Report) {
+	r.t.Helper()
+	r.lost.also(what, report, false)
+	if report.Lost() > 0 {
+		r.lost.missing += r.refusals()
 	}
 }
 

@@ -23,24 +23,25 @@ import (
 // gateways loses and delays. A queue of the kernel has about 100 packets, a third of
 // a second of this traffic: in that time a final arrives that was lost three times.
 func TestBadNetwork(t *testing.T) {
-	f, l, id := newFleet(t, "lossless"), linkOf(daemonCase), cxtp.SessionID{0xab}
-	f.install(l, f.gateways[0], id)
-	f.must(f.ImpairSync(topology.Impairment{Delay: 100 * time.Millisecond, Loss: 5}))
-	w, flows := f.watch(), f.traffic(l)
-	const moves = 20
-	for i := range moves {
-		f.must(flows.Await(f.ctx, 20))
-		f.handover(f.gateways[i%2], id)
-		f.stands(f.gateways[i%2], id, "gone")
-	}
-	report := flows.Stop(settle)
-	finals, slowest := f.finals()
-	t.Logf("%v; %d finals in %d moves, the slowest was taken after %v", report, finals, moves, slowest.Round(time.Millisecond))
-	if report.Lost() > 0 {
-		t.Errorf("lost: %v; %s", report, f.refusals())
-	}
-	f.judge(w, l)
-	f.oneOwner()
+	steadily(t, func(t *testing.T) *rig {
+		f, l, id := newFleet(t, "lossless"), linkOf(daemonCase), cxtp.SessionID{0xab}
+		f.install(l, f.gateways[0], id)
+		f.must(f.ImpairSync(topology.Impairment{Delay: 100 * time.Millisecond, Loss: 5}))
+		w, flows := f.watch(), f.traffic(l)
+		const moves = 20
+		for i := range moves {
+			f.must(flows.Await(f.ctx, 20))
+			f.handover(f.gateways[i%2], id)
+			f.stands(f.gateways[i%2], id, "gone")
+		}
+		report := flows.Stop(settle)
+		finals, slowest := f.finals()
+		t.Logf("%v; %d finals in %d moves, the slowest was taken after %v", report, finals, moves, slowest.Round(time.Millisecond))
+		f.lossless("the moves", report)
+		f.judge(w, l)
+		f.oneOwner()
+		return f.rig
+	})
 }
 
 // finals counts those that were sent, and finds the longest time from the first of a
@@ -76,30 +77,33 @@ func (f *fleet) finals() (sent int, slowest time.Duration) {
 // TestPartition cuts the gateways off from each other exactly between the freeze
 // and the final, and heals that.
 func TestPartition(t *testing.T) {
-	f := newFleet(t, "lossless", func(g *gateway) {
-		if g.Name == "sg1" {
-			g.fault = beforeFinal
+	steadily(t, func(t *testing.T) *rig {
+		f := newFleet(t, "lossless", func(g *gateway) {
+			if g.Name == "sg1" {
+				g.fault = beforeFinal
+			}
+		})
+		l, from := linkOf(daemonCase), f.gateways[0]
+		f.install(l, from, faultySession)
+		w, flows := f.watch(), f.traffic(l)
+		f.must(flows.Await(f.ctx, some))
+		ended := f.order(from)
+		from.awaitHeld(t)
+		f.must(f.ImpairSync(topology.Impairment{Loss: 100}))
+		from.hold.Close()
+		f.must(flows.Await(f.ctx, 100)) // a second
+		f.must(f.ImpairSync(topology.Impairment{}))
+		at := f.settled()
+		if at.Name != "sg2" {
+			t.Errorf("the session is at %s: what was granted is the target's", at.Name)
 		}
+		ended.end()
+		report := flows.Stop(settle)
+		leave(t, fmt.Sprintf("partition of 1 s between freeze and final: %v\n", report))
+		f.goesOn(l, at, w)
+		f.judge(w, l)
+		return f.rig
 	})
-	l, from := linkOf(daemonCase), f.gateways[0]
-	f.install(l, from, faultySession)
-	w, flows := f.watch(), f.traffic(l)
-	f.must(flows.Await(f.ctx, some))
-	ended := f.order(from)
-	from.awaitHeld(t)
-	f.must(f.ImpairSync(topology.Impairment{Loss: 100}))
-	from.hold.Close()
-	f.must(flows.Await(f.ctx, 100)) // a second
-	f.must(f.ImpairSync(topology.Impairment{}))
-	at := f.settled()
-	if at.Name != "sg2" {
-		t.Errorf("the session is at %s: what was granted is the target's", at.Name)
-	}
-	ended.end()
-	report := flows.Stop(settle)
-	leave(t, fmt.Sprintf("partition of 1 s between freeze and final: %v\n", report))
-	f.goesOn(l, at, w)
-	f.judge(w, l)
 }
 
 // Ports that the NAT gives the nodes.
@@ -135,43 +139,42 @@ func (l *link) behindNAT(port uint16) *ipsecctx.Session {
 // TestNAT has two nodes behind one NAT, moves one of them, and then has the NAT
 // forget both.
 func TestNAT(t *testing.T) {
-	r := newRig(t)
-	r.translate(map[*topology.Node]uint16{r.MN: firstPort, r.MN2: secondPort})
-	shared := matrix.All([]matrix.Axis{
-		{Name: axisSuite, Values: []string{"gcm"}}, {Name: axisESN, Values: []string{"esn"}},
-		{Name: axisMode, Values: []string{"tunnel"}}, {Name: axisFamily, Values: []string{"4in4"}},
-		{Name: axisEncap, Values: []string{"udp"}}, {Name: axisUplink, Values: []string{"indirect"}},
-	}, nil)[0]
-	first, second := linkOf(shared), linkOf(shared)
-	second.node, second.inner = topology.MN2.V4, topology.MN2Inner.V4
-	second.spiUp, second.spiDown = second.spiUp+1, second.spiDown+1
-	r.must(r.MoveVirtual(r.SG1))
-	r.must(r.StageVirtual(r.SG2))
-	m := &byGateways{rig: r, from: first, to: first,
-		source: r.running(r.SG1), target: r.running(r.SG2)}
-	r.must(m.source.Install(r.ctx, session, first.behindNAT(firstPort), nil))
-	other := cxtp.SessionID{2}
-	r.must(m.source.Install(r.ctx, other, second.behindNAT(secondPort), nil))
-	r.connectNode(first)
-	neighbour := r.neighbour()
-	neighbour.connectNode(second)
-	r.must(r.RouteInner(topology.MN2Inner, topology.SG1Inner))
-	w := r.watch()
-	neighbour.traffic(second).Stop(settle)
-	mine := r.traffic(first)
-	r.must(mine.Await(r.ctx, some))
-	m.run(mine)
-	r.must(mine.Await(r.ctx, some))
-	if report := mine.Stop(settle); report.Lost() > 0 {
-		t.Errorf("the node that moved: %v; %s", report, r.refusals())
-	}
-	r.translate(map[*topology.Node]uint16{r.MN: laterPort, r.MN2: secondPort})
-	after := r.traffic(first) // its first attempts tell the gateway
-	r.must(after.Await(r.ctx, some))
-	if report := after.Stop(settle); report.Lost() > 0 {
-		t.Errorf("with another port: %v; %s", report, r.refusals())
-	}
-	r.judge(w, first)
+	steadily(t, func(t *testing.T) *rig {
+		r := newRig(t)
+		r.translate(map[*topology.Node]uint16{r.MN: firstPort, r.MN2: secondPort})
+		shared := matrix.All([]matrix.Axis{
+			{Name: axisSuite, Values: []string{"gcm"}}, {Name: axisESN, Values: []string{"esn"}},
+			{Name: axisMode, Values: []string{"tunnel"}}, {Name: axisFamily, Values: []string{"4in4"}},
+			{Name: axisEncap, Values: []string{"udp"}}, {Name: axisUplink, Values: []string{"indirect"}},
+		}, nil)[0]
+		first, second := linkOf(shared), linkOf(shared)
+		second.node, second.inner = topology.MN2.V4, topology.MN2Inner.V4
+		second.spiUp, second.spiDown = second.spiUp+1, second.spiDown+1
+		r.must(r.MoveVirtual(r.SG1))
+		r.must(r.StageVirtual(r.SG2))
+		m := &byGateways{rig: r, from: first, to: first,
+			source: r.running(r.SG1), target: r.running(r.SG2)}
+		r.must(m.source.Install(r.ctx, session, first.behindNAT(firstPort), nil))
+		other := cxtp.SessionID{2}
+		r.must(m.source.Install(r.ctx, other, second.behindNAT(secondPort), nil))
+		r.connectNode(first)
+		neighbour := r.neighbour()
+		neighbour.connectNode(second)
+		r.must(r.RouteInner(topology.MN2Inner, topology.SG1Inner))
+		w := r.watch()
+		neighbour.traffic(second).Stop(settle)
+		mine := r.traffic(first)
+		r.must(mine.Await(r.ctx, some))
+		m.run(mine)
+		r.must(mine.Await(r.ctx, some))
+		r.lossless("the node that moved", mine.Stop(settle))
+		r.translate(map[*topology.Node]uint16{r.MN: laterPort, r.MN2: secondPort})
+		after := r.traffic(first) // its first attempts tell the gateway
+		r.must(after.Await(r.ctx, some))
+		r.lossless("with another port", after.Stop(settle))
+		r.judge(w, first)
+		return r
+	})
 }
 
 // neighbour is the rig seen by the second node.

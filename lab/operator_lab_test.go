@@ -129,39 +129,40 @@ var daemonCase = matrix.All([]matrix.Axis{
 // TestWrongOrders: each mistake is named, has a status of its own, and changes
 // nothing.
 func TestWrongOrders(t *testing.T) {
-	f, l, id := newFleet(t, "lossless"), linkOf(daemonCase), cxtp.SessionID{0xab}
-	f.install(l, f.gateways[0], id)
-	flows := f.traffic(l)
-	at := f.gateways[0]
-	for _, c := range []struct {
-		name string
-		args []string
-		code int
-		says string
-	}{
-		{"unknown session", []string{"handover", cxtp.SessionID{0xcd}.String(), "--to", "sg2"}, 3, "unknown session"},
-		{"unknown node", []string{"handover", "--node", "203.0.113.99", "--to", "sg2"}, 3, "no session of the node"},
-		{"unknown gateway", []string{"handover", id.String(), "--to", "sg9"}, 4, `no peer "sg9"`},
-		{"itself", []string{"handover", id.String(), "--to", "sg1"}, 4, "this gateway itself"},
-		{"nowhere", []string{"handover", id.String()}, 2, "say where"},
-	} {
-		out, err := f.cxtp(at, c.args...)
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) || exit.ExitCode() != c.code || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: %v %s; want status %d and %q", c.name, err, out, c.code, c.says)
+	steadily(t, func(t *testing.T) *rig {
+		f, l, id := newFleet(t, "lossless"), linkOf(daemonCase), cxtp.SessionID{0xab}
+		f.install(l, f.gateways[0], id)
+		flows := f.traffic(l)
+		at := f.gateways[0]
+		for _, c := range []struct {
+			name string
+			args []string
+			code int
+			says string
+		}{
+			{"unknown session", []string{"handover", cxtp.SessionID{0xcd}.String(), "--to", "sg2"}, 3, "unknown session"},
+			{"unknown node", []string{"handover", "--node", "203.0.113.99", "--to", "sg2"}, 3, "no session of the node"},
+			{"unknown gateway", []string{"handover", id.String(), "--to", "sg9"}, 4, `no peer "sg9"`},
+			{"itself", []string{"handover", id.String(), "--to", "sg1"}, 4, "this gateway itself"},
+			{"nowhere", []string{"handover", id.String()}, 2, "say where"},
+		} {
+			out, err := f.cxtp(at, c.args...)
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != c.code || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%s: %v %s; want status %d and %q", c.name, err, out, c.code, c.says)
+			}
 		}
-	}
-	// A gateway that cannot be reached: the session stays.
-	f.must(f.ImpairSync(topology.Impairment{Loss: 100}))
-	_, err := f.cxtp(at, "handover", id.String(), "--to", "sg2")
-	if err == nil || !strings.Contains(err.Error(), "exit status 6") || !strings.Contains(err.Error(), "cxtp: not moved") {
-		t.Errorf("moved to a gateway that cannot be reached: %v", err)
-	}
-	f.must(f.ImpairSync(topology.Impairment{}))
-	if report := flows.Stop(settle); report.Lost() > 0 {
-		t.Errorf("traffic was harmed: %v", report)
-	}
-	f.stands(at, id, "active")
+		// A gateway that cannot be reached: the session stays.
+		f.must(f.ImpairSync(topology.Impairment{Loss: 100}))
+		_, err := f.cxtp(at, "handover", id.String(), "--to", "sg2")
+		if err == nil || !strings.Contains(err.Error(), "exit status 6") || !strings.Contains(err.Error(), "cxtp: not moved") {
+			t.Errorf("moved to a gateway that cannot be reached: %v", err)
+		}
+		f.must(f.ImpairSync(topology.Impairment{}))
+		f.lossless("traffic was harmed", flows.Stop(settle))
+		f.stands(at, id, "active")
+		return f.rig
+	})
 }
 
 // drainedSessions is how many sessions TestDrain moves.

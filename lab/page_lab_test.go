@@ -182,37 +182,38 @@ type walk struct {
 // TestPage follows the operator's page: its files are written, its commands run, in
 // their order, at two gateways with Debian's own strongSwan.
 func TestPage(t *testing.T) {
-	r := newRig(t)
-	w := &walk{rig: r, t: t, hosts: []*host{newHost(t, r.SG1), newHost(t, r.SG2)}, cxtpd: map[string]*exec.Cmd{}}
-	install(t)
-	_, err := r.Host.Run(r.ctx, "ip", "route", "replace", clientPool.String(), "dev", topology.Inner)
-	r.must(err)
-	w.before()
-	for _, b := range blocks(t) {
-		switch {
-		case b.file != "":
-			w.file(b)
-		case b.where == "once":
-			w.certify(b.text)
-		case b.where == "systemd":
-			w.start()
-		case b.where == "both":
-			for _, h := range w.hosts {
-				h.do(b.text)
+	steadily(t, func(t *testing.T) *rig {
+		r := newRig(t)
+		w := &walk{rig: r, t: t, hosts: []*host{newHost(t, r.SG1), newHost(t, r.SG2)}, cxtpd: map[string]*exec.Cmd{}}
+		install(t)
+		_, err := r.Host.Run(r.ctx, "ip", "route", "replace", clientPool.String(), "dev", topology.Inner)
+		r.must(err)
+		w.before()
+		for _, b := range blocks(t) {
+			switch {
+			case b.file != "":
+				w.file(b)
+			case b.where == "once":
+				w.certify(b.text)
+			case b.where == "systemd":
+				w.start()
+			case b.where == "both":
+				for _, h := range w.hosts {
+					h.do(b.text)
+				}
+			default:
+				w.operate(b)
 			}
-		default:
-			w.operate(b)
 		}
-	}
-	if w.flows == nil {
-		t.Fatal("the page has no client")
-	}
-	r.must(w.flows.Await(r.ctx, some))
-	if report := w.flows.Stop(settle); report.Lost() > 0 {
-		t.Errorf("lost: %v; %s", report, r.refusals())
-	}
-	w.at("sg1").await("cxtp sessions", "active")
-	w.closed()
+		if w.flows == nil {
+			t.Fatal("the page has no client")
+		}
+		r.must(w.flows.Await(r.ctx, some))
+		r.lossless("lost", w.flows.Stop(settle))
+		w.at("sg1").await("cxtp sessions", "active")
+		w.closed()
+		return r
+	})
 }
 
 func (w *walk) at(name string) *host {

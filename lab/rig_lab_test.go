@@ -31,6 +31,7 @@ type rig struct {
 	t              testing.TB
 	ctx            context.Context
 	node, sg1, sg2 *end
+	lost           *outcome // of the traffic that should have lost nothing
 }
 
 // end is where IPsec begins or ends.
@@ -55,7 +56,12 @@ func newRig(t testing.TB) *rig {
 			t.Error(err)
 		}
 	})
-	r := &rig{Topology: lab, t: t, ctx: t.Context()}
+	r := &rig{Topology: lab, t: t, ctx: t.Context(), lost: &outcome{t: t}}
+	t.Cleanup(func() {
+		if r.lost.missing != "" && !r.lost.judged {
+			t.Errorf("lost: %s", r.lost.missing)
+		}
+	})
 	for n, to := range map[*topology.Node]**end{lab.MN: &r.node, lab.SG1: &r.sg1, lab.SG2: &r.sg2} {
 		e := &end{Node: n, t: t, ctx: t.Context()}
 		if err := n.Do(func() (err error) { e.kernel, err = uapi.Dial(); return err }); err != nil {

@@ -81,9 +81,7 @@ func (s *stock) passes() {
 	})
 	s.must(err)
 	s.must(flows.Await(s.ctx, some))
-	if report := flows.Stop(settle); report.Lost() > 0 {
-		s.t.Errorf("lost: %v; %s", report, s.refusals())
-	}
+	s.lossless("the client", flows.Stop(settle))
 }
 
 // kinds are the types of the ha plugin's messages.
