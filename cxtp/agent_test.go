@@ -237,3 +237,44 @@ func TestAgentWithoutRandom(t *testing.T) {
 		t.Errorf("it led to %+v", actions)
 	}
 }
+
+// TestAgentRepeats: a request without an answer is repeated as it was, after the
+// wait of RFC 4067 section 4 and then after twice as long each time, until its time
+// is over (section 3.2).
+func TestAgentRepeats(t *testing.T) {
+	a := cxtp.NewAgent(cxtp.AgentConfig{
+		Previous: agentNode, Session: cxtp.SessionID{1},
+		Node: cxtp.NodeState{Tokens: []cxtp.NumberedKey{{Number: 1, Key: testKey("token")}}},
+	})
+	begin := time.Unix(0, 0)
+	actions, ok := a.Request(begin, agentAsk)
+	if !ok || len(actions) != 1 {
+		t.Fatalf("the request is %+v", actions)
+	}
+	first := actions[0].(cxtp.AgentSend)
+	if m := first.Message.(*cxtp.CTAR); !m.Ack {
+		t.Error("the request wants no answer")
+	}
+	for _, want := range []time.Duration{2 * time.Second, 6 * time.Second, 14 * time.Second} {
+		at := a.Deadline()
+		if got := at.Sub(begin); got != want {
+			t.Fatalf("it is repeated after %s, want %s", got, want)
+		}
+		if actions := a.Tick(at.Add(-time.Nanosecond)); len(actions) > 0 {
+			t.Errorf("before %s there is %+v", want, actions)
+		}
+		if actions := a.Tick(at); len(actions) != 1 || actions[0] != cxtp.AgentAction(first) {
+			t.Errorf("after %s there is %+v, want the request", want, actions)
+		}
+	}
+	if got := a.Deadline().Sub(begin); got != 15*time.Second {
+		t.Errorf("it is given up after %s", got)
+	}
+	actions = a.Tick(a.Deadline())
+	if end, ok := actions[0].(cxtp.AgentAnswered); len(actions) != 1 || !ok || !end.TimedOut || end.Sequence != agentAsk.Sequence {
+		t.Errorf("in the end there is %+v", actions)
+	}
+	if at := a.Deadline(); !at.IsZero() {
+		t.Errorf("a request that was given up has a deadline, %s", at)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -67,6 +68,31 @@ func TestAdopt(t *testing.T) {
 		if s.SAs[i].Encap != (ipsecctx.Encap{LocalPort: 4500, RemotePort: port}) {
 			t.Errorf("exported with %v", s.SAs[i].Encap)
 		}
+	}
+}
+
+// TestOperatorsPoliciesStay: what the operator has put into the SPD is part of no
+// session, even if it is about the node's own addresses
+// (draft-hk-seamoby-ct-ipsec-00 section 8).
+func TestOperatorsPoliciesStay(t *testing.T) {
+	export := func(policies ...uapi.Policy) *ipsecctx.Session {
+		b := newBench(t, newJudge(), adopting)
+		b.ike.install(t, testSession())
+		for i := range policies {
+			p := &policies[i]
+			must(t, b.ike.do([]uapi.Request{{Op: uapi.OpAddPolicy, Policy: p, PolicyID: p.ID()}})[0].Err)
+		}
+		must(t, b.Adopt(ctx, testID, announced(testSession())))
+		s, _, err := b.Export(ctx, testID)
+		must(t, err)
+		return s
+	}
+	wide := uapi.Selector{Family: uapi.IPv4, Dst: nodes}
+	bypass := uapi.Policy{Dir: uapi.DirOut, Selector: wide, Action: uapi.Allow, Priority: ikePriority + 1}
+	block := bypass
+	block.Selector.Proto, block.Action = 17, uapi.Block
+	if alone, beside := export(), export(bypass, block); !reflect.DeepEqual(alone, beside) {
+		t.Errorf("beside an operator's policies the session is\n%+v, alone\n%+v", beside, alone)
 	}
 }
 
