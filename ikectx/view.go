@@ -65,6 +65,7 @@ type ViewDaemon struct {
 	Release  string    `json:"release,omitempty"`  // as it calls itself; "" = it has not been there yet
 	Protocol string    `json:"protocol,omitempty"` // what the agent speaks with it
 	Since    time.Time `json:"since,omitzero"`
-	Clients  int       `json:"clients"`           // whose IKE SAs are active here
-	Problem  string    `json:"problem,omitempty"` // why none can be moved, and what mends it
+	Clients  int       `json:"clients"`            // whose IKE SAs are active here
+	Reserved int       `json:"reserved,omitempty"` // inner addresses of clients that are at other gateways
+	Problem  string    `json:"problem,omitempty"`  // why none can be moved, and what mends it
 }

@@ -17,16 +17,19 @@ import (
 	"github.com/cxtp/cxtp/transport/testcert"
 )
 
-// newDirect is two stock strongSwan gateways with an outer address each, our daemon
-// beside each, and a stock client of the first.
+// newDirect is two stock strongSwan gateways with an outer address each and inner
+// addresses to give of their own, our daemon beside each, and a stock client of the
+// first.
 func newDirect(t *testing.T, ipv6 bool, client charon.Extra) *vpn {
 	t.Helper()
 	v := &vpn{fleet: newFleet(t, "lossless", func(g *gateway) { g.Kind = "strongswan" })}
 	ca, err := testcert.New()
 	v.must(err)
+	v.ca = ca
+	halves := [2]netip.Prefix{netip.MustParsePrefix("10.4.0.0/25"), netip.MustParsePrefix("10.4.0.128/25")} // of clientPool
 	for i, g := range v.gateways {
 		v.charons[i] = charon.Start(t, g.Node, charon.Gateway{
-			Identity: "vpn.example", Authority: ca, Address: g.Outer.Of(ipv6), Pool: clientPool,
+			Identity: "vpn.example", Authority: ca, Address: g.Outer.Of(ipv6), Pool: halves[i],
 		})
 		v.must(os.Symlink(v.charons[i].Socket(), filepath.Join(v.folder, g.Name+".vici")))
 	}

@@ -35,6 +35,14 @@ type Config struct {
 	Came func(id cxtp.SessionID, s *ipsecctx.Session)
 	Went func(id cxtp.SessionID, why string)
 
+	// Departed is the file in which the inner addresses are written down that stay
+	// reserved for clients at other gateways; "" = they are not.
+	Departed string
+	// Answered reports whether another gateway answers for an inner address on the
+	// protected side; nil = that cannot be asked, and an address stays reserved until
+	// its client comes back.
+	Answered func(ctx context.Context, addr netip.Addr) (bool, error)
+
 	Log *slog.Logger // nil = none
 }
 
@@ -60,7 +68,8 @@ type Agent struct {
 	charon *Charon
 	plugin *plugin
 	switcher
-	imports *semaphore.Weighted // those under way
+	imports  *semaphore.Weighted // those under way
+	departed *departed
 
 	mu       sync.Mutex
 	journal  *journal
@@ -101,11 +110,15 @@ func Start(cfg Config) (*Agent, error) {
 	if cfg.Segments <= carPark {
 		return nil, fmt.Errorf("charon.plugins.ha.segment_count is %d: with 1 no client can be moved alone, 16 is best", cfg.Segments)
 	}
+	away, err := openDeparted(cfg.Departed)
+	if err != nil {
+		return nil, err
+	}
 	p, err := openPlugin(cfg.Agent, cfg.Charon)
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, log: cfg.Log, charon: NewCharon(cfg.Socket), plugin: p, journal: newJournal(), imports: semaphore.NewWeighted(importsAtOnce),
+	a := &Agent{cfg: cfg, log: cfg.Log, charon: NewCharon(cfg.Socket), plugin: p, journal: newJournal(), imports: semaphore.NewWeighted(importsAtOnce), departed: away,
 		sessions: map[cxtp.SessionID]*session{}, of: map[*lineage]*session{}, recollection: newRecollection()}
 	a.switcher = switcher{plugin: p, charon: a.charon, segments: cfg.Segments, crowd: a.clients}
 	return a, nil
@@ -134,6 +147,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		})
 	})
 	g.Go(func() error { return a.attend(ctx) })
+	g.Go(func() error { return a.review(ctx) })
 	return g.Wait()
 }
 
@@ -234,6 +248,9 @@ func (a *Agent) greet(ctx context.Context, first bool) error {
 		return err
 	}
 	a.putBack(ctx) // before anybody is given the address of one of them
+	if err := a.reserve(ctx); err != nil {
+		return err
+	}
 	if err := a.plugin.send(a.greeting()...); err != nil {
 		return err
 	}
@@ -356,6 +373,7 @@ func (a *Agent) adopt(ctx context.Context, s *session, sa IKESA) (*ipsecctx.Sess
 	}
 	static := s.l.protected(sa)
 	a.mu.Unlock()
+	a.arrived(s)
 	return static, a.cfg.Kernel.Adopt(ctx, s.id, static)
 }
 

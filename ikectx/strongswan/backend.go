@@ -300,6 +300,7 @@ func (a *Agent) Activate(ctx context.Context, id cxtp.SessionID, d ikectx.Dynami
 		return s.problem("failed to activate the IKE SA", err)
 	}
 	a.turn(s, ipsecctx.Active)
+	a.arrived(s)
 	return nil
 }
 
@@ -384,8 +385,12 @@ func (a *Agent) Discard(ctx context.Context, id cxtp.SessionID) error {
 // not there has none.
 func (a *Agent) remove(ctx context.Context, s *session) error {
 	id := a.idOf(s)
+	err := a.depart(ctx, s)
 	if !a.orphaned(s) {
-		if err := a.delete(ctx, id); err != nil && !errors.Is(err, ErrNotRunning) {
+		if err == nil {
+			err = a.delete(ctx, id)
+		}
+		if err != nil && !errors.Is(err, ErrNotRunning) {
 			return s.problem("failed to remove the IKE SA", err)
 		}
 	}

@@ -67,6 +67,13 @@
 // The next charon gets them back before it is opened to others: the kernel's SAs are
 // taken out, imported anew behind shut policies, and go on with their numbers.
 //
+// # Inner addresses
+//
+// The plugin's pools take the address of a client that is gone for free. One that has
+// left for another gateway has it there, so its IKE SA is given another address, which
+// no pool has, before it is removed: charon then frees nothing. The agent writes down
+// which addresses are reserved in that way, and tells the next charon.
+//
 // # What charon has to be told
 //
 // Besides the ha plugin, in strongswan.conf: install_routes = no, because the

@@ -7,14 +7,17 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
 	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
 )
 
-// fakeCharon answers list-sas on a control socket.
+// fakeCharon answers list-sas on a control socket, and list-conns: with a connection
+// "clients", whose child is "net".
 type fakeCharon struct {
 	mu     sync.Mutex
 	sas    []fakeSA
@@ -28,6 +31,7 @@ type fakeSA struct {
 	port            uint16 // 0 = 500
 	unique          uint32
 	id              spis
+	virtual         []netip.Addr
 	children        []*ha.ChildAdd // that are installed
 }
 
@@ -95,8 +99,12 @@ func (f *fakeCharon) serve(conn net.Conn) {
 		case packetRegister, packetUnregister:
 			reply(conn, packetConfirm, nil)
 		case packetCommand:
-			for _, sa := range f.wanted(packet[2+packet[1]:]) {
-				reply(conn, packetEvent, append([]byte("\x07list-sa"), sa.message()...))
+			if command := packet[2 : 2+packet[1]]; string(command) == "list-conns" {
+				reply(conn, packetEvent, []byte("\x09list-conn"+"\x01\x07clients"+"\x01\x08children"+"\x01\x03net"+"\x02\x02\x02"))
+			} else {
+				for _, sa := range f.wanted(packet[2+packet[1]:]) {
+					reply(conn, packetEvent, append([]byte("\x07list-sa"), sa.message()...))
+				}
 			}
 			reply(conn, packetResponse, nil)
 		}
@@ -113,7 +121,7 @@ func (f *fakeCharon) wanted(filter []byte) (all []fakeSA) {
 	defer f.mu.Unlock()
 	if len(filter) == 0 {
 		f.listed++
-		return f.sas
+		return slices.Clone(f.sas)
 	}
 	f.asked++
 	for _, sa := range f.sas {
@@ -125,7 +133,7 @@ func (f *fakeCharon) wanted(filter []byte) (all []fakeSA) {
 }
 
 func (sa fakeSA) message() []byte {
-	const section, end = 1, 2
+	const section, end, list, item, endOfList = 1, 2, 4, 5, 6
 	m := append([]byte{section, byte(len(sa.name))}, sa.name...)
 	for _, kv := range [][2]string{
 		{"uniqueid", fmt.Sprint(sa.unique)}, {"state", sa.state},
@@ -134,6 +142,11 @@ func (sa fakeSA) message() []byte {
 	} {
 		m = append(m, keyValue(kv[0], kv[1])...)
 	}
+	m = append(append(m, list, 11), "remote-vips"...)
+	for _, a := range sa.virtual {
+		m = append(binary.BigEndian.AppendUint16(append(m, item), uint16(len(a.String()))), a.String()...)
+	}
+	m = append(m, endOfList)
 	m = append(m, "\x01\x09child-sas"...)
 	for i, c := range sa.children {
 		m = append(m, section, 1, byte('a'+i))

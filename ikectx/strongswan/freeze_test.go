@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,8 +20,8 @@ import (
 	"github.com/cxtp/cxtp/ipsecctx"
 )
 
-// fakePlugin is a fake charon's ha plugin. It does what it is told about addresses
-// and segments.
+// fakePlugin is a fake charon's ha plugin. It does what it is told about IKE SAs,
+// their addresses and segments, and has a pool.
 type fakePlugin struct {
 	*fakeCharon
 	conn  *net.UDPConn
@@ -28,7 +30,8 @@ type fakePlugin struct {
 	// it does that, or active, after that.
 	passive, active map[int]func()
 	told            map[ha.Type]int
-	lost            bool // the next message that a segment is passive does not arrive
+	lost            bool                // the next message that a segment is passive does not arrive
+	taken           map[netip.Addr]bool // of the pool, guarded as the IKE SAs are
 }
 
 // beside starts an agent beside a fake charon that has the client of a recorded
@@ -47,7 +50,7 @@ func beside(t *testing.T, name string) (*Agent, *session, *fakePlugin) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &fakePlugin{fakeCharon: f, conn: near, agent: far.LocalAddr(), told: map[ha.Type]int{}}
+	p := &fakePlugin{fakeCharon: f, conn: near, agent: far.LocalAddr(), told: map[ha.Type]int{}, taken: map[netip.Addr]bool{}}
 	a.charon, a.log = charon, slog.New(slog.DiscardHandler)
 	a.cfg.Kernel, a.cfg.Segments = adopts{}, 16
 	a.plugin = &plugin{conn: far, version: ha.Version3, room: semaphore.NewWeighted(roomForMessages)}
@@ -97,16 +100,61 @@ func (p *fakePlugin) work() {
 			panic(err)
 		}
 		switch b := m.Body.(type) {
+		case *ha.IKEAdd:
+			p.set(append(p.all(), fakeSA{name: "clients", state: passive, at: b.RemoteAddr.Addr().String(), unique: uint32(b.SA.SPIi), id: spisOf(b.SA)})...)
 		case *ha.IKEUpdate:
 			p.change(func(sa *fakeSA) {
 				if sa.id == spisOf(b.SA) {
-					sa.at, sa.port = b.RemoteAddr.Addr().String(), b.RemoteAddr.Port()
+					p.update(sa, b)
 				}
 			})
+		case *ha.IKEDelete:
+			p.end(b.SA)
 		case *ha.Segments:
 			p.segment(b)
 		}
 	}
+}
+
+func (p *fakePlugin) update(sa *fakeSA, b *ha.IKEUpdate) {
+	if b.RemoteAddr.IsValid() {
+		sa.at, sa.port = b.RemoteAddr.Addr().String(), b.RemoteAddr.Port()
+	}
+	if len(b.RemoteVIPs) > 0 {
+		sa.virtual = b.RemoteVIPs
+	}
+	for _, a := range b.RemoteVIPs {
+		p.taken[a] = true
+	}
+}
+
+// end removes an IKE SA, and gives the addresses that it has back to the pool.
+func (p *fakePlugin) end(id ha.SAID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sas = slices.DeleteFunc(p.sas, func(sa fakeSA) bool {
+		if sa.id != spisOf(id) {
+			return false
+		}
+		for _, a := range sa.virtual {
+			delete(p.taken, a)
+		}
+		return true
+	})
+}
+
+// reserved are the addresses that the pool counts as taken.
+func (p *fakePlugin) reserved() []netip.Addr {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(p.taken), netip.Addr.Compare)
+}
+
+// all are the IKE SAs as they are.
+func (p *fakePlugin) all() []fakeSA {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.sas)
 }
 
 func (p *fakePlugin) segment(b *ha.Segments) {

@@ -33,21 +33,27 @@ func (a *Agent) probe(ctx context.Context) error {
 	case len(all) == 0:
 		return errors.New("charon has no connection: swanctl --load-all loads what swanctl.conf has")
 	}
-	id := ha.SAID{IKEVersion: 2, SPIi: randomSPI(), SPIr: randomSPI()}
 	last := addressIn(maxSegments, maxSegments)
-	if err := a.plugin.send(nobody(id, slices.Min(slices.Collect(maps.Keys(all))), last)...); err != nil {
+	return a.asNobody(ctx, slices.Min(slices.Collect(maps.Keys(all))), last, func(ctx context.Context, id ha.SAID) error { return a.try(ctx, id, last) })
+}
+
+// asNobody does something with an IKE SA that is nobody's: it is imported for that, at
+// an address, and removed.
+func (a *Agent) asNobody(ctx context.Context, connection string, at netip.AddrPort, what func(context.Context, ha.SAID) error) error {
+	id := ha.SAID{IKEVersion: 2, SPIi: randomSPI(), SPIr: randomSPI()}
+	if err := a.plugin.send(nobody(id, connection, at)...); err != nil {
 		return err
 	}
 	defer a.charon.forget(id)
 	once, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	_, err = a.charon.await(once, id, func(sa IKESA) bool { return sa.State == passive })
+	_, err := a.charon.await(once, id, func(sa IKESA) bool { return sa.State == passive })
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("charon does not hear the agent: set charon.plugins.ha.local = %s and remote = %s, or correct strongswan.charon and strongswan.agent in the configuration of cxtpd, and restart what you have changed",
 			a.cfg.Charon, a.cfg.Agent)
 	}
 	if err == nil {
-		err = a.try(ctx, id, last)
+		err = what(ctx, id)
 	}
 	return errors.Join(err, a.delete(ctx, id))
 }

@@ -37,7 +37,7 @@ const sinceLayout = "Jan _2 15:04:05 2006"
 func (a *Agent) View() ikectx.ViewDaemon {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	v := ikectx.ViewDaemon{Program: Implementation, Release: a.seen.release, Problem: a.seen.problem}
+	v := ikectx.ViewDaemon{Program: Implementation, Release: a.seen.release, Problem: a.seen.problem, Reserved: a.departed.count()}
 	if a.seen.version != 0 {
 		v.Protocol = fmt.Sprintf("ha version %d", a.seen.version)
 	}

@@ -74,6 +74,9 @@ func daemonLine(d *ikectx.ViewDaemon) string {
 			text += ", since " + d.Since.Local().Format(time.DateTime)
 		}
 		text += fmt.Sprintf(", %d clients", d.Clients)
+		if d.Reserved > 0 {
+			text += fmt.Sprintf(", %d inner addresses reserved for clients elsewhere", d.Reserved)
+		}
 	}
 	if d.Problem != "" {
 		text += "; no client can be moved: " + d.Problem

@@ -3,6 +3,8 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"path/filepath"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
@@ -13,11 +15,15 @@ import (
 // openIKE takes the agent's place beside the charon whose SAs the gateway has.
 func (d *daemon) openIKE() (ikeDaemon, error) {
 	g, c := d.gateway.(*kernel), &d.cfg.Charon
+	var answered func(context.Context, netip.Addr) (bool, error)
+	if d.cfg.Kernel.Answer {
+		answered = g.routes.Answered
+	}
 	return strongswan.Start(strongswan.Config{
 		Socket: c.Vici, Agent: c.Agent, Charon: c.Charon, Segments: c.Segments,
 		Kernel: g, Came: d.came,
-		Went: func(id cxtp.SessionID, why string) { d.engine.input(cxtp.Vanished{Session: id, Why: why}) },
-		Log:  d.log,
+		Went:     func(id cxtp.SessionID, why string) { d.engine.input(cxtp.Vanished{Session: id, Why: why}) },
+		Departed: filepath.Join(d.cfg.StateDir, "departed"), Answered: answered, Log: d.log,
 	})
 }
 

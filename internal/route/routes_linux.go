@@ -1,6 +1,7 @@
 package route
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -156,6 +157,12 @@ func (r *Routes) Keep(inner []netip.Prefix) error {
 		}
 	}
 	return r.Forget(left)
+}
+
+// Answered reports whether another gateway answers for an inner address on the inside.
+func (r *Routes) Answered(ctx context.Context, inner netip.Addr) (bool, error) {
+	who, err := (&Addresses{link: r.inside}).Ask(ctx, inner)
+	return len(who) > 0, err
 }
 
 // Overridden is the routing table that the kernel takes the route of an inner prefix
