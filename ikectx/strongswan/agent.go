@@ -52,6 +52,8 @@ type Kernel interface {
 	Adopt(ctx context.Context, id cxtp.SessionID, s *ipsecctx.Session) error
 	// Adopted waits until charon has installed what is staged of a session.
 	Adopted(ctx context.Context, id cxtp.SessionID) error
+	// Routable refuses a session whose traffic charon's routes would keep from ours.
+	Routable(id cxtp.SessionID) error
 	// Found lists the sessions that were adopted, or staged for that, before a restart.
 	Found() []Found
 	// Disown says that the charon is gone that has installed a session's SAs.

@@ -117,7 +117,11 @@ func (a *Agent) Stage(ctx context.Context, id cxtp.SessionID, c *ikectx.Session)
 	}
 	err = a.bring(ctx, s)
 	if err == nil {
-		err = a.parked(l.id())
+		err = a.parked(ctx, l.id())
+	}
+	if err == nil {
+		// charon has done all that it was told of the session before: its routes are there.
+		err = a.cfg.Kernel.Routable(id)
 	}
 	if err != nil {
 		return errors.Join(s.problem("failed to import the IKE SA", err), a.remove(context.WithoutCancel(ctx), s))

@@ -72,6 +72,7 @@ type adopts struct{}
 
 func (adopts) Adopt(context.Context, cxtp.SessionID, *ipsecctx.Session) error { return nil }
 func (adopts) Adopted(context.Context, cxtp.SessionID) error                  { return nil }
+func (adopts) Routable(cxtp.SessionID) error                                  { return nil }
 func (adopts) Found() []Found                                                 { return nil }
 func (adopts) Disown(cxtp.SessionID)                                          {}
 func (adopts) Reinstall(ctx context.Context, _ cxtp.SessionID, bring func(context.Context) error) error {

@@ -80,8 +80,13 @@ func makeActive(segment int) ha.Body {
 
 func at(id ha.SAID, a netip.AddrPort) ha.Body { return &ha.IKEUpdate{SA: id, RemoteAddr: a} }
 
-// parked says that an IKE SA that is passive is at the car park.
-func (w *switcher) parked(id ha.SAID) error { return w.plugin.send(at(id, w.park())) }
+// parked tells charon that an IKE SA that is passive is at the car park, and returns
+// when it is: what charon was told before is done then.
+func (w *switcher) parked(ctx context.Context, id ha.SAID) error {
+	park := w.park()
+	_, err := w.until(ctx, id, func(sa IKESA) bool { return sa.Remote == park }, at(id, park))
+	return err
+}
 
 // stop makes an IKE SA passive, whose client is at an address: charon ignores what
 // comes for it, and begins nothing. It returns what charon then shows of it: one that

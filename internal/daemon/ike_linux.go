@@ -43,25 +43,17 @@ func (g *kernel) Adopt(ctx context.Context, id cxtp.SessionID, s *ipsecctx.Sessi
 	return g.route(id, s.Inner, g.routes.Attract)
 }
 
-// Adopted also looks whether charon has brought a route.
-func (g *kernel) Adopted(ctx context.Context, id cxtp.SessionID) error {
-	if err := g.Gateway.Adopted(ctx, id); err != nil {
-		return err
-	}
-	return g.routable(id)
-}
-
 // Export refuses a session whose traffic could not be sent elsewhere.
 func (g *kernel) Export(ctx context.Context, id cxtp.SessionID) (*ipsecctx.Session, []ipsecctx.Dynamic, error) {
-	if err := g.routable(id); err != nil {
+	if err := g.Routable(id); err != nil {
 		return nil, nil, err
 	}
 	return g.Gateway.Export(ctx, id)
 }
 
-// routable refuses a session that somebody else routes, in a table that comes before
+// Routable refuses a session that somebody else routes, in a table that comes before
 // the one with our routes: charon does, if it is not told to leave it.
-func (g *kernel) routable(id cxtp.SessionID) error {
+func (g *kernel) Routable(id cxtp.SessionID) error {
 	if !g.adopts {
 		return nil
 	}
