@@ -86,9 +86,12 @@ func undisturbed(try func() outcome) outcome {
 // whose [rig.lossless] has seen the traffic.
 func steadily(t *testing.T, try func(t *testing.T) *rig) {
 	t.Helper()
+	n := 0
 	undisturbed(func() outcome {
 		o := outcome{t: t}
-		t.Run("steadily", func(t *testing.T) {
+		n++
+		// Folders have the name, and to charon a # in one is where a comment begins.
+		t.Run(fmt.Sprintf("try-%d", n), func(t *testing.T) {
 			lost := try(t).lost
 			lost.judged = true
 			o.missing, o.Echo.Stall = lost.missing, lost.stall()
