@@ -15,12 +15,16 @@ func conformCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:      "conform",
 		Usage:     "check an implementation of RFC 4067, requirement by requirement",
-		UsageText: "cxtp conform [--section SECTION]... [--strict] [--junit FILE]",
+		UsageText: "cxtp conform [--live FILE] [--section SECTION]... [--strict] [--junit FILE]",
 		Description: "Without more, this program's own codec is held against the test vectors.\n\n" +
+			"With --live the router that FILE describes is spoken to, as its neighbour and as\n" +
+			"mobile nodes of its own. It transfers their contexts, so never use one that others\n" +
+			"need. FILE, which only its owner may read, has keys.\n\n" +
 			"The status is 1 if anything that binds fails, or nothing could be run; a SHOULD\n" +
 			"binds with --strict only. It is 2 if no case is of the sections asked for.\n" +
 			"doc/conformance.md has the rest.",
 		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "live", Usage: "speak to the router that `FILE` describes (TOML)"},
 			&urfave.StringSliceFlag{Name: "section", Usage: "only cases of the `section`: 2.5.1 of RFC 4067, control-profile/2, a row's id; with those below it"},
 			&urfave.BoolFlag{Name: "strict", Usage: "a SHOULD that is not met fails, too"},
 			&urfave.StringFlag{Name: "junit", Usage: "write the results as JUnit XML to `FILE` as well"},
@@ -31,20 +35,23 @@ func conformCommand() *urfave.Command {
 }
 
 func runConform(c *urfave.Context) error {
+	if path := c.String("live"); path != "" {
+		return conformLive(c, path)
+	}
 	cases, err := offline.Cases(offline.Own{})
 	if err != nil {
 		return err
 	}
-	return conformCases(c, "the codec of this program", cases)
+	return conformCases(c, "the codec of this program", cases, nil)
 }
 
-// conformCases runs the cases that the flags choose, and reports.
-func conformCases(c *urfave.Context, subject string, cases []conform.Case) error {
+// conformCases runs the cases that the flags choose, and reports. observe may be nil.
+func conformCases(c *urfave.Context, subject string, cases []conform.Case, observe func(conform.Result)) error {
 	chosen, err := conform.Select(cases, c.StringSlice("section")...)
 	if errors.Is(err, conform.ErrNothing) {
 		return usagef("%v", err)
 	}
-	report := conform.Run(c.Context, subject, chosen, c.Bool("strict"), nil)
+	report := conform.Run(c.Context, subject, chosen, c.Bool("strict"), observe)
 	write := report.WriteText
 	if c.Bool("json") {
 		write = report.WriteJSON

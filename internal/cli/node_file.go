@@ -3,7 +3,6 @@ package cli
 import (
 	"bufio"
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,7 +16,6 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/cxtp/cxtp/cxtp"
-	"github.com/cxtp/cxtp/cxtp/secret"
 	"github.com/cxtp/cxtp/internal/config"
 )
 
@@ -27,7 +25,7 @@ type nodeFile struct {
 	Previous  netip.Addr                    `toml:"previous"`
 	Session   cxtp.SessionID                `toml:"session"`
 	Algorithm cxtp.Algorithm                `toml:"token_algorithm"`
-	UpdateKey hexKey                        `toml:"update_key"`
+	UpdateKey config.HexKey                 `toml:"update_key"`
 	Tokens    []fileToken                   `toml:"token"`
 	TokenFile string                        `toml:"token_file"`
 	ReqID     uint32                        `toml:"kernel_reqid"`
@@ -42,20 +40,8 @@ type nodeFile struct {
 }
 
 type fileToken struct {
-	Number uint32 `toml:"number"`
-	Key    hexKey `toml:"key"`
-}
-
-// hexKey is a key in hexadecimal. Its errors do not quote it.
-type hexKey struct{ secret.Key }
-
-func (k *hexKey) UnmarshalText(text []byte) error {
-	octets := make([]byte, hex.DecodedLen(len(text)))
-	if _, err := hex.Decode(octets, text); err != nil || len(octets) == 0 {
-		return errors.New("a key must be hexadecimal digits, two an octet, and at least one octet")
-	}
-	k.Key = secret.New(octets)
-	return nil
+	Number uint32        `toml:"number"`
+	Key    config.HexKey `toml:"key"`
 }
 
 // loadNode reads and checks a node's file and its token file.
@@ -68,7 +54,7 @@ func loadNode(path string) (*nodeFile, error) {
 	f := nodeFile{Algorithm: cxtp.AlgorithmHMACSHA256, Retry: config.Duration(cxtp.DefaultRequestRetry), RetryMax: config.Duration(cxtp.DefaultRetryMax)}
 	decoder := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
 	if err := decoder.Decode(&f); err != nil {
-		return nil, fmt.Errorf("failed to read %s: %w", path, where(err))
+		return nil, fmt.Errorf("failed to read %s: %w", path, config.Where(err, "cxtp mn --help lists them"))
 	}
 	f.state = path + ".state"
 	if f.TokenFile != "" {
@@ -80,22 +66,6 @@ func loadNode(path string) (*nodeFile, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &f, nil
-}
-
-// where says where a TOML error is, without the text around it, which may have
-// keys.
-func where(err error) error {
-	var unknown *toml.StrictMissingError
-	var wrong *toml.DecodeError
-	switch {
-	case errors.As(err, &unknown) && len(unknown.Errors) > 0:
-		line, _ := unknown.Errors[0].Position()
-		return fmt.Errorf("line %d: %s is not a setting; cxtp mn --help lists them", line, strings.Join(unknown.Errors[0].Key(), "."))
-	case errors.As(err, &wrong):
-		line, column := wrong.Position()
-		return fmt.Errorf("line %d, column %d: %w", line, column, err)
-	}
-	return err
 }
 
 // beside is a file that is named from the folder of another one.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/cxtp/secret"
+	"github.com/cxtp/cxtp/internal/config"
 )
 
 // nodeState is what a node's agent must remember from run to run: going back to
@@ -92,7 +93,7 @@ func (k *keptKeys) node() (*cxtp.NodeState, error) {
 }
 
 func keptKey(digits string) (secret.Key, error) {
-	var k hexKey
+	var k config.HexKey
 	err := k.UnmarshalText([]byte(digits))
 	return k.Key, err
 }

@@ -1,10 +1,16 @@
 package config
 
 import (
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/pelletier/go-toml/v2"
+
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/cxtp/secret"
 )
 
 // Duration is a time written with its unit: "200ms", "1m30s".
@@ -21,6 +27,35 @@ func (d *Duration) UnmarshalText(text []byte) error {
 }
 
 func (d Duration) String() string { return time.Duration(d).String() }
+
+// HexKey is a key in hexadecimal. Its errors do not quote it.
+type HexKey struct{ secret.Key }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (k *HexKey) UnmarshalText(text []byte) error {
+	octets := make([]byte, hex.DecodedLen(len(text)))
+	if _, err := hex.Decode(octets, text); err != nil || len(octets) == 0 {
+		return errors.New("a key must be hexadecimal digits, two an octet, and at least one octet")
+	}
+	k.Key = secret.New(octets)
+	return nil
+}
+
+// Where says where a TOML error is, without the text around it, which may have
+// keys. help says where the settings are listed.
+func Where(err error, help string) error {
+	var unknown *toml.StrictMissingError
+	var wrong *toml.DecodeError
+	switch {
+	case errors.As(err, &unknown) && len(unknown.Errors) > 0:
+		line, _ := unknown.Errors[0].Position()
+		return fmt.Errorf("line %d: %s is not a setting; %s", line, strings.Join(unknown.Errors[0].Key(), "."), help)
+	case errors.As(err, &wrong):
+		line, column := wrong.Position()
+		return fmt.Errorf("line %d, column %d: %w", line, column, err)
+	}
+	return err
+}
 
 // Mode is a [cxtp.MoveMode] written as a word.
 type Mode cxtp.MoveMode
