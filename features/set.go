@@ -45,7 +45,10 @@ func NewSet(features ...Feature) (*Set, error) {
 	slices.Reverse(s.down)
 	for _, f := range features {
 		for _, fpt := range f.FPTs() {
-			if s.byFPT[fpt] != nil {
+			switch {
+			case fpt == 0: // RFC 4065 section 6
+				return nil, errors.New("a feature claims the context type 0, which is reserved")
+			case s.byFPT[fpt] != nil:
 				return nil, fmt.Errorf("two features claim the context type %#04x", uint16(fpt))
 			}
 			s.byFPT[fpt] = f

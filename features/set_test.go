@@ -186,6 +186,19 @@ func TestOneFeatureAType(t *testing.T) {
 	}
 }
 
+// TestTypeZeroIsReserved: it is no feature's, and a block that has it is of an
+// unknown type (RFC 4065 section 6).
+func TestTypeZeroIsReserved(t *testing.T) {
+	if _, err := features.NewSet(&recorder{}); err == nil {
+		t.Error("a feature has the reserved context type")
+	}
+	_, _, set := twoFeatures(t)
+	err := set.Stage(t.Context(), features.Ref{}, features.Staging{Blocks: []cxtp.CDB{{}}})
+	if got := features.Statuses(err); len(got) != 1 || got[0] != (cxtp.ContextStatus{Status: cxtp.StatusUnknownFPT}) {
+		t.Errorf("statuses %v", got)
+	}
+}
+
 func TestOtherErrorsAreInternal(t *testing.T) {
 	got := features.Statuses(errors.New("disk full"))
 	if len(got) != 1 || got[0].Status != cxtp.StatusInternal {

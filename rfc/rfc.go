@@ -4,8 +4,8 @@
 // (interpretations.md).
 //
 // A [Row] is one demand that can be checked, in our own words. Its id is the
-// document, the section, and a number within the section: rfc4067-2.5.1-3. It
-// never changes, so anything may name it: a vector of package testvectors, a case
+// document, the section (its name where it has no number), and a number within the
+// section: rfc4067-2.5.1-3. It never changes, so anything may name it: a vector of package testvectors, a case
 // of `cxtp conform`, a mutant, a comment.
 //
 // A row's level is the key word of RFC 2119 that the document uses (its SHALL is
@@ -15,9 +15,10 @@
 // could not work together with others, or would harm them, such a sentence is a
 // row too, and is marked as implied.
 //
-// A row is done, or not applicable, with the reason. What shows that a row is done
-// are the Go tests that it names, the vectors and the conformance cases that name
-// it.
+// A row is done, or open, or not applicable, with the reason. What shows that a row
+// is done are the Go tests that it names, the vectors and the conformance cases that
+// name it. The tests of this package fail for a done row that nothing shows, a test
+// that does not exist, and a vector or case that shows no row.
 //
 //	go test -v -run TestRowsAreWellFormed ./rfc
 //
@@ -47,7 +48,7 @@ type Row struct {
 	Implied bool   `json:"implied,omitempty"`
 	Text    string `json:"text"`
 	State   State  `json:"state"`
-	// Reason says why the row is not applicable.
+	// Reason says why the row is not applicable, or what an open one lacks.
 	Reason string `json:"reason,omitempty"`
 	// Tests are Go tests that fail when the row is broken: the package's folder,
 	// the function, and perhaps a subtest: "cxtp.TestTranscripts/busy".
@@ -77,6 +78,7 @@ type State string
 // The states.
 const (
 	Done          State = "done"
+	Open          State = "open" // not done yet
 	NotApplicable State = "not applicable"
 )
 

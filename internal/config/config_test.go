@@ -146,6 +146,14 @@ func TestTimers(t *testing.T) {
 	}
 }
 
+// TestLimits: CT_REQUEST_RATE is what the operator says (RFC 4067 section 6.3).
+func TestLimits(t *testing.T) {
+	got := parse(t, minimal+"[limits]\nrequest_rate = 25\nrequest_total = 4000\nwrong_tokens = 3\nattempts = 5\n").Limits
+	if want := (config.Limits{RequestRate: 25, RequestTotal: 4000, WrongTokens: 3, Attempts: 5}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 func TestMachinePeers(t *testing.T) {
 	c := parse(t, minimal+`identity = "gw2.example"
 push = true

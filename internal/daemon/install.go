@@ -56,7 +56,34 @@ func manualSession(n *control.NewSession) (*ipsecctx.Session, []ipsecctx.Dynamic
 		}
 		dynamic = append(dynamic, d)
 	}
+	if err := tokenKeysApart(node, s); err != nil {
+		return fail(err)
+	}
 	return s, dynamic, node, nil
+}
+
+// tokenKeysApart refuses a token key that is there twice or serves another purpose:
+// whoever has it for that could have the session transferred (RFC 4067 section 6.3).
+func tokenKeysApart(node cxtp.NodeState, s *ipsecctx.Session) error {
+	type use struct {
+		field string
+		key   secret.Key
+	}
+	uses := []use{{"update_key", node.UpdateKey}}
+	for i := range s.SAs {
+		uses = append(uses, use{fmt.Sprintf("sas[%d].key", i), s.SAs[i].Encryption.Key},
+			use{fmt.Sprintf("sas[%d].integrity_key", i), s.SAs[i].Integrity.Key})
+	}
+	for i, t := range node.Tokens {
+		field := fmt.Sprintf("tokens[%d].key", i)
+		for _, u := range uses {
+			if !t.Key.IsZero() && t.Key.Equal(u.key) {
+				return fmt.Errorf("%s: it is %s as well; make a key for each purpose", field, u.field)
+			}
+		}
+		uses = append(uses, use{field, t.Key})
+	}
+	return nil
 }
 
 func manualSA(n *control.NewSA, inner []netip.Prefix) (ipsecctx.SA, error) {
