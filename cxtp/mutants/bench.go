@@ -2,15 +2,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
+
+	"github.com/cxtp/cxtp/internal/overlay"
 )
 
 // bench builds and plays one mutant.
@@ -81,36 +83,14 @@ func (b bench) build(ctx context.Context, m mutant) (string, error) {
 // simulator are the files of tests that TestLaws is made of.
 var simulator = regexp.MustCompile(`^machine_(contexts|keys|laws|network|print|random|sad|transcript|world)_test\.go$`)
 
-// overlay writes the mutated file, and the list that has it compiled and the
-// tests that are not needed left out.
+// overlay has the mutated file compiled, and the tests that are not needed left out.
 func (b bench) overlay(m mutant) (string, error) {
-	replace := map[string]string{}
-	if m.file != "" {
-		text, err := m.apply(b.dir)
-		if err != nil {
-			return "", err
-		}
-		mutated := filepath.Join(b.work, m.file)
-		replace[filepath.Join(b.dir, m.file)] = mutated
-		if err := os.WriteFile(mutated, text, 0o644); err != nil {
-			return "", err
-		}
-	}
 	tests, err := filepath.Glob(filepath.Join(b.dir, "*_test.go"))
 	if err != nil {
 		return "", err
 	}
-	for _, file := range tests {
-		if !simulator.MatchString(filepath.Base(file)) {
-			replace[file] = ""
-		}
-	}
-	text, err := json.Marshal(map[string]map[string]string{"Replace": replace})
-	if err != nil {
-		return "", err
-	}
-	list := filepath.Join(b.work, "overlay.json")
-	return list, os.WriteFile(list, text, 0o644)
+	others := slices.DeleteFunc(tests, func(file string) bool { return simulator.MatchString(filepath.Base(file)) })
+	return overlay.Write(b.dir, b.work, m.edits(), others)
 }
 
 var (

@@ -157,8 +157,8 @@ func (s *Session) failCancelled() {`,
 	}, {
 		name: "strict-mode-ignored", guard: "the strict mode ends inbound in the freeze (8.5)", law: "law 4",
 		file: "session.go",
-		old:  "	d.Op, d.Session, d.Mode = s.op(), s.id, s.cfg.Mode\n",
-		new:  "	d.Op, d.Session, d.Mode = s.op(), s.id, ModeLossless\n",
+		old:  "	d.Op, d.Session, d.Previous, d.Mode = s.op(), s.id, s.addr, s.cfg.Mode\n",
+		new:  "	d.Op, d.Session, d.Previous, d.Mode = s.op(), s.id, s.addr, ModeLossless\n",
 	}, {
 		name: "steering-of-a-former-owner", guard: "a router steers to itself no more once the next is active (8.5)", law: "law 2",
 		file: "source.go",

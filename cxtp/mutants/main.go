@@ -20,7 +20,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
@@ -29,6 +28,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/cxtp/cxtp/internal/overlay"
 )
 
 func main() {
@@ -51,7 +52,7 @@ func run(ctx context.Context, only string, schedules int) error {
 	if err != nil {
 		return fmt.Errorf("failed to read -run: %w", err)
 	}
-	dir, err := packageDir(ctx)
+	dir, err := overlay.Dir(ctx, "github.com/cxtp/cxtp/cxtp")
 	if err != nil {
 		return err
 	}
@@ -88,15 +89,6 @@ func run(ctx context.Context, only string, schedules int) error {
 		return err
 	}
 	return judge(results)
-}
-
-// packageDir is where package cxtp is.
-func packageDir(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", "github.com/cxtp/cxtp/cxtp").Output()
-	if err != nil {
-		return "", fmt.Errorf("failed to find package cxtp: run this inside its module: %w", err)
-	}
-	return strings.TrimSpace(string(out)), nil
 }
 
 // judge prints the table, and fails for what is not as it should be.

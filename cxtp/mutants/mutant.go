@@ -1,12 +1,11 @@
 package main
 
 import (
-	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/cxtp/cxtp/internal/overlay"
 )
 
 // mutant is a guard, and the machine without it.
@@ -27,17 +26,12 @@ func guards() []mutant {
 	return slices.Concat(sourceGuards, targetGuards, policyGuards, tokenGuards, standbyGuards, recoveryGuards, timeGuards)
 }
 
-// apply gives the file without the guard.
-func (m mutant) apply(dir string) ([]byte, error) {
-	path := filepath.Join(dir, m.file)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
+// edits are what makes the mutant of the machine.
+func (m mutant) edits() []overlay.Edit {
+	if m.file == "" {
+		return nil
 	}
-	if n := strings.Count(string(text), m.old); n != 1 {
-		return nil, fmt.Errorf("the guard has gone stale: its text is in %s %d times, not once:\n%s", m.file, n, m.old)
-	}
-	return []byte(strings.Replace(string(text), m.old, m.new, 1)), nil
+	return []overlay.Edit{{File: m.file, Old: m.old, New: m.new}}
 }
 
 // result is what became of a mutant.

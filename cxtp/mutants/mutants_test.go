@@ -14,7 +14,7 @@ import (
 // Go and another one.
 func TestGuardsAreInTheMachine(t *testing.T) {
 	for _, m := range guards() {
-		text, err := m.apply("..")
+		text, err := m.edits()[0].Apply("..")
 		if err != nil {
 			t.Errorf("%s: %v", m.name, err)
 			continue
