@@ -1,6 +1,8 @@
 package live
 
 import (
+	"bytes"
+	"net/netip"
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
@@ -51,6 +53,18 @@ var sourceChecks = []check{
 			t.noTransfer(n)
 			t.send(q)
 			t.transfer(n)
+		},
+	}, {
+		name: "multicast-blocks", rows: []string{"B-2", "B-1", "2.4-7", "2.4-2", "2.5.1-12"},
+		expect: "each group of a node is in a block of its own, of type 1 and 32 octets: prefix, group and padding of zeros",
+		run: func(t *trial) {
+			n := t.listener()
+			t.send(t.ctreq(n, cxtp.CDB{FPT: cxtp.FPTMulticastListener}))
+			data, a := t.transfer(n)
+			t.canonical(a)
+			for _, group := range n.groups {
+				t.check(blocksOf(data, group) == 1, "%d blocks have the group %v, with padding of zeros", blocksOf(data, group), group)
+			}
 		},
 	}, {
 		name: "only-what-is-asked-for", rows: []string{"2.5.1-12"},
@@ -164,6 +178,18 @@ func (t *trial) complete(n *node, data *cxtp.CTD, a *arrival) {
 		}
 		t.check(found, "the CTD has no context of the type %#04x", uint16(want))
 	}
+}
+
+// blocksOf counts the blocks of appendix B that have a group.
+func blocksOf(data *cxtp.CTD, group netip.Addr) (count int) {
+	const prefix, padding = 8, 4
+	want := append(group.AsSlice(), make([]byte, padding)...)
+	for _, b := range data.Blocks {
+		if b.FPT == cxtp.FPTMulticastListener && !b.HasPresence && len(b.Data) == prefix+len(want) && bytes.Equal(b.Data[prefix:], want) {
+			count++
+		}
+	}
+	return count
 }
 
 // predicted sends a CTAR to the pAR and waits for what it sends to the nAR.

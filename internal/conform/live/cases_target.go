@@ -23,6 +23,21 @@ var targetChecks = []check{
 			t.arrived(h)
 		},
 	}, {
+		name: "contexts-are-installed", rows: []string{"2.1.2-3"},
+		expect: "contexts that the router took are its own then: it gives them to a nAR that asks",
+		run: func(t *trial) {
+			if !t.subject.NullToken {
+				t.skip("the router gives nothing for a token of zero (null_token)")
+			}
+			h, key := t.offered(true)
+			t.send(t.arrival(h, key, true))
+			t.arrived(h)
+			t.drained(h.node)
+			t.send(&cxtp.CTReq{Previous: h.node.previous, Sequence: t.sequence()})
+			data, _ := t.transfer(h.node)
+			t.check(len(data.Blocks) >= len(h.data), "it was given %d contexts, and has %d", len(h.data), len(data.Blocks))
+		},
+	}, {
 		name: "key-discarded", rows: []string{"6.3-3", "6.3-11"},
 		expect: "a nAR that has verified a token with the key of a PCTD takes no other token that was made with it",
 		run: func(t *trial) {

@@ -130,8 +130,11 @@ func supplyOf(n int) []Node {
 		if i%8 == 7 {
 			previous = netip.AddrFrom16([16]byte{0: 0x20, 1: 1, 2: 0xd, 3: 0xb8, 15: byte(i)})
 		}
-		supply = append(supply, Node{Previous: previous, Contexts: []cxtp.FPT{1},
-			Keys: []config.HexKey{{Key: freshKey()}, {Key: freshKey()}}})
+		n := Node{Previous: previous, Contexts: []cxtp.FPT{1}, Keys: []config.HexKey{{Key: freshKey()}, {Key: freshKey()}}}
+		if i == 0 {
+			n.Groups = []netip.Addr{netip.MustParseAddr("ff1e::1"), netip.MustParseAddr("ff1e::2")}
+		}
+		supply = append(supply, n)
 	}
 	return supply
 }
@@ -177,7 +180,10 @@ type simpleID struct {
 func newSimple(supply []Node) *simple {
 	s := &simple{here: map[netip.Addr]*simpleNode{}, staged: map[netip.Addr]*cxtp.CTD{}, asked: map[netip.Addr]*simpleAsk{}, seen: map[simpleID]bool{}}
 	for _, n := range supply {
-		known := &simpleNode{blocks: []cxtp.CDB{{FPT: 1, Data: make([]byte, 28)}}}
+		known := &simpleNode{}
+		for _, group := range append(n.Groups, netip.MustParseAddr("ff1e::3")) {
+			known.blocks = append(known.blocks, cxtp.CDB{FPT: 1, Data: append(make([]byte, 8), group.AsSlice()...)})
+		}
 		for _, k := range n.Keys {
 			known.keys = append(known.keys, secret.Clone(k.Bytes()))
 		}
@@ -286,8 +292,12 @@ func (s *simple) requested(w *wires, known *simpleNode, q *cxtp.CTReq) {
 		l.data.Elapsed = uint32(time.Since(l.began).Milliseconds())
 		w.toProber(l.data)
 	case l != nil || len(known.wanted(q.Requests)) == 0:
-	case q.Token.IsZero() && len(known.keys) > 0:
-		s.leave(w, known, &simpleLeaving{data: &cxtp.CTD{Predictive: true, Ack: true, Previous: q.Previous, Algorithm: 1, Key: known.keys[0], Blocks: known.blocks}})
+	case q.Token.IsZero():
+		data := &cxtp.CTD{Ack: true, Previous: q.Previous, Blocks: known.blocks}
+		if len(known.keys) > 0 {
+			data.Predictive, data.Algorithm, data.Key = true, 1, known.keys[0]
+		}
+		s.leave(w, known, &simpleLeaving{data: data})
 	default:
 		if _, ok := known.use(q.Previous, q.Sequence, q.Requests, q.Token); ok {
 			s.leave(w, known, &simpleLeaving{data: &cxtp.CTD{Ack: true, Previous: q.Previous, Blocks: known.wanted(q.Requests)}, sequence: q.Sequence, token: q.Token})

@@ -14,14 +14,15 @@ type node struct {
 	previous netip.Addr
 	keys     []secret.Key // that have made no right token yet
 	contexts []cxtp.FPT
-	spent    bool // a right token was shown: the router may have its contexts no more
+	groups   []netip.Addr // to which it listens
+	spent    bool         // a right token was shown: the router may have its contexts no more
 }
 
 // take gives a node of which everything is fresh, with at least so many keys; the
 // case that takes it uses it up. v4 is the family of its address.
 func (t *trial) take(keys int, v4 bool) *node {
 	for _, n := range t.supply {
-		if !n.spent && len(n.keys) >= keys && n.previous.Is4() == v4 {
+		if !n.spent && len(n.keys) >= keys && n.previous.Is4() == v4 && len(n.groups) == 0 {
 			n.spent = true
 			return n
 		}
@@ -31,6 +32,18 @@ func (t *trial) take(keys int, v4 bool) *node {
 		family = "IPv6"
 	}
 	t.skip("the subject has no %s node left with %d fresh keys: add a [[mobile_node]]", family, keys)
+	return nil
+}
+
+// listener is a fresh node with multicast groups; see take.
+func (t *trial) listener() *node {
+	for _, n := range t.supply {
+		if !n.spent && len(n.groups) > 0 {
+			n.spent = true
+			return n
+		}
+	}
+	t.skip("the subject has no node left with groups: add a [[mobile_node]] with multicast listener contexts")
 	return nil
 }
 

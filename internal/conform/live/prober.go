@@ -58,7 +58,7 @@ func Open(s *Subject) (*Prober, error) {
 		p.style = newProfiled(cxtp.RouterID(s.Profile))
 	}
 	for _, n := range s.Nodes {
-		fresh := &node{previous: n.Previous, contexts: n.Contexts}
+		fresh := &node{previous: n.Previous, contexts: n.Contexts, groups: n.Groups}
 		for _, k := range n.Keys {
 			fresh.keys = append(fresh.keys, k.Key)
 		}

@@ -60,6 +60,7 @@ type Node struct {
 	Previous netip.Addr      `toml:"previous"` // the address that the router knows it by
 	Keys     []config.HexKey `toml:"keys"`     // of its tokens (HMAC-SHA-1), in the order of their use
 	Contexts []cxtp.FPT      `toml:"contexts"` // the types of its contexts
+	Groups   []netip.Addr    `toml:"groups"`   // of its multicast listener contexts (appendix B)
 }
 
 // Parse reads a subject's TOML. name is its file, for messages and as the place

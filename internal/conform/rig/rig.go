@@ -31,9 +31,10 @@ import (
 // How many mobile nodes have a session at the router, by the family of their
 // address, and how many keys each has for its tokens.
 const (
-	nodes4 = 32
-	nodes6 = 2
-	keys   = 2
+	nodes4    = 32
+	nodes6    = 2
+	listeners = 2 // of the former, with multicast groups in place of SAs
+	keys      = 2
 )
 
 // Rig is a daemon that runs, and what the prober has to know of it.
@@ -52,6 +53,7 @@ type Rig struct {
 type node struct {
 	Previous netip.Addr
 	Keys     []string
+	Groups   []string
 }
 
 // Start runs the program, which is cxtpd or a variant of it, with its files in a
@@ -133,13 +135,21 @@ func session(i int, n node) control.NewSession {
 	out.Outbound, out.SPI, out.Key, out.Window = true, 0x8000+uint32(i), digits(i, "out", 16), 0
 	s := control.NewSession{
 		Session: cxtp.SessionID{0: 0xc0, 15: byte(i)}, Previous: n.Previous, Identity: fmt.Sprintf("node%d.example", i),
-		Inner: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 8, 0, byte(i)}), 32)}, SAs: []control.NewSA{in, out},
+	}
+	for _, group := range n.Groups {
+		s.Groups = append(s.Groups, control.NewGroup{Prefix: link, Group: netip.MustParseAddr(group)})
+	}
+	if len(n.Groups) == 0 {
+		s.Inner, s.SAs = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 8, 0, byte(i)}), 32)}, []control.NewSA{in, out}
 	}
 	for number, key := range n.Keys {
 		s.Tokens = append(s.Tokens, control.NewToken{Number: uint32(number + 1), Key: key})
 	}
 	return s
 }
+
+// link is the prefix of the router's link to the nodes.
+var link = netip.MustParsePrefix("2001:db8:10::/64")
 
 // digits are a key for a purpose, in hexadecimal: it protects nothing.
 func digits(i int, purpose string, octets int) string {
@@ -169,6 +179,8 @@ listen = "127.0.0.1:{{.Node}}"
 outside = "127.0.0.1:{{.Outside}}"
 inside = "127.0.0.1:{{.Inside}}"
 next_hop = "127.0.0.1:9"
+[multicast]
+prefixes = ["2001:db8:10::/64"]
 [timers]
 max_transfer = "1s"
 grace = "0s"
@@ -201,8 +213,10 @@ quiet = "300ms"
 [[mobile_node]]
 previous = "{{.Previous}}"
 keys = [{{range $i, $key := .Keys}}{{if $i}}, {{end}}"{{$key}}"{{end}}]
-contexts = [0xffe0, 0xffe1]
-{{end}}`))
+{{if .Groups}}contexts = [1]
+groups = [{{range $i, $group := .Groups}}{{if $i}}, {{end}}"{{$group}}"{{end}}]
+{{else}}contexts = [0xffe0, 0xffe1]
+{{end}}{{end}}`))
 
 // write makes the nodes, the certificates and both configurations.
 func (r *Rig) write() error {
@@ -213,6 +227,9 @@ func (r *Rig) write() error {
 		}
 		for k := range keys {
 			n.Keys = append(n.Keys, digits(i, fmt.Sprintf("token%d", k), 20))
+		}
+		if i < listeners {
+			n.Groups = []string{"ff1e::1234", "ff1e::5678"}
 		}
 		r.nodes = append(r.nodes, n)
 	}
