@@ -14,6 +14,7 @@ import (
 	"github.com/cxtp/cxtp/cxtp/secret"
 	"github.com/cxtp/cxtp/features"
 	"github.com/cxtp/cxtp/features/profile"
+	"github.com/cxtp/cxtp/features/profile/profiletest"
 	"pgregory.net/rapid"
 )
 
@@ -31,7 +32,7 @@ func TestSessionRoundTrip(t *testing.T) {
 		at := rapid.IntRange(0, len(want.SAs)).Draw(t, "position")
 		blocks[0], blocks[at] = blocks[at], blocks[0]
 		blocks = append(blocks, cxtp.CDB{FPT: cxtp.FPTMulticastListener, Data: make([]byte, 28)})
-		got, err := DecodeSession(padded(t, blocks))
+		got, err := DecodeSession(profiletest.Padded(t, blocks))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,23 +40,6 @@ func TestSessionRoundTrip(t *testing.T) {
 			t.Fatalf("decoded\n got %+v\nwant %+v", got, want)
 		}
 	})
-}
-
-// padded sends every block through its encoding, which pads it.
-func padded(t *rapid.T, blocks []cxtp.CDB) []cxtp.CDB {
-	out := make([]cxtp.CDB, len(blocks))
-	for i, b := range blocks {
-		octets, err := b.Append(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out[i] = b
-		out[i].Data = octets[4:]
-		if b.HasPresence {
-			out[i].Data = octets[8:]
-		}
-	}
-	return out
 }
 
 func TestDynamicRoundTrip(t *testing.T) {
@@ -69,7 +53,7 @@ func TestDynamicRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := DecodeDynamic(padded(t, blocks))
+		got, err := DecodeDynamic(profiletest.Padded(t, blocks))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -228,20 +212,12 @@ func TestCloneSharesNothing(t *testing.T) {
 		}
 		clone.Wipe()
 		for i := range clone.SAs {
-			checkWiped(t, clone.SAs[i].secrets())
+			profiletest.Wiped(t, clone.SAs[i].secrets())
 		}
 		for i := range clone.Children {
-			checkWiped(t, clone.Children[i].Exchange.secrets())
+			profiletest.Wiped(t, clone.Children[i].Exchange.secrets())
 		}
 	})
-}
-
-func checkWiped(t *rapid.T, keys []*secret.Key) {
-	for _, k := range keys {
-		if !k.Equal(secret.New(make([]byte, k.Len()))) {
-			t.Fatal("a key is left after Wipe")
-		}
-	}
 }
 
 // TestFailedEncodingLeavesNoKeys: neither of the block that failed nor of those

@@ -25,7 +25,6 @@ func describeSession(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 	var s Session
 	r.Open(&b, sessionLayout)
 	sas, children := s.read(&r)
-	err := r.Finish()
 	return r.Dump("IKE profile section 4", []any{
 		sessionSACount:        sas,
 		sessionChildCount:     children,
@@ -47,15 +46,12 @@ func describeSession(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 		sessionConnection:     profile.Printable([]byte(s.Connection)),
 		sessionImplementation: profile.Printable([]byte(s.Implementation)),
 		sessionState:          hex.EncodeToString(s.State),
-	}), err
+	})
 }
 
 func describeSA(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 	var r reader
-	var sa SA
-	r.Open(&b, saLayout)
-	sa.read(&r)
-	err := r.Finish()
+	sa := decodeSA(&b, &r)
 	values := []any{
 		saGeneration:   sa.Generation,
 		saReplaces:     sa.Replaces,
@@ -81,7 +77,7 @@ func describeSA(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 		values[k.field] = *k.key
 	}
 	sa.Exchange.describe(values[saMethod:])
-	return r.Dump("IKE profile section 5", values), err
+	return r.Dump("IKE profile section 5", values)
 }
 
 // describe fills in the values of the fields of an exchange.
@@ -95,10 +91,7 @@ func (x *Exchange) describe(values []any) {
 
 func describeChild(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 	var r reader
-	var c Child
-	r.Open(&b, childLayout)
-	c.read(&r)
-	err := r.Finish()
+	c := decodeChild(&b, &r)
 	values := []any{
 		childGeneration: c.Generation,
 		childProtocol:   c.Protocol,
@@ -118,15 +111,12 @@ func describeChild(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 		childRekey:      c.Rekey,
 	}
 	c.Exchange.describe(values[childMethod:])
-	return r.Dump("IKE profile section 6", values), err
+	return r.Dump("IKE profile section 6", values)
 }
 
 func describeDynamic(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 	var r reader
-	var d Dynamic
-	r.Open(&b, dynamicLayout)
-	d.read(&r)
-	err := r.Finish()
+	d := decodeState(&b, &r)
 	return r.Dump("IKE profile section 7", []any{
 		dynGeneration:   d.Generation,
 		dynFlags:        namesOf(d.flags()),
@@ -136,5 +126,5 @@ func describeDynamic(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 		dynResponses:    d.Responses,
 		dynIV:           d.IV,
 		dynIdle:         d.Idle,
-	}), err
+	})
 }

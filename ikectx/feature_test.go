@@ -3,7 +3,6 @@ package ikectx
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -11,29 +10,17 @@ import (
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
+	"github.com/cxtp/cxtp/features/featuretest"
 )
 
 // fakeBackend records what it is asked and answers with what the test sets.
 type fakeBackend struct {
-	calls    []string
+	featuretest.Calls
 	session  *Session // what Export gives
 	dynamic  *Dynamic // what Sample and Freeze give
 	staged   *Session // what Stage was given, cloned
 	started  *Dynamic // what Activate and TakeOver were given, cloned
-	err      error    // of every call but Supports
 	supports error
-}
-
-func (b *fakeBackend) call(format string, args ...any) error {
-	b.calls = append(b.calls, fmt.Sprintf(format, args...))
-	return b.err
-}
-
-// since gives the calls since the last time.
-func (b *fakeBackend) since() []string {
-	calls := b.calls
-	b.calls = nil
-	return calls
 }
 
 // state is what Sample and Freeze give: nothing, of a session without an IKE SA.
@@ -47,50 +34,46 @@ func (b *fakeBackend) state() Dynamic {
 func (b *fakeBackend) Supports(*Session) error { return b.supports }
 
 func (b *fakeBackend) Export(context.Context, cxtp.SessionID) (*Session, error) {
-	return b.session, b.call("export")
+	return b.session, b.Call("export")
 }
 
 func (b *fakeBackend) Sample(context.Context, cxtp.SessionID) (Dynamic, error) {
-	return b.state(), b.call("sample")
+	return b.state(), b.Call("sample")
 }
 
 func (b *fakeBackend) Stage(_ context.Context, _ cxtp.SessionID, s *Session) error {
 	b.staged = s.Clone()
-	return b.call("stage")
+	return b.Call("stage")
 }
 
 func (b *fakeBackend) Freeze(context.Context, cxtp.SessionID) (Dynamic, error) {
-	return b.state(), b.call("freeze")
+	return b.state(), b.Call("freeze")
 }
 
 func (b *fakeBackend) Activate(_ context.Context, _ cxtp.SessionID, d Dynamic) error {
 	b.started = d.Clone()
-	return b.call("activate")
+	return b.Call("activate")
 }
 
 func (b *fakeBackend) TakeOver(_ context.Context, _ cxtp.SessionID, d Dynamic) error {
 	b.started = d.Clone()
-	return b.call("take over")
+	return b.Call("take over")
 }
 
 func (b *fakeBackend) Thaw(_ context.Context, _ cxtp.SessionID, behind bool) error {
-	return b.call("thaw %t", behind)
+	return b.Call("thaw %t", behind)
 }
 
 func (b *fakeBackend) Redirect(_ context.Context, _ cxtp.SessionID, to cxtp.RouterID) error {
-	return b.call("redirect %s", to)
+	return b.Call("redirect %s", to)
 }
 
-func (b *fakeBackend) Closed(context.Context, cxtp.SessionID) error  { return b.call("closed") }
-func (b *fakeBackend) Release(context.Context, cxtp.SessionID) error { return b.call("release") }
-func (b *fakeBackend) Discard(context.Context, cxtp.SessionID) error { return b.call("discard") }
+func (b *fakeBackend) Closed(context.Context, cxtp.SessionID) error  { return b.Call("closed") }
+func (b *fakeBackend) Release(context.Context, cxtp.SessionID) error { return b.Call("release") }
+func (b *fakeBackend) Discard(context.Context, cxtp.SessionID) error { return b.Call("discard") }
 func (b *fakeBackend) Held(context.Context) ([]cxtp.Held, error)     { return nil, nil }
 
 func newFake() *fakeBackend { return &fakeBackend{session: testSession(), dynamic: testDynamic()} }
-
-func ref(epoch cxtp.Epoch) features.Ref {
-	return features.Ref{Session: cxtp.SessionID{7}, Epoch: epoch}
-}
 
 // exported is the staging that the test session makes.
 func exported(t *testing.T) features.Staging {
@@ -118,36 +101,28 @@ func TestMove(t *testing.T) {
 	ctx := t.Context()
 	pAR, nAR := newFake(), newFake()
 	from, to := NewFeature(pAR, Options{}), NewFeature(nAR, Options{})
-	twice := func(name string, op func() error) {
-		t.Helper()
-		for range 2 {
-			if err := op(); err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-		}
-	}
 	var static, last features.Snapshot
-	twice("export", func() (err error) { static, err = from.Export(ctx, ref(1), nil); return err })
-	twice("stage", func() error { return to.Stage(ctx, ref(1), features.Staging{Blocks: static.Blocks}) })
-	twice("freeze", func() (err error) { last, err = from.Freeze(ctx, ref(1)); return err })
-	twice("verify", func() error { return to.Verify(ctx, ref(1), last.Blocks) })
-	twice("activate", func() error { return to.Activate(ctx, ref(1), last.Blocks) })
-	twice("verify again", func() error { return to.Verify(ctx, ref(1), last.Blocks) })
-	twice("redirect", func() error { return from.Redirect(ctx, ref(1), "sg2") })
-	twice("close", func() error {
+	featuretest.Twice(t, "export", func() (err error) { static, err = from.Export(ctx, ref(1), nil); return err })
+	featuretest.Twice(t, "stage", func() error { return to.Stage(ctx, ref(1), features.Staging{Blocks: static.Blocks}) })
+	featuretest.Twice(t, "freeze", func() (err error) { last, err = from.Freeze(ctx, ref(1)); return err })
+	featuretest.Twice(t, "verify", func() error { return to.Verify(ctx, ref(1), last.Blocks) })
+	featuretest.Twice(t, "activate", func() error { return to.Activate(ctx, ref(1), last.Blocks) })
+	featuretest.Twice(t, "verify again", func() error { return to.Verify(ctx, ref(1), last.Blocks) })
+	featuretest.Twice(t, "redirect", func() error { return from.Redirect(ctx, ref(1), "sg2") })
+	featuretest.Twice(t, "close", func() error {
 		s, err := from.Close(ctx, ref(1))
 		if len(s.Blocks) > 0 {
 			t.Errorf("closed with %d blocks, want none", len(s.Blocks))
 		}
 		return err
 	})
-	twice("merge", func() error { return to.Merge(ctx, ref(1), nil) })
-	twice("release", func() error { return from.Release(ctx, ref(1)) })
+	featuretest.Twice(t, "merge", func() error { return to.Merge(ctx, ref(1), nil) })
+	featuretest.Twice(t, "release", func() error { return from.Release(ctx, ref(1)) })
 
-	if got, want := pAR.since(), []string{"export", "freeze", "redirect sg2", "release"}; !slices.Equal(got, want) {
+	if got, want := pAR.Since(), []string{"export", "freeze", "redirect sg2", "release"}; !slices.Equal(got, want) {
 		t.Errorf("source was asked for %v, want %v", got, want)
 	}
-	if got, want := nAR.since(), []string{"stage", "activate", "closed"}; !slices.Equal(got, want) {
+	if got, want := nAR.Since(), []string{"stage", "activate", "closed"}; !slices.Equal(got, want) {
 		t.Errorf("target was asked for %v, want %v", got, want)
 	}
 	if !reflect.DeepEqual(nAR.staged, testSession()) || !reflect.DeepEqual(nAR.started, testDynamic()) {
@@ -197,7 +172,7 @@ func TestStageRefuses(t *testing.T) {
 		if err := f.Stage(t.Context(), ref(1), st); status(err) != c.want {
 			t.Errorf("%s: status %v (%v), want %v", c.name, status(err), err, c.want)
 		}
-		if calls := b.since(); len(calls) > 0 {
+		if calls := b.Since(); len(calls) > 0 {
 			t.Errorf("%s: the backend was asked for %v", c.name, calls)
 		}
 	}
@@ -261,7 +236,7 @@ func TestActivateWantsItsBase(t *testing.T) {
 		if status(err) != c.want {
 			t.Errorf("%s: status %v (%v), want %v", c.name, status(err), err, c.want)
 		}
-		if started := slices.Contains(b.since(), "activate"); started != (err == nil) {
+		if started := slices.Contains(b.Since(), "activate"); started != (err == nil) {
 			t.Errorf("%s: activated is %v", c.name, started)
 		}
 	}
@@ -284,7 +259,7 @@ func TestThaw(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, want := b.since(), []string{"freeze", "thaw false", "freeze", "thaw true"}; !slices.Equal(got, want) {
+	if got, want := b.Since(), []string{"freeze", "thaw false", "freeze", "thaw true"}; !slices.Equal(got, want) {
 		t.Errorf("asked for %v, want %v", got, want)
 	}
 	if _, err := f.Freeze(ctx, ref(3)); err != nil {
@@ -345,7 +320,7 @@ func TestStandby(t *testing.T) {
 	if err := errors.Join(f.Limit(ctx, ref(2), nil), f.TakeOver(ctx, ref(2)), f.TakeOver(ctx, ref(2))); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := b.since(), []string{"stage", "stage", "take over"}; !slices.Equal(got, want) {
+	if got, want := b.Since(), []string{"stage", "stage", "take over"}; !slices.Equal(got, want) {
 		t.Errorf("asked for %v, want %v", got, want)
 	}
 	if !reflect.DeepEqual(b.started, owner.dynamic) {
@@ -371,7 +346,7 @@ func TestSessionsWithoutIKE(t *testing.T) {
 			t.Errorf("%s: %d blocks, error %v", name, len(s.Blocks), err)
 		}
 	}
-	b.since()
+	b.Since()
 	other := features.Ref{Session: cxtp.SessionID{8}, Epoch: 1}
 	if err := errors.Join(f.Stage(ctx, other, features.Staging{}), f.Renew(ctx, other, features.Staging{}),
 		f.Verify(ctx, other, nil), f.Activate(ctx, other, nil)); err != nil {
@@ -381,7 +356,7 @@ func TestSessionsWithoutIKE(t *testing.T) {
 	if err := errors.Join(f.Stage(ctx, third, features.Staging{}), f.TakeOver(ctx, third)); err != nil {
 		t.Errorf("taking nothing over: %v", err)
 	}
-	if calls := b.since(); len(calls) > 0 {
+	if calls := b.Since(); len(calls) > 0 {
 		t.Errorf("the backend was asked for %v", calls)
 	}
 	// A session whose IKE SA has ended since it was staged.
@@ -389,7 +364,7 @@ func TestSessionsWithoutIKE(t *testing.T) {
 	if err := errors.Join(f.Stage(ctx, features.Ref{Session: other.Session, Epoch: 2}, exported(t)), f.Stage(ctx, later, features.Staging{})); err != nil {
 		t.Fatal(err)
 	}
-	if calls := b.since(); !slices.Equal(calls, []string{"stage", "discard"}) {
+	if calls := b.Since(); !slices.Equal(calls, []string{"stage", "discard"}) {
 		t.Errorf("staged nothing over something by %v", calls)
 	}
 	if err := f.Activate(ctx, later, final(t, testDynamic())); status(err) != cxtp.StatusNoBase {
@@ -405,20 +380,20 @@ func TestDiscardSparesTheActive(t *testing.T) {
 	if err := errors.Join(f.Stage(ctx, ref(1), exported(t)), f.Activate(ctx, ref(1), final(t, testDynamic()))); err != nil {
 		t.Fatal(err)
 	}
-	b.since()
+	b.Since()
 	if err := f.Discard(ctx, ref(1)); err == nil {
 		t.Error("discarded what is active")
 	}
 	if err := errors.Join(f.Discard(ctx, ref(2)), f.Merge(ctx, ref(1), nil)); err != nil {
 		t.Error(err)
 	}
-	if calls := b.since(); !slices.Equal(calls, []string{"closed"}) {
+	if calls := b.Since(); !slices.Equal(calls, []string{"closed"}) {
 		t.Errorf("the backend was asked for %v", calls)
 	}
 	if err := errors.Join(f.Stage(ctx, features.Ref{Session: cxtp.SessionID{8}, Epoch: 1}, exported(t)), f.Discard(ctx, features.Ref{Session: cxtp.SessionID{8}, Epoch: 1})); err != nil {
 		t.Error(err)
 	}
-	if calls := b.since(); !slices.Equal(calls, []string{"stage", "discard"}) {
+	if calls := b.Since(); !slices.Equal(calls, []string{"stage", "discard"}) {
 		t.Errorf("the backend was asked for %v", calls)
 	}
 }
@@ -458,11 +433,11 @@ func TestFailuresMayBeRetried(t *testing.T) {
 		{"discard", func(r features.Ref) error { return f.Discard(ctx, r) }},
 	} {
 		r := ref(cxtp.Epoch(i + 1))
-		b.err = broken
+		b.Err = broken
 		if err := op.do(r); !errors.Is(err, broken) {
 			t.Errorf("%s: error %v, want the backend's", op.name, err)
 		}
-		b.err = nil
+		b.Err = nil
 		if err := op.do(r); err != nil {
 			t.Errorf("%s again: %v", op.name, err)
 		}

@@ -2,16 +2,17 @@ package ikectx
 
 import (
 	"encoding/binary"
-	"errors"
 	"net/netip"
 	"time"
 
-	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/cxtp/secret"
-	"github.com/cxtp/cxtp/features"
+	"github.com/cxtp/cxtp/features/featuretest"
 	"github.com/cxtp/cxtp/features/profile"
+	"github.com/cxtp/cxtp/ikectx/ikev2"
 	"github.com/cxtp/cxtp/ipsecctx"
 )
+
+var ref, status = featuretest.Ref, featuretest.Status
 
 // testSession is a road warrior behind a NAT that authenticated with EAP. Its IKE
 // SA has been rekeyed once, by the node; its CHILD SA is older than that. Every
@@ -47,7 +48,7 @@ func testSA(generation uint32) SA {
 		ResponderSPI: 0xb1b2b3b4b5b6b700 + uint64(generation),
 		Version:      version2,
 		Encryption:   Cipher{ID: ipsecctx.EncrAESGCM16, Bits: 128},
-		PRF:          PRFHMACSHA2256,
+		PRF:          ikev2.PRFHMACSHA2256,
 		IV:           ipsecctx.IVSalted,
 		Exchange:     Exchange{Method: 31},
 		LocalWindow:  1,
@@ -60,7 +61,7 @@ func testSA(generation uint32) SA {
 	}
 	sa.Exchange.Ni, sa.Exchange.Nr = countingKey(0x40, 16).Bytes(), countingKey(0x60, 16).Bytes()
 	sa.Exchange.Secrets = []secret.Key{countingKey(0x80, 32)}
-	sa.OldPRF = PRFHMACSHA2256
+	sa.OldPRF = ikev2.PRFHMACSHA2256
 	sa.Age, sa.Rekey = 10*time.Minute, time.Hour
 	return sa
 }
@@ -116,17 +117,4 @@ func countingKey(first byte, n int) secret.Key {
 		octets[i] = first + byte(i)
 	}
 	return secret.New(octets)
-}
-
-// status is the status of a refusal, StatusOK of success, StatusInternal of
-// another error.
-func status(err error) cxtp.Status {
-	var refusal *features.Error
-	switch {
-	case err == nil:
-		return cxtp.StatusOK
-	case errors.As(err, &refusal):
-		return refusal.Status
-	}
-	return cxtp.StatusInternal
 }

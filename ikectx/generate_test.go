@@ -6,6 +6,7 @@ import (
 
 	"github.com/cxtp/cxtp/cxtp/secret"
 	"github.com/cxtp/cxtp/features/profile"
+	"github.com/cxtp/cxtp/ikectx/ikev2"
 	"github.com/cxtp/cxtp/ipsecctx"
 	"pgregory.net/rapid"
 )
@@ -61,7 +62,7 @@ func drawSA(t *rapid.T, generation uint32) SA {
 		Initiator:    rapid.Bool().Draw(t, "initiator"),
 		Version:      version2 | uint8(rapid.IntRange(0, 1).Draw(t, "minor version")),
 		Encryption:   Cipher{ID: ipsecctx.EncrAESGCM16, Bits: 256},
-		PRF:          rapid.SampledFrom([]uint16{PRFHMACSHA1, PRFAES128XCBC, PRFHMACSHA2256, PRFHMACSHA2384, PRFHMACSHA2512, PRFAES128CMAC}).Draw(t, "PRF"),
+		PRF:          rapid.SampledFrom([]uint16{ikev2.PRFHMACSHA1, ikev2.PRFAES128XCBC, ikev2.PRFHMACSHA2256, ikev2.PRFHMACSHA2384, ikev2.PRFHMACSHA2512, ikev2.PRFAES128CMAC}).Draw(t, "PRF"),
 		LocalWindow:  rapid.Uint32Range(1, 9).Draw(t, "local window"),
 		RemoteWindow: rapid.Uint32Range(1, 9).Draw(t, "remote window"),
 		Age:          drawSeconds(t, "age"),
@@ -78,14 +79,18 @@ func drawSA(t *rapid.T, generation uint32) SA {
 	kind := rapid.IntRange(0, 2).Draw(t, "derived, inputs, both")
 	sa.Exchange = drawExchange(t, kind > 0)
 	if kind == 0 || kind == 2 {
-		keys[saKeyD], keys[saKeyPi], keys[saKeyPr] = prfs[sa.PRF].key, prfs[sa.PRF].key, prfs[sa.PRF].key
+		length, err := ikev2.PRFKeyLen(sa.PRF)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[saKeyD], keys[saKeyPi], keys[saKeyPr] = length, length, length
 		for _, k := range sa.Keys.derived() {
 			*k.key = drawKey(t, keys[k.field])
 		}
 	}
 	switch {
 	case sa.Replaces > 0 && rapid.Bool().Draw(t, "old SK_d"):
-		sa.OldD, sa.OldPRF = drawKey(t, 32), PRFHMACSHA2256
+		sa.OldD, sa.OldPRF = drawKey(t, 32), ikev2.PRFHMACSHA2256
 	case sa.Replaces == 0 && rapid.Bool().Draw(t, "PPK"):
 		sa.PPKID = drawOctets(t, "PPK identity", 1, 20)
 		sa.PPK = drawKey(t, rapid.IntRange(0, 32).Draw(t, "PPK"))

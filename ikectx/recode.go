@@ -16,26 +16,13 @@ func Recode(b cxtp.CDB) (again cxtp.CDB, err error) {
 	var encode func([]byte) (cxtp.CDB, error)
 	switch b.FPT {
 	case cxtp.FPTIKESession:
-		r.Open(&b, sessionLayout)
-		var s Session
-		sas, children := s.read(&r)
-		s.SAs, s.Children = make([]SA, sas), make([]Child, children)
-		encode = s.encode
+		encode = decodeShared(&b, &r).encode
 	case cxtp.FPTIKESA:
-		var sa SA
-		r.Open(&b, saLayout)
-		sa.read(&r)
-		encode = sa.encode
+		encode = decodeSA(&b, &r).encode
 	case cxtp.FPTIKEChild:
-		var c Child
-		r.Open(&b, childLayout)
-		c.read(&r)
-		encode = c.encode
+		encode = decodeChild(&b, &r).encode
 	case cxtp.FPTIKEDynamic:
-		var d Dynamic
-		r.Open(&b, dynamicLayout)
-		d.read(&r)
-		encode = d.encode
+		encode = decodeState(&b, &r).encode
 	default:
 		return again, features.Refuse(b.FPT, cxtp.StatusUnknownFPT, "no block of the IKE profile")
 	}
@@ -43,4 +30,35 @@ func Recode(b cxtp.CDB) (again cxtp.CDB, err error) {
 		return again, err
 	}
 	return encode(nil)
+}
+
+// decodeShared reads a session block into a session that has as many SAs as it
+// announces.
+func decodeShared(b *cxtp.CDB, r *reader) *Session {
+	s := new(Session)
+	r.Open(b, sessionLayout)
+	sas, children := s.read(r)
+	s.SAs, s.Children = make([]SA, sas), make([]Child, children)
+	return s
+}
+
+func decodeSA(b *cxtp.CDB, r *reader) *SA {
+	sa := new(SA)
+	r.Open(b, saLayout)
+	sa.read(r)
+	return sa
+}
+
+func decodeChild(b *cxtp.CDB, r *reader) *Child {
+	c := new(Child)
+	r.Open(b, childLayout)
+	c.read(r)
+	return c
+}
+
+func decodeState(b *cxtp.CDB, r *reader) *Dynamic {
+	d := new(Dynamic)
+	r.Open(b, dynamicLayout)
+	d.read(r)
+	return d
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
+	"github.com/cxtp/cxtp/ikectx/ikev2"
 	"github.com/cxtp/cxtp/ipsecctx"
 )
 
@@ -100,12 +101,12 @@ func (sa *SA) checkTransforms() error {
 	case ok:
 		integrity = auth.Key
 	}
-	prf, ok := prfs[sa.PRF]
-	if _, known := prfs[sa.OldPRF]; !ok || !known && sa.OldPRF != 0 {
+	prf, err := ikev2.PRFKeyLen(sa.PRF)
+	if _, old := ikev2.PRFKeyLen(sa.OldPRF); err != nil || old != nil && sa.OldPRF != 0 {
 		return sa.refuse(cxtp.StatusAlgorithm, "PRF transform %s, that of the SA before %s: not known here", prfName(sa.PRF), prfName(sa.OldPRF))
 	}
 	want := map[int]int{
-		saKeyD: prf.key, saKeyPi: prf.key, saKeyPr: prf.key,
+		saKeyD: prf, saKeyPi: prf, saKeyPr: prf,
 		saKeyAi: integrity, saKeyAr: integrity,
 		saKeyEi: octets + cipher.Salt, saKeyEr: octets + cipher.Salt,
 	}

@@ -17,16 +17,6 @@ func TestVectors(t *testing.T)         { kit.Vectors(t) }
 func TestEveryPrefix(t *testing.T)     { kit.Prefixes(t) }
 func TestProfileExamples(t *testing.T) { kit.Examples(t) }
 
-// decodeShared reads a session block into a session that has as many SAs as it
-// announces.
-func decodeShared(b *cxtp.CDB, r *reader) *Session {
-	s := new(Session)
-	r.Open(b, sessionLayout)
-	sas, children := s.read(r)
-	s.SAs, s.Children = make([]SA, sas), make([]Child, children)
-	return s
-}
-
 // TestFirstVectorsAreTheTestSession: what the specification shows is a whole
 // session, and this package's fixture.
 func TestFirstVectorsAreTheTestSession(t *testing.T) {
@@ -74,9 +64,7 @@ func TestDescribeMarksSecrets(t *testing.T) {
 			continue
 		}
 		var r reader
-		var sa SA
-		r.Open(&b, saLayout)
-		sa.read(&r)
+		sa := decodeSA(&b, &r)
 		fields, err := Describers()[b.FPT](b)
 		if err != nil {
 			t.Fatal(err)
@@ -92,7 +80,7 @@ func TestDescribeMarksSecrets(t *testing.T) {
 				}
 			}
 		}
-		if want := fieldsOfSecrets(&sa); hidden != want {
+		if want := fieldsOfSecrets(sa); hidden != want {
 			t.Errorf("%s: %d fields are secret, want %d", v.Name, hidden, want)
 		}
 	}

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
-	"github.com/cxtp/cxtp/cxtp/secret"
 	"github.com/cxtp/cxtp/features"
 	"github.com/cxtp/cxtp/features/profile"
+	"github.com/cxtp/cxtp/features/profile/profiletest"
 	"pgregory.net/rapid"
 )
 
@@ -31,7 +31,7 @@ func TestSessionRoundTrip(t *testing.T) {
 		at := rapid.IntRange(0, len(blocks)-1).Draw(t, "position")
 		blocks[0], blocks[at] = blocks[at], blocks[0]
 		blocks = append(blocks, cxtp.CDB{FPT: cxtp.FPTMulticastListener, Data: make([]byte, 28)})
-		got, err := DecodeSession(padded(t, blocks))
+		got, err := DecodeSession(profiletest.Padded(t, blocks))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,23 +50,6 @@ func TestSessionRoundTrip(t *testing.T) {
 		// What its SAs alias goes away with this test's memory.
 		reused = *reused.Clone()
 	})
-}
-
-// padded sends every block through its encoding, which pads it.
-func padded(t *rapid.T, blocks []cxtp.CDB) []cxtp.CDB {
-	out := make([]cxtp.CDB, len(blocks))
-	for i, b := range blocks {
-		octets, err := b.Append(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out[i] = b
-		out[i].Data = octets[4:]
-		if b.HasPresence {
-			out[i].Data = octets[8:]
-		}
-	}
-	return out
 }
 
 // sortLike puts the SAs of got into the order that they have in want.
@@ -94,7 +77,7 @@ func TestDynamicRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := DecodeDynamic(padded(t, blocks))
+		got, err := DecodeDynamic(profiletest.Padded(t, blocks))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -288,11 +271,8 @@ func TestCloneSharesNothing(t *testing.T) {
 		}
 		clone.Wipe()
 		for i := range clone.SAs {
-			for _, k := range clone.SAs[i].secrets() {
-				if !k.Equal(secret.New(make([]byte, k.Len()))) {
-					t.Fatal("a key is left after Wipe")
-				}
-			}
+			secrets := clone.SAs[i].secrets()
+			profiletest.Wiped(t, secrets[:])
 		}
 	})
 }

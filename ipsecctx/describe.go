@@ -24,7 +24,6 @@ func describeSession(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 	var s Session
 	r.Open(&b, sessionLayout)
 	count := s.read(&r)
-	err := r.Finish()
 	return r.Dump("IPsec profile section 4", []any{
 		sessionSACount:     count,
 		sessionFlags:       profile.Set{{s.Initiator, "initiator"}},
@@ -32,7 +31,7 @@ func describeSession(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 		sessionLocalID:     s.LocalID,
 		sessionRemoteID:    s.RemoteID,
 		sessionEAPIdentity: profile.Printable(s.EAPIdentity),
-	}), err
+	})
 }
 
 func describeSA(b cxtp.CDB) ([]cxtp.FieldDump, error) {
@@ -40,7 +39,6 @@ func describeSA(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 	var sa SA
 	r.Open(&b, saLayout)
 	sa.read(&r)
-	err := r.Finish()
 	return r.Dump("IPsec profile section 5", []any{
 		saDirection:    sa.Direction,
 		saProtocol:     sa.Protocol,
@@ -70,7 +68,7 @@ func describeSA(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 		saDSCP:      hex.EncodeToString(sa.DSCP),
 		saMapDSCP:   sa.MapDSCP,
 		saSelectors: alternatives(sa.Selectors),
-	}), err
+	})
 }
 
 func describeDynamic(b cxtp.CDB) ([]cxtp.FieldDump, error) {
@@ -78,7 +76,6 @@ func describeDynamic(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 	var d Dynamic
 	r.Open(&b, dynamicLayout)
 	d.read(&r)
-	err := r.Finish()
 	return r.Dump("IPsec profile section 6", []any{
 		dynDirection: d.Direction,
 		dynProtocol:  d.Protocol,
@@ -88,7 +85,7 @@ func describeDynamic(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 		dynUsed:      d.Used,
 		dynIdle:      d.Idle,
 		dynChainIV:   d.ChainIV,
-	}), err
+	})
 }
 
 func describeOuter(b cxtp.CDB) ([]cxtp.FieldDump, error) {
@@ -96,6 +93,5 @@ func describeOuter(b cxtp.CDB) ([]cxtp.FieldDump, error) {
 	var o outer
 	r.Open(&b, outerLayout)
 	o.read(&r)
-	err := r.Finish()
-	return r.Dump("IPsec profile section 6.2", []any{outerAddresses: o}), err
+	return r.Dump("IPsec profile section 6.2", []any{outerAddresses: o})
 }

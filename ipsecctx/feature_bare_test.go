@@ -18,12 +18,12 @@ func TestBareSession(t *testing.T) {
 		"came here":  func(f *Feature) error { return f.Stage(ctx, ref(1), features.Staging{}) },
 	} {
 		b := newFake()
-		b.err = errors.New("no such session")
+		b.Err = errors.New("no such session")
 		f := NewFeature(b, Options{})
 		if err := begin(f); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		b.since()
+		b.Since()
 		for operation, run := range map[string]func(context.Context, features.Ref) (features.Snapshot, error){
 			"export": func(ctx context.Context, r features.Ref) (features.Snapshot, error) { return f.Export(ctx, r, nil) },
 			"sample": f.Sample,
@@ -46,18 +46,18 @@ func TestBareSession(t *testing.T) {
 				t.Errorf("%s: %s: %d blocks, %v", name, operation, len(s.Blocks), err)
 			}
 		}
-		if calls := b.since(); len(calls) > 0 {
+		if calls := b.Since(); len(calls) > 0 {
 			t.Errorf("%s: the gateway was asked %v", name, calls)
 		}
 		if f.WithoutSAs(ctx, ref(1).Session) == nil {
 			t.Errorf("%s: begun twice", name)
 		}
-		b.since()
-		b.err = nil
+		b.Since()
+		b.Err = nil
 		if err := f.Release(ctx, ref(2)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.Export(ctx, ref(3), nil); err != nil || len(b.since()) != 2 {
+		if _, err := f.Export(ctx, ref(3), nil); err != nil || len(b.Since()) != 2 {
 			t.Errorf("%s: it has left, and the gateway is not asked for one that comes: %v", name, err)
 		}
 	}
@@ -79,8 +79,8 @@ func TestSessionWithSAsIsNotBare(t *testing.T) {
 	if err := f.Stage(t.Context(), other, exported(t)); err != nil {
 		t.Fatal(err)
 	}
-	b.since()
-	if _, err := f.Freeze(t.Context(), other); err != nil || len(b.since()) != 1 {
+	b.Since()
+	if _, err := f.Freeze(t.Context(), other); err != nil || len(b.Since()) != 1 {
 		t.Errorf("its SAs are not frozen: %v", err)
 	}
 }

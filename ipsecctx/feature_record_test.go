@@ -32,21 +32,21 @@ func TestEpochs(t *testing.T) {
 			t.Errorf("%s of an older epoch: %v, want StatusStale", name, err)
 		}
 	}
-	if calls := b.since(); !slices.Equal(calls, []string{"stage"}) {
+	if calls := b.Since(); !slices.Equal(calls, []string{"stage"}) {
 		t.Errorf("the backend was asked for %v", calls)
 	}
 	// A newer stage takes the place of one that nobody discarded.
 	if err := f.Stage(ctx, ref(6), exported(t)); err != nil {
 		t.Fatal(err)
 	}
-	if calls := b.since(); !slices.Equal(calls, []string{"stage"}) {
+	if calls := b.Since(); !slices.Equal(calls, []string{"stage"}) {
 		t.Errorf("staged anew by %v, want no moment without a policy", calls)
 	}
 	// One that fails leaves nothing behind.
 	if err := f.Stage(ctx, ref(7), features.Staging{Blocks: make([]cxtp.CDB, 1)}); err == nil {
 		t.Error("staged nonsense")
 	}
-	if calls := b.since(); !slices.Equal(calls, []string{"discard"}) {
+	if calls := b.Since(); !slices.Equal(calls, []string{"discard"}) {
 		t.Errorf("after a stage that failed: %v, want what was staged before discarded", calls)
 	}
 	// What has been discarded is not staged again by a late repetition.
@@ -69,19 +69,19 @@ func TestDiscardSparesTheActive(t *testing.T) {
 	if err := errors.Join(f.Stage(ctx, ref(1), exported(t)), f.Activate(ctx, ref(1), encodeDynamic(t, testDynamic()))); err != nil {
 		t.Fatal(err)
 	}
-	b.since()
+	b.Since()
 	if err := f.Discard(ctx, ref(1)); err == nil {
 		t.Error("discarded what is active")
 	}
-	b.err = refusal(cxtp.FPTIPsecSA, cxtp.StatusSPIConflict, "in use")
+	b.Err = refusal(cxtp.FPTIPsecSA, cxtp.StatusSPIConflict, "in use")
 	if err := f.Stage(ctx, ref(2), exported(t)); status(err) != cxtp.StatusSPIConflict {
 		t.Errorf("staged over what is active: %v, want the backend's refusal", err)
 	}
-	b.err = nil
+	b.Err = nil
 	if err := f.Discard(ctx, ref(2)); err != nil {
 		t.Errorf("discard of the stage that was refused: %v", err)
 	}
-	if calls := b.since(); !slices.Equal(calls, []string{"stage"}) {
+	if calls := b.Since(); !slices.Equal(calls, []string{"stage"}) {
 		t.Errorf("the backend was asked for %v", calls)
 	}
 	// The close of epoch 1 may come when the session is on its way onward.
@@ -129,11 +129,11 @@ func TestFailuresMayBeRetried(t *testing.T) {
 	epoch := cxtp.Epoch(0)
 	for _, name := range []string{"export", "freeze", "thaw", "redirect", "close", "release", "stage", "discard"} {
 		epoch++
-		b.err = broken
+		b.Err = broken
 		if err := ops[name](epoch); !errors.Is(err, broken) {
 			t.Errorf("%s: error %v, want the backend's", name, err)
 		}
-		b.err = nil
+		b.Err = nil
 		if err := ops[name](epoch); err != nil {
 			t.Errorf("%s again: %v", name, err)
 		}

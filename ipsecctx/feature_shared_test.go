@@ -9,6 +9,7 @@ import (
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
+	"github.com/cxtp/cxtp/features/profile/profiletest"
 	"pgregory.net/rapid"
 )
 
@@ -22,17 +23,17 @@ type fakeSharer struct {
 func (b *fakeSharer) Shared(a netip.Addr) bool { return a == testSession().SAs[0].Local }
 
 func (b *fakeSharer) Yield(context.Context, cxtp.SessionID) []netip.Addr {
-	b.call("yield")
+	b.Call("yield")
 	return b.yields
 }
 
 func (b *fakeSharer) Take(_ context.Context, _ cxtp.SessionID, addrs []netip.Addr) {
-	b.call("take")
+	b.Call("take")
 	b.taken = addrs
 }
 
 func (b *fakeSharer) Inherit(_ context.Context, _ cxtp.SessionID, from cxtp.RouterID) {
-	b.call("inherit from %s", from)
+	b.Call("inherit from %s", from)
 }
 
 var _ Sharer = (*fakeSharer)(nil)
@@ -48,7 +49,7 @@ func TestOuterRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		blocks = append(blocks, cxtp.CDB{FPT: cxtp.FPTIPsecDynamic, Data: make([]byte, 8)})
-		got, err := DecodeOuter(padded(t, blocks[:1]))
+		got, err := DecodeOuter(profiletest.Padded(t, blocks[:1]))
 		if err != nil || !slices.Equal(got, want) {
 			t.Fatalf("decoded %v, %v, want %v", got, err, want)
 		}
@@ -118,28 +119,28 @@ func TestYieldAndTake(t *testing.T) {
 	if err != nil || len(again.Blocks) != len(last.Blocks) {
 		t.Errorf("closed again: %d blocks, %v, want %d", len(again.Blocks), err, len(last.Blocks))
 	}
-	if calls := source.since(); !slices.Equal(calls, []string{"freeze", "close", "yield"}) {
+	if calls := source.Since(); !slices.Equal(calls, []string{"freeze", "close", "yield"}) {
 		t.Errorf("the source was asked for %v", calls)
 	}
-	target.since()
+	target.Since()
 	for range 2 {
 		if err := to.Merge(ctx, ref(1), last.Blocks); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if calls := target.since(); !slices.Equal(calls, []string{"merge", "take", "take"}) || !slices.Equal(target.taken, given) {
+	if calls := target.Since(); !slices.Equal(calls, []string{"merge", "take", "take"}) || !slices.Equal(target.taken, given) {
 		t.Errorf("the target was asked for %v of %v", calls, target.taken)
 	}
 	if err := to.Stage(ctx, ref(2), features.Staging{}); err != nil {
 		t.Fatal(err)
 	}
-	target.since()
+	target.Since()
 	bad := slices.Clone(last.Blocks)
 	bad[len(bad)-1].Data = bad[len(bad)-1].Data[:3]
 	if err := to.Merge(ctx, ref(3), bad); status(err) != cxtp.StatusMalformed {
 		t.Errorf("a damaged block: %v", err)
 	}
-	if calls := target.since(); len(calls) > 0 {
+	if calls := target.Since(); len(calls) > 0 {
 		t.Errorf("for a damaged block the target was asked for %v", calls)
 	}
 }
@@ -153,7 +154,7 @@ func TestTakeOverInherits(t *testing.T) {
 	if err := errors.Join(f.Stage(t.Context(), of, exported(t)), f.Renew(t.Context(), of, sampled(t, 10)), f.TakeOver(t.Context(), of)); err != nil {
 		t.Fatal(err)
 	}
-	if calls := b.since(); !slices.Contains(calls, "inherit from sg1") {
+	if calls := b.Since(); !slices.Contains(calls, "inherit from sg1") {
 		t.Errorf("asked for %v", calls)
 	}
 }

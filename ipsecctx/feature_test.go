@@ -3,22 +3,20 @@ package ipsecctx
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
-	"sync"
 	"testing"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
+	"github.com/cxtp/cxtp/features/featuretest"
 	"github.com/cxtp/cxtp/features/profile"
 )
 
 // fakeBackend records what it is asked and answers with what the test sets.
 type fakeBackend struct {
-	mu       sync.Mutex
-	calls    []string
+	featuretest.Calls
 	session  *Session  // what Export gives
 	dynamic  []Dynamic // what Export, Freeze and Close give
 	staged   *Session  // what Stage was given, cloned
@@ -26,84 +24,63 @@ type fakeBackend struct {
 	merged   []Dynamic
 	ceilings Ceilings // what Limit was given
 	floors   Ceilings // what Thaw was given
-	err      error    // of every call but Supports
 	supports error
 	hold     chan struct{} // where not nil, Freeze waits for it
-}
-
-func (b *fakeBackend) call(format string, args ...any) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.calls = append(b.calls, fmt.Sprintf(format, args...))
-	return b.err
-}
-
-// since gives the calls since the last time.
-func (b *fakeBackend) since() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	calls := b.calls
-	b.calls = nil
-	return calls
 }
 
 func (b *fakeBackend) Supports(*SA) error { return b.supports }
 
 func (b *fakeBackend) Export(context.Context, cxtp.SessionID) (*Session, []Dynamic, error) {
-	return b.session, b.dynamic, b.call("export")
+	return b.session, b.dynamic, b.Call("export")
 }
 
 func (b *fakeBackend) Stage(_ context.Context, _ cxtp.SessionID, s *Session) error {
 	b.staged = s.Clone()
-	return b.call("stage")
+	return b.Call("stage")
 }
 
 func (b *fakeBackend) Freeze(context.Context, cxtp.SessionID) ([]Dynamic, error) {
 	if b.hold != nil {
 		<-b.hold
 	}
-	return b.dynamic, b.call("freeze")
+	return b.dynamic, b.Call("freeze")
 }
 
 func (b *fakeBackend) Activate(_ context.Context, _ cxtp.SessionID, d []Dynamic) error {
 	b.started = d
-	return b.call("activate")
+	return b.Call("activate")
 }
 
 func (b *fakeBackend) Thaw(_ context.Context, _ cxtp.SessionID, floors Ceilings) error {
 	b.floors = floors
-	return b.call("thaw")
+	return b.Call("thaw")
 }
 
 func (b *fakeBackend) Limit(_ context.Context, _ cxtp.SessionID, ceilings Ceilings) error {
 	b.ceilings = ceilings
-	return b.call("limit")
+	return b.Call("limit")
 }
 
 func (b *fakeBackend) Held(context.Context) ([]cxtp.Held, error) { return nil, nil }
 
 func (b *fakeBackend) Redirect(_ context.Context, _ cxtp.SessionID, to cxtp.RouterID) error {
-	return b.call("redirect %s", to)
+	return b.Call("redirect %s", to)
 }
 
 func (b *fakeBackend) Close(context.Context, cxtp.SessionID) ([]Dynamic, error) {
-	return b.dynamic, b.call("close")
+	return b.dynamic, b.Call("close")
 }
 
 func (b *fakeBackend) Merge(_ context.Context, _ cxtp.SessionID, d []Dynamic) error {
 	b.merged = d
-	return b.call("merge")
+	return b.Call("merge")
 }
 
-func (b *fakeBackend) Release(context.Context, cxtp.SessionID) error { return b.call("release") }
-func (b *fakeBackend) Discard(context.Context, cxtp.SessionID) error { return b.call("discard") }
+func (b *fakeBackend) Release(context.Context, cxtp.SessionID) error { return b.Call("release") }
+func (b *fakeBackend) Discard(context.Context, cxtp.SessionID) error { return b.Call("discard") }
 
 func newFake() *fakeBackend {
 	return &fakeBackend{session: testSession(), dynamic: testDynamic()}
-}
-
-func ref(epoch cxtp.Epoch) features.Ref {
-	return features.Ref{Session: cxtp.SessionID{7}, Epoch: epoch}
 }
 
 // exported is the staging that the test session makes, with room for packets up
@@ -137,14 +114,6 @@ func TestMove(t *testing.T) {
 	ctx := t.Context()
 	pAR, nAR := newFake(), newFake()
 	from, to := NewFeature(pAR, Options{}), NewFeature(nAR, Options{})
-	twice := func(name string, op func() error) {
-		t.Helper()
-		for range 2 {
-			if err := op(); err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-		}
-	}
 	read := func(name string, op func(context.Context, features.Ref) (features.Snapshot, error)) features.Snapshot {
 		t.Helper()
 		first, err := op(ctx, ref(1))
@@ -169,23 +138,23 @@ func TestMove(t *testing.T) {
 	static := read("export", func(ctx context.Context, ref features.Ref) (features.Snapshot, error) {
 		return from.Export(ctx, ref, nil)
 	})
-	twice("stage", func() error {
+	featuretest.Twice(t, "stage", func() error {
 		return to.Stage(ctx, ref(1), features.Staging{Blocks: static.Blocks, Manifest: static.Manifest})
 	})
 	final := read("freeze", from.Freeze)
-	twice("activate", func() error { return to.Activate(ctx, ref(1), final.Blocks) })
-	twice("redirect", func() error { return from.Redirect(ctx, ref(1), "sg2") })
+	featuretest.Twice(t, "activate", func() error { return to.Activate(ctx, ref(1), final.Blocks) })
+	featuretest.Twice(t, "redirect", func() error { return from.Redirect(ctx, ref(1), "sg2") })
 	last := read("close", from.Close)
 	if len(last.Blocks) != 1 || len(last.Manifest) != 1 {
 		t.Errorf("closed with %d blocks, want the inbound SA alone", len(last.Blocks))
 	}
-	twice("merge", func() error { return to.Merge(ctx, ref(1), last.Blocks) })
-	twice("release", func() error { return from.Release(ctx, ref(1)) })
+	featuretest.Twice(t, "merge", func() error { return to.Merge(ctx, ref(1), last.Blocks) })
+	featuretest.Twice(t, "release", func() error { return from.Release(ctx, ref(1)) })
 
-	if want := []string{"export", "freeze", "redirect sg2", "close", "release"}; !slices.Equal(pAR.since(), want) {
+	if want := []string{"export", "freeze", "redirect sg2", "close", "release"}; !slices.Equal(pAR.Since(), want) {
 		t.Errorf("source was not asked for %v once each", want)
 	}
-	if want := []string{"stage", "limit", "activate", "merge"}; !slices.Equal(nAR.since(), want) {
+	if want := []string{"stage", "limit", "activate", "merge"}; !slices.Equal(nAR.Since(), want) {
 		t.Errorf("target was not asked for %v once each", want)
 	}
 	if !reflect.DeepEqual(normal(nAR.staged), normal(testSession())) {
@@ -252,7 +221,7 @@ func TestStageRefuses(t *testing.T) {
 		if err := f.Stage(t.Context(), ref(1), exported(t)); status(err) != c.want {
 			t.Errorf("%s, asked again: status %v, want the first answer", c.name, status(err))
 		}
-		if calls := b.since(); len(calls) > 0 {
+		if calls := b.Since(); len(calls) > 0 {
 			t.Errorf("%s: the backend was asked for %v", c.name, calls)
 		}
 	}
@@ -300,7 +269,7 @@ func TestActivateWantsItsBase(t *testing.T) {
 		if status(err) != c.want {
 			t.Errorf("%s: status %v (%v), want %v", c.name, status(err), err, c.want)
 		}
-		if started := slices.Contains(b.since(), "activate"); started != (err == nil) {
+		if started := slices.Contains(b.Since(), "activate"); started != (err == nil) {
 			t.Errorf("%s: activated is %v", c.name, started)
 		}
 	}
@@ -323,7 +292,7 @@ func TestMergeAfterRestart(t *testing.T) {
 	if err := f.Merge(t.Context(), ref(1), encodeDynamic(t, testDynamic())); err != nil {
 		t.Fatal(err)
 	}
-	if calls := b.since(); !slices.Equal(calls, []string{"export", "merge"}) {
+	if calls := b.Since(); !slices.Equal(calls, []string{"export", "merge"}) {
 		t.Errorf("merged by %v", calls)
 	}
 	stranger := []Dynamic{{Direction: Inbound, Protocol: ESP, SPI: 999}}
@@ -344,7 +313,7 @@ func TestSessionsWithoutIPsec(t *testing.T) {
 	if err := errors.Join(f.Stage(ctx, ref(1), features.Staging{}), f.Activate(ctx, ref(1), nil), f.Merge(ctx, ref(1), nil)); err != nil {
 		t.Errorf("moving nothing: %v", err)
 	}
-	if calls := b.since(); len(calls) > 0 {
+	if calls := b.Since(); len(calls) > 0 {
 		t.Errorf("the backend was asked for %v", calls)
 	}
 	// A session whose SAs have ended since it was staged.
@@ -353,7 +322,7 @@ func TestSessionsWithoutIPsec(t *testing.T) {
 	if err := errors.Join(f.Stage(ctx, other, exported(t)), f.Stage(ctx, later, features.Staging{})); err != nil {
 		t.Fatal(err)
 	}
-	if calls := b.since(); !slices.Equal(calls, []string{"stage", "discard"}) {
+	if calls := b.Since(); !slices.Equal(calls, []string{"stage", "discard"}) {
 		t.Errorf("staged nothing over something by %v", calls)
 	}
 }
@@ -379,13 +348,13 @@ func TestDoWithoutLastWindows(t *testing.T) {
 	if err := errors.Join(f.Stage(ctx, ref(1), exported(t)), f.Activate(ctx, ref(1), encodeDynamic(t, testDynamic()))); err != nil {
 		t.Fatal(err)
 	}
-	b.since()
+	b.Since()
 	for range 2 { // the second changes nothing
 		if err := f.Merge(ctx, ref(1), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if calls := b.since(); !slices.Equal(calls, []string{"export", "merge"}) {
+	if calls := b.Since(); !slices.Equal(calls, []string{"export", "merge"}) {
 		t.Errorf("did without by %v", calls)
 	}
 	for _, d := range b.merged {
@@ -401,7 +370,7 @@ func TestDoWithoutLastWindows(t *testing.T) {
 	if err := f.Merge(ctx, ref(1), encodeDynamic(t, testDynamic())); err != nil {
 		t.Fatal(err)
 	}
-	if calls := b.since(); !slices.Equal(calls, []string{"merge"}) {
+	if calls := b.Since(); !slices.Equal(calls, []string{"merge"}) {
 		t.Errorf("merged late by %v", calls)
 	}
 }

@@ -5,7 +5,10 @@ import (
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp/secret"
+	"github.com/cxtp/cxtp/features/featuretest"
 )
+
+var ref, status = featuretest.Ref, featuretest.Status
 
 // testSession is a road warrior with one pair of ESP tunnel SAs: AES-GCM-256
 // with ESN behind a NAT, an anti-replay window of 1,024 and two selectors. Every

@@ -1,26 +1,13 @@
 package ipsecctx
 
 import (
-	"errors"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/cxtp/secret"
-	"github.com/cxtp/cxtp/features"
 )
-
-func status(err error) cxtp.Status {
-	var refused *features.Error
-	switch {
-	case err == nil:
-		return cxtp.StatusOK
-	case errors.As(err, &refused):
-		return refused.Status
-	}
-	return cxtp.StatusInternal
-}
 
 // TestSAValidate breaks one thing at a time. The cases that end in StatusOK say
 // what must be let through.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
+	"github.com/cxtp/cxtp/features/featuretest"
 )
 
 // memory is what a feature might remember.
@@ -20,19 +21,9 @@ type memory struct {
 
 func newLedger(limit int) *Ledger[memory, *memory] { return New[memory](cxtp.FPTIPsecSession, limit) }
 
-func ref(epoch cxtp.Epoch) features.Ref {
-	return features.Ref{Session: cxtp.SessionID{7}, Epoch: epoch}
-}
+var ref, status = featuretest.Ref, featuretest.Status
 
 func nothing(*memory) error { return nil }
-
-func status(err error) cxtp.Status {
-	var refusal *features.Error
-	if errors.As(err, &refusal) {
-		return refusal.Status
-	}
-	return cxtp.StatusOK
-}
 
 // keysRead reads a block of keys.
 func keysRead(*memory) (features.Snapshot, error) {

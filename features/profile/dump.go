@@ -10,9 +10,10 @@ import (
 	"github.com/cxtp/cxtp/cxtp/secret"
 )
 
-// Dump lists the fields that the reader has read, with their values. The field
-// that it failed at is not among them.
-func (r *Reader) Dump(section string, values []any) []cxtp.FieldDump {
+// Dump is [Reader.Finish], and lists the fields that were read, with their values. The
+// field that the reader failed at is not among them.
+func (r *Reader) Dump(section string, values []any) ([]cxtp.FieldDump, error) {
+	err := r.Finish()
 	reached, end := r.reached, r.at
 	if r.err != nil && reached != 0 {
 		reached &^= Bit(r.field)
@@ -47,7 +48,7 @@ func (r *Reader) Dump(section string, values []any) []cxtp.FieldDump {
 			Section: section,
 		})
 	}
-	return fields
+	return fields, err
 }
 
 // text writes a value for people; secret says that it is key material.

@@ -157,7 +157,7 @@ func (sa *SA) replace(old Predecessor, in *Inputs) error {
 // SK_p are those of the SA's own PRF, whichever one expands.
 func (sa *SA) expand(id uint16, skeyseed []byte, in *Inputs) error {
 	defer clear(skeyseed)
-	p, err := prfKeyLen(sa.PRF)
+	p, err := PRFKeyLen(sa.PRF)
 	if err != nil {
 		return err
 	}

@@ -64,9 +64,9 @@ func newPRF(id uint16, key []byte) (mac, error) {
 	return nil, fmt.Errorf("%w: PRF %d", ErrTransform, id)
 }
 
-// prfKeyLen is the preferred key length in octets, which is that of SK_d and SK_p
-// (RFC 7296 section 2.13).
-func prfKeyLen(id uint16) (int, error) {
+// PRFKeyLen is a PRF's preferred key length in octets, which is that of SK_d and SK_p
+// (RFC 7296 section 2.13); [ErrTransform] for one that this package has not.
+func PRFKeyLen(id uint16) (int, error) {
 	switch id {
 	case PRFHMACSHA1:
 		return sha1.Size, nil

@@ -24,7 +24,7 @@ func follower(conditions ha.Conditions) *lineage {
 	return &lineage{
 		generations: []generation{{number: 1, add: &ha.IKEAdd{
 			SA:       ha.SAID{IKEVersion: 2, SPIi: 0xa1, SPIr: 0xb2},
-			Proposal: ha.Proposal{Encr: ipsecctx.EncrAESGCM16, EncrBits: 128, PRF: ikectx.PRFHMACSHA2256, KE: 31},
+			Proposal: ha.Proposal{Encr: ipsecctx.EncrAESGCM16, EncrBits: 128, PRF: ikev2.PRFHMACSHA2256, KE: 31},
 			NonceI:   octets(1), NonceR: octets(2), Secret: secret.New(octets(3)),
 		}}},
 		update: ha.IKEUpdate{

@@ -1,23 +1,13 @@
 package strongswan
 
 import (
-	"errors"
 	"reflect"
 	"testing"
 
 	"github.com/cxtp/cxtp/cxtp"
-	"github.com/cxtp/cxtp/features"
+	"github.com/cxtp/cxtp/features/featuretest"
 	"github.com/cxtp/cxtp/ipsecctx"
 )
-
-// status is what a refusal says to the other gateway; 0 = it is none.
-func status(err error) cxtp.Status {
-	var refusal *features.Error
-	if errors.As(err, &refusal) {
-		return refusal.Status
-	}
-	return 0
-}
 
 // TestOrphan: a client whose charon has ended is exported, frozen, thawed and released
 // from memory, and what was staged is not started.
@@ -33,7 +23,7 @@ func TestOrphan(t *testing.T) {
 		t.Fatalf("exported %+v, %v", c, err)
 	}
 	s.changes++
-	if _, err := a.Freeze(t.Context(), s.id); status(err) != cxtp.StatusBusy || s.phase != ipsecctx.Active {
+	if _, err := a.Freeze(t.Context(), s.id); featuretest.Status(err) != cxtp.StatusBusy || s.phase != ipsecctx.Active {
 		t.Errorf("frozen with other SAs than were exported: %v", err)
 	}
 	s.changes--
@@ -48,7 +38,7 @@ func TestOrphan(t *testing.T) {
 		t.Errorf("thawed: %v", err)
 	}
 	s.phase = ipsecctx.Staged
-	if err := a.Ready(t.Context(), s.id); status(err) != cxtp.StatusDaemon {
+	if err := a.Ready(t.Context(), s.id); featuretest.Status(err) != cxtp.StatusDaemon {
 		t.Errorf("what was staged at a charon that is gone is ready: %v", err)
 	}
 	if err := a.Release(t.Context(), s.id); err != nil || len(a.sessions) > 0 {
@@ -76,7 +66,7 @@ func TestOrphanUnknown(t *testing.T) {
 	a, s, _ := beside(t, "gcm")
 	a.bereave()
 	s.l.children = nil
-	if _, err := a.Export(t.Context(), s.id); status(err) != cxtp.StatusDaemon {
+	if _, err := a.Export(t.Context(), s.id); featuretest.Status(err) != cxtp.StatusDaemon {
 		t.Errorf("exported without its CHILD SAs: %v", err)
 	}
 }

@@ -11,9 +11,11 @@ import (
 	"testing"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/cxtp/secret"
 	"github.com/cxtp/cxtp/features"
 	"github.com/cxtp/cxtp/features/profile"
 	"github.com/cxtp/cxtp/testvectors"
+	"pgregory.net/rapid"
 )
 
 // Kit is what the tests need of a codec.
@@ -47,7 +49,7 @@ func octets(t testing.TB, v testvectors.Vector) []byte {
 
 // ParseBlock reads one encoded block; its form is package cxtp's business, so a
 // vector that is not even that ends the test.
-func ParseBlock(t testing.TB, octets []byte) cxtp.CDB {
+func ParseBlock(t rapid.TB, octets []byte) cxtp.CDB {
 	t.Helper()
 	if len(octets) < 8 || len(octets) != 8*int(octets[2]) {
 		t.Fatalf("vector of %d octets is not one block", len(octets))
@@ -65,6 +67,30 @@ func dataStart(b cxtp.CDB) int {
 		return profile.DataStart
 	}
 	return profile.DataStart - 4 // no presence vector
+}
+
+// Padded sends every block through its encoding, which pads it.
+func Padded(t rapid.TB, blocks []cxtp.CDB) []cxtp.CDB {
+	t.Helper()
+	out := make([]cxtp.CDB, len(blocks))
+	for i, b := range blocks {
+		octets, err := b.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[i] = ParseBlock(t, octets)
+	}
+	return out
+}
+
+// Wiped checks that nothing is left of keys.
+func Wiped(t rapid.TB, keys []*secret.Key) {
+	t.Helper()
+	for _, k := range keys {
+		if !k.Equal(secret.New(make([]byte, k.Len()))) {
+			t.Fatal("a key is left after Wipe")
+		}
+	}
 }
 
 // Vectors decodes, describes and encodes every vector.
