@@ -2,16 +2,20 @@
 // implementation of RFC 4067 or of the profiles in rfc/: JSON files, one
 // directory a subject, which other languages can read as they are.
 //
-// Each file is an array of [Vector]. The directory codec has messages, the
-// blocks of the control profile, tokens and MACs; authorisation has requests with
-// strong tokens, and exchanges of a node's next keys; ipsec, ike and mld have the
-// blocks of those three profiles.
+// Each file is an array of [Vector]; schema.json is its form as a JSON Schema, and
+// [Parse] holds a file against it. The directory codec has messages, the blocks of
+// the control profile, tokens and MACs; authorisation has requests with strong
+// tokens, and exchanges of a node's next keys; the others have the blocks of one
+// profile each.
+//
+// Command generate writes the vectors of RFC 4067's own messages and tokens. All
+// others are written by hand. doc/conformance.md says how to add one, and how to
+// hold an implementation against all of them.
 package testvectors
 
 import (
 	"embed"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -32,7 +36,7 @@ type Vector struct {
 	// Of a valid vector. Fields are named as `cxtp decode` names them; not every
 	// field is listed. Canonical is what the decoded value is encoded to again,
 	// when that is not Hex: reserved bits and padding are zero then.
-	Fields    map[string]string `json:"fields,omitempty"`
+	Fields    map[string]string `json:"fields,omitzero"`
 	Canonical string            `json:"canonical,omitempty"`
 	Message   *Message          `json:"message,omitempty"` // of the seven messages of RFC 4067: all of it
 
@@ -44,8 +48,8 @@ type Vector struct {
 	Error *Error `json:"error,omitempty"`
 
 	// Answer is what a correct implementation answers, as far as a document says:
-	// "drop", "CTDR, status 0x80", ...
-	Answer string `json:"answer,omitempty"`
+	// "CTAA to the node", "refused, status 0x80", ...
+	Answer string `json:"answer"`
 }
 
 // Error is the field that makes a vector invalid.
@@ -80,13 +84,26 @@ func Load(dir string) ([]Vector, error) {
 		if err != nil {
 			return nil, fmt.Errorf("failed to read vectors: %w", err)
 		}
-		var some []Vector
-		if err := json.Unmarshal(text, &some); err != nil {
-			return nil, fmt.Errorf("failed to parse vectors in %s: %w", name, err)
+		some, err := Parse(name, text)
+		if err != nil {
+			return nil, fmt.Errorf("failed to read vectors: %w", err)
 		}
 		all = append(all, some...)
 	}
 	return all, nil
+}
+
+// Subjects are the directories that hold vectors.
+func Subjects() ([]string, error) {
+	entries, err := fs.ReadDir(files, ".")
+	if err != nil {
+		return nil, fmt.Errorf("failed to list vectors: %w", err)
+	}
+	var subjects []string
+	for _, e := range entries {
+		subjects = append(subjects, e.Name())
+	}
+	return subjects, nil
 }
 
 // Octets are what Hex says.

@@ -9,14 +9,16 @@ import (
 
 	"github.com/cxtp/cxtp/internal/conform"
 	"github.com/cxtp/cxtp/internal/conform/offline"
+	"github.com/cxtp/cxtp/testvectors"
 )
 
 func conformCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:      "conform",
 		Usage:     "check an implementation of RFC 4067, requirement by requirement",
-		UsageText: "cxtp conform [--live FILE] [--section SECTION]... [--strict] [--junit FILE]",
-		Description: "Without more, this program's own codec is held against the test vectors.\n\n" +
+		UsageText: "cxtp conform [--vectors FILE]... | [--live FILE]; [--section SECTION]... [--strict] [--junit FILE]",
+		Description: "Without more, this program's own codec is held against the test vectors that it\n" +
+			"has in it; with --vectors, against those in files.\n\n" +
 			"With --live the router that FILE describes is spoken to, as its neighbour and as\n" +
 			"mobile nodes of its own. It transfers their contexts, so never use one that others\n" +
 			"need. FILE, which only its owner may read, has keys.\n\n" +
@@ -24,6 +26,7 @@ func conformCommand() *urfave.Command {
 			"binds with --strict only. It is 2 if no case is of the sections asked for.\n" +
 			"doc/conformance.md has the rest.",
 		Flags: []urfave.Flag{
+			&urfave.StringSliceFlag{Name: "vectors", Usage: "take the vectors in `FILE` instead"},
 			&urfave.StringFlag{Name: "live", Usage: "speak to the router that `FILE` describes (TOML)"},
 			&urfave.StringSliceFlag{Name: "section", Usage: "only cases of the `section`: 2.5.1 of RFC 4067, control-profile/2, a row's id; with those below it"},
 			&urfave.BoolFlag{Name: "strict", Usage: "a SHOULD that is not met fails, too"},
@@ -38,11 +41,31 @@ func runConform(c *urfave.Context) error {
 	if path := c.String("live"); path != "" {
 		return conformLive(c, path)
 	}
-	cases, err := offline.Cases(offline.Own{})
+	cases, err := vectorCases(offline.Own{}, c.StringSlice("vectors"))
 	if err != nil {
 		return err
 	}
 	return conformCases(c, "the codec of this program", cases, nil)
+}
+
+// vectorCases are the cases of the vectors in files, or of all that are built in.
+func vectorCases(subject offline.Subject, files []string) ([]conform.Case, error) {
+	if len(files) == 0 {
+		return offline.Cases(subject)
+	}
+	var vectors []testvectors.Vector
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("failed to read vectors: %w", err)
+		}
+		some, err := testvectors.Parse(file, text)
+		if err != nil {
+			return nil, fmt.Errorf("failed to read vectors: %w", err)
+		}
+		vectors = append(vectors, some...)
+	}
+	return offline.CasesOf(subject, vectors)
 }
 
 // conformCases runs the cases that the flags choose, and reports. observe may be nil.

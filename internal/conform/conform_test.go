@@ -144,7 +144,7 @@ differs  SHOULD  RFC 4067 section 2.5.9     rate
 pass     MUST    RFC 4067 section 2.5.10    late
 not run  MUST    control profile section 3  outcome
     found:    unsupported
-router 192.0.2.1: 4 cases: 1 passed, 1 failed, 1 not run, 1 differ where the document allows it, in 0.00 s
+router 192.0.2.1: 1 of 4 cases passed, 1 failed, 1 not run, 1 differ where the document allows it, in 0.00 s
 `
 	if text.String() != want {
 		t.Errorf("the report is\n%s\nwant\n%s", text.String(), want)

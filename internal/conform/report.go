@@ -82,7 +82,7 @@ func (r Report) took() (sum time.Duration) {
 // Summary is the last line of a report.
 func (r Report) Summary() string {
 	n := r.Count()
-	text := fmt.Sprintf("%d cases: %d passed, %d failed, %d not run", len(r.Results), n.Passed, n.Failed, n.NotRun)
+	text := fmt.Sprintf("%d of %d cases passed, %d failed, %d not run", n.Passed, len(r.Results), n.Failed, n.NotRun)
 	if n.Tolerated > 0 {
 		text += fmt.Sprintf(", %d differ where the document allows it", n.Tolerated)
 	}

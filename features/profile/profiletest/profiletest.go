@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -101,7 +102,7 @@ func (k Kit) Vectors(t *testing.T) {
 			b := ParseBlock(t, want)
 			again, err := k.Again(b)
 			if !v.Valid {
-				checkBlame(t, err, v.Error)
+				checkBlame(t, err, v)
 				return
 			}
 			if err != nil {
@@ -124,12 +125,16 @@ func (k Kit) Vectors(t *testing.T) {
 	}
 }
 
-func checkBlame(t *testing.T, err error, want *testvectors.Error) {
+func checkBlame(t *testing.T, err error, v testvectors.Vector) {
 	t.Helper()
+	want := v.Error
 	var refused *features.Error
 	var blame *cxtp.ParseError
 	if !errors.As(err, &refused) || !errors.As(err, &blame) {
 		t.Fatalf("decoded to error %v, want a features.Error around a cxtp.ParseError", err)
+	}
+	if answer := fmt.Sprintf("refused, status %#02x", uint8(refused.Status)); answer != v.Answer {
+		t.Errorf("%s, want %s", answer, v.Answer)
 	}
 	if blame.Field != want.Field || blame.Offset != want.Offset {
 		t.Errorf("blamed %q at %d, want %q at %d (%v)", blame.Field, blame.Offset, want.Field, want.Offset, err)

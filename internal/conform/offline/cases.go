@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,25 +13,38 @@ import (
 	"github.com/cxtp/cxtp/testvectors"
 )
 
-// subjects are the directories of vectors.
-var subjects = []string{"codec", "authorisation", "ipsec", "ike"}
-
-// Cases makes the cases of all vectors, each a question to the subject. The name of
-// a case is its question and its vector's name.
+// Cases makes the cases of all vectors of package testvectors.
 func Cases(subject Subject) ([]conform.Case, error) {
+	dirs, err := testvectors.Subjects()
+	if err != nil {
+		return nil, err
+	}
 	var cases []conform.Case
-	for _, dir := range subjects {
+	for _, dir := range dirs {
 		vectors, err := testvectors.Load(dir)
 		if err != nil {
 			return nil, err
 		}
-		for _, v := range vectors {
-			some, err := casesOf(subject, v)
-			if err != nil {
-				return nil, fmt.Errorf("failed to make a case of the vector %q in %s: %w", v.Name, dir, err)
-			}
-			cases = append(cases, some...)
+		some, err := CasesOf(subject, vectors)
+		if err != nil {
+			return nil, err
 		}
+		cases = append(cases, some...)
+	}
+	return cases, nil
+}
+
+// CasesOf makes the cases of some vectors, each a question to the subject. The name
+// of a case is its question and its vector's name. It fails on a vector that asks
+// for something that is not in it.
+func CasesOf(subject Subject, vectors []testvectors.Vector) ([]conform.Case, error) {
+	var cases []conform.Case
+	for _, v := range vectors {
+		some, err := casesOf(subject, v)
+		if err != nil {
+			return nil, fmt.Errorf("failed to make a case of the vector %q: %w", v.Name, err)
+		}
+		cases = append(cases, some...)
 	}
 	return cases, nil
 }
@@ -53,7 +67,7 @@ func casesOf(subject Subject, v testvectors.Vector) ([]conform.Case, error) {
 	for _, q := range questions {
 		cases = append(cases, conform.Case{
 			Name: fmt.Sprintf("%s: %s", q.request.Op, nameOf(v)), Rows: v.Rows, Section: v.Section,
-			Level: rfc.Must, Expect: q.expect,
+			Level: levelOf(v.Rows), Expect: q.expect,
 			Run: func(ctx context.Context) conform.Finding {
 				answer, err := subject.Ask(ctx, q.request)
 				switch {
@@ -67,6 +81,24 @@ func casesOf(subject Subject, v testvectors.Vector) ([]conform.Case, error) {
 		})
 	}
 	return cases, nil
+}
+
+// strength orders the levels, the most binding first.
+var strength = []rfc.Level{rfc.MustNot, rfc.Must, rfc.Constant, rfc.ShouldNot, rfc.Should, rfc.May}
+
+// levelOf is the level of what shows several rows: the most binding of theirs. What
+// no row is about, our profiles want.
+func levelOf(rows []string) rfc.Level {
+	first := len(strength)
+	for _, id := range rows {
+		if row, found := rfc.Find(id); found {
+			first = min(first, slices.Index(strength, row.Level))
+		}
+	}
+	if first == len(strength) {
+		return rfc.Must
+	}
+	return strength[first]
 }
 
 // nameOf names a vector whose name does not say what it is about.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/cxtp/secret"
+	"github.com/cxtp/cxtp/features/mld"
 	"github.com/cxtp/cxtp/ikectx"
 	"github.com/cxtp/cxtp/ipsecctx"
 	"github.com/cxtp/cxtp/testvectors"
@@ -138,10 +139,21 @@ var blockCodecs = map[string]func(cxtp.CDB) (cxtp.CDB, error){
 	"IPsec SA block":              ipsecctx.Recode,
 	"IPsec dynamic block":         ipsecctx.Recode,
 	"IPsec outer addresses block": ipsecctx.Recode,
-	"IKE session block":           ikectx.Recode,
-	"IKE SA block":                ikectx.Recode,
-	"IKE CHILD block":             ikectx.Recode,
-	"IKE dynamic block":           ikectx.Recode,
+	"multicast listener block": func(b cxtp.CDB) (cxtp.CDB, error) {
+		contexts, err := mld.Decode([]cxtp.CDB{b})
+		if err != nil {
+			return cxtp.CDB{}, err
+		}
+		blocks, err := mld.Encode(contexts)
+		if err != nil || len(blocks) != 1 {
+			return cxtp.CDB{}, fmt.Errorf("%d blocks, it should be one: %w", len(blocks), err)
+		}
+		return blocks[0], nil
+	},
+	"IKE session block": ikectx.Recode,
+	"IKE SA block":      ikectx.Recode,
+	"IKE CHILD block":   ikectx.Recode,
+	"IKE dynamic block": ikectx.Recode,
 }
 
 // encodeIf encodes unless decoding has failed.
