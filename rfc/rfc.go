@@ -18,7 +18,8 @@
 // A row is done, or open, or not applicable, with the reason. What shows that a row
 // is done are the Go tests that it names, the vectors and the conformance cases that
 // name it. The tests of this package fail for a done row that nothing shows, a test
-// that does not exist, and a vector or case that shows no row.
+// that does not exist, and a vector or case that shows neither a row nor a section
+// of our own specifications.
 //
 //	go test -v -run TestRowsAreWellFormed ./rfc
 //
