@@ -125,6 +125,11 @@ func TestBad(t *testing.T) {
 				"sg.toml: multicast.prefixes has 2001:db8::1/64 with bits beyond its length: write 2001:db8::/64\n" +
 				"sg.toml: multicast.prefixes has 2001:db8::/65: write an IPv6 prefix of at most 64 bits\n" +
 				`sg.toml: peer "sg2": multicast is 2001:db8::/48: the messages say 64 bits of it, so write the /64 that its nodes are in`},
+		{"links twice", "", "[multicast]\nprefixes = [\"2001:db8::/64\"]\ninterfaces = [\"\"]",
+			"sg.toml: multicast.prefixes is set, and so is multicast.interfaces, whose prefixes are those of their addresses: keep one\n" +
+				`sg.toml: multicast.interfaces is missing: set it, for example interfaces = ["br0"]`},
+		{"reports without a link", "", "[multicast]\nreport = true",
+			`sg.toml: multicast.report is true, and there is no link to report on: set multicast.interfaces`},
 		{"shared addresses", "[gateway]", sharing(`"192.0.2.8", "::", "192.0.2.8", "fe80::1%eth0"`, "192.0.2.8:4500"),
 			"sg.toml: kernel.shared has \"::\": write an address that nodes send to\n" +
 				"sg.toml: kernel.shared has 192.0.2.8 twice: keep one\n" +

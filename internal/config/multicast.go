@@ -9,12 +9,23 @@ import (
 // Multicast says on which links of this router nodes listen to multicast groups (RFC
 // 4067 appendix B).
 type Multicast struct {
-	Prefixes []netip.Prefix `toml:"prefixes"` // of links that this program has no hand in
+	Prefixes   []netip.Prefix `toml:"prefixes"`   // of links that this program has no hand in
+	Interfaces []string       `toml:"interfaces"` // the links themselves
+	Report     bool           `toml:"report"`     // to other MLD routers on bridges
 }
 
 func (c *Multicast) validate(m *mistakes) {
 	for _, p := range c.Prefixes {
 		link(m, "multicast.prefixes", p)
+	}
+	if len(c.Prefixes) > 0 && len(c.Interfaces) > 0 {
+		m.add("multicast.prefixes", "is set, and so is multicast.interfaces, whose prefixes are those of their addresses: keep one")
+	}
+	for _, name := range c.Interfaces {
+		m.need(name != "", "multicast.interfaces", `["br0"]`)
+	}
+	if c.Report && len(c.Interfaces) == 0 {
+		m.add("multicast.report", "is true, and there is no link to report on: set multicast.interfaces")
 	}
 }
 

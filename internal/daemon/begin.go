@@ -32,7 +32,7 @@ func (d *daemon) begin(ctx context.Context, n *control.NewSession) (cxtp.Claims,
 	switch {
 	case len(n.SAs) > 0:
 		err = d.gateway.Install(ctx, n.Session, static, dynamic)
-	case len(groups) > 0:
+	case len(groups) > 0 || len(d.cfg.Multicast.Interfaces) > 0: // where they are read on the link
 		err = d.ipsec.WithoutSAs(ctx, n.Session)
 	default:
 		err = badRequest{errors.New("a session needs sas, groups, or both")}

@@ -237,7 +237,11 @@ func (d *daemon) features() (*features.Set, error) {
 	if d.ike != nil {
 		all = append(all, ikectx.NewFeature(d.ike, ikectx.Options{LocalEndpoint: d.announced}))
 	}
-	d.multicast = mld.NewFeature(mld.NewMemory(d.cfg.Multicast.Prefixes), mld.Options{Prefix: d.cfg.LinkOf})
+	links, err := openMulticast(&d.cfg.Multicast)
+	if err != nil {
+		return nil, err
+	}
+	d.multicast = mld.NewFeature(links, mld.Options{Prefix: d.cfg.LinkOf})
 	return features.NewSet(append(all, d.multicast)...)
 }
 

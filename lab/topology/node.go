@@ -169,7 +169,8 @@ func (n *Node) up(name string) error {
 	return nil
 }
 
-func (n *Node) addBridge(name string, address Pair) error {
+// AddBridge makes a bridge that has both addresses of a segment.
+func (n *Node) AddBridge(name string, address Pair) error {
 	attributes := netlink.NewLinkAttrs()
 	attributes.Name = name
 	if err := n.links.LinkAdd(&netlink.Bridge{LinkAttrs: attributes}); err != nil {
@@ -178,8 +179,8 @@ func (n *Node) addBridge(name string, address Pair) error {
 	return errors.Join(n.up(name), n.AddAddress(name, address))
 }
 
-// join puts an interface into a bridge.
-func (n *Node) join(name, bridge string) error {
+// Join puts an interface into a bridge.
+func (n *Node) Join(name, bridge string) error {
 	link, err := n.links.LinkByName(name)
 	if err != nil {
 		return err

@@ -119,13 +119,13 @@ func (t *Topology) build() error {
 		t.nodes = append(t.nodes, node)
 	}
 	steps := []func() error{
-		func() error { return t.Router.addBridge(bridge, routerOuter) },
-		func() error { return t.Host.addBridge(Inner, Host) },
+		func() error { return t.Router.AddBridge(bridge, routerOuter) },
+		func() error { return t.Host.AddBridge(Inner, Host) },
 		func() error { return t.access(t.MN, MN, MNInner, routerMN) },
 		func() error { return t.access(t.MN2, MN2, MN2Inner, routerMN2) },
 		func() error { return t.gateway(t.SG1, SG1, SG1Inner) },
 		func() error { return t.gateway(t.SG2, SG2, SG2Inner) },
-		func() error { return t.link(t.SG1, Sync, t.SG2, Sync) },
+		func() error { return t.Link(t.SG1, Sync, t.SG2, Sync) },
 		func() error { return t.SG1.AddAddress(Sync, SG1Sync) },
 		func() error { return t.SG2.AddAddress(Sync, SG2Sync) },
 		t.Router.forward,
@@ -142,7 +142,7 @@ func (t *Topology) build() error {
 
 // access connects a mobile node to the router.
 func (t *Topology) access(node *Node, outer, inner, router Pair) error {
-	if err := t.link(node, Outer, t.Router, node.Name); err != nil {
+	if err := t.Link(node, Outer, t.Router, node.Name); err != nil {
 		return err
 	}
 	if err := errors.Join(
@@ -161,21 +161,21 @@ func (t *Topology) access(node *Node, outer, inner, router Pair) error {
 // gateway connects a gateway to both segments. What is for nodes' inner
 // addresses leaves through the outer segment, where the SPD is to take it.
 func (t *Topology) gateway(node *Node, outer, inner Pair) error {
-	if err := t.link(node, Outer, t.Router, node.Name); err != nil {
+	if err := t.Link(node, Outer, t.Router, node.Name); err != nil {
 		return err
 	}
-	if err := t.link(node, Inner, t.Host, node.Name); err != nil {
+	if err := t.Link(node, Inner, t.Host, node.Name); err != nil {
 		return err
 	}
 	return errors.Join(
-		t.Router.join(node.Name, bridge), t.Host.join(node.Name, Inner),
+		t.Router.Join(node.Name, bridge), t.Host.Join(node.Name, Inner),
 		node.AddAddress(Outer, outer), node.AddAddress(Inner, inner), node.forward(),
 		node.Route(netip.PrefixFrom(netip.IPv4Unspecified(), 0), routerOuter.V4, netip.Addr{}),
 		node.Route(netip.PrefixFrom(netip.IPv6Unspecified(), 0), routerOuter.V6, netip.Addr{}))
 }
 
-// link connects two nodes by a virtual Ethernet.
-func (t *Topology) link(a *Node, nameA string, b *Node, nameB string) error {
+// Link connects two nodes by a virtual Ethernet.
+func (t *Topology) Link(a *Node, nameA string, b *Node, nameB string) error {
 	// Both ends are made where their names are free, in the first node, and the
 	// second end moves with its name to the other.
 	attributes := netlink.NewLinkAttrs()
