@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
+	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -16,9 +18,12 @@ func conformCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:      "conform",
 		Usage:     "check an implementation of RFC 4067, requirement by requirement",
-		UsageText: "cxtp conform [--vectors FILE]... | [--live FILE]; [--section SECTION]... [--strict] [--junit FILE]",
-		Description: "Without more, this program's own codec is held against the test vectors that it\n" +
-			"has in it; with --vectors, against those in files.\n\n" +
+		UsageText: "cxtp conform [--command 'PROGRAM ARGS' | --live FILE] [--section SECTION]... [--strict] [--junit FILE]",
+		Description: "With --command, another implementation's codec is held against the test vectors: the\n" +
+			"program is asked on its standard input and answers on its standard output, a line of\n" +
+			"JSON each (doc/conformance.md). Its words are separated by white space, without\n" +
+			"quoting. Without --command, this program's own codec is asked. --vectors takes the\n" +
+			"vectors from files, in place of those that are built in.\n\n" +
 			"With --live the router that FILE describes is spoken to, as its neighbour and as\n" +
 			"mobile nodes of its own. It transfers their contexts, so never use one that others\n" +
 			"need. FILE, which only its owner may read, has keys.\n\n" +
@@ -26,7 +31,10 @@ func conformCommand() *urfave.Command {
 			"binds with --strict only. It is 2 if no case is of the sections asked for.\n" +
 			"doc/conformance.md has the rest.",
 		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "command", Usage: "ask the `program`, given with its arguments"},
+			&urfave.DurationFlag{Name: "timeout", Value: 5 * time.Second, Usage: "how long the program may take for an answer"},
 			&urfave.StringSliceFlag{Name: "vectors", Usage: "take the vectors in `FILE` instead"},
+			&urfave.BoolFlag{Name: "serve", Hidden: true, Usage: "answer with this program's codec, as --command wants it"},
 			&urfave.StringFlag{Name: "live", Usage: "speak to the router that `FILE` describes (TOML)"},
 			&urfave.StringSliceFlag{Name: "section", Usage: "only cases of the `section`: 2.5.1 of RFC 4067, control-profile/2, a row's id; with those below it"},
 			&urfave.BoolFlag{Name: "strict", Usage: "a SHOULD that is not met fails, too"},
@@ -38,14 +46,41 @@ func conformCommand() *urfave.Command {
 }
 
 func runConform(c *urfave.Context) error {
-	if path := c.String("live"); path != "" {
-		return conformLive(c, path)
+	command := strings.Fields(c.String("command"))
+	chosen := 0
+	for _, half := range []string{"command", "live", "serve"} {
+		if c.IsSet(half) {
+			chosen++
+		}
 	}
-	cases, err := vectorCases(offline.Own{}, c.StringSlice("vectors"))
+	switch {
+	case chosen > 1:
+		return usagef("--command, --live and --serve are three different things: choose one")
+	case c.IsSet("vectors") && (c.IsSet("live") || c.IsSet("serve")):
+		return usagef("--vectors are for --command, or for this program's own codec")
+	case c.IsSet("command") && len(command) == 0:
+		return usagef("--command names no program")
+	case c.Duration("timeout") <= 0:
+		return usagef("--timeout is how long to wait: it cannot be %v", c.Duration("timeout"))
+	case c.IsSet("live"):
+		return conformLive(c, c.String("live"))
+	case c.Bool("serve"):
+		return offline.Serve(c.Context, offline.Own{}, c.App.Reader, c.App.Writer)
+	case len(command) > 0:
+		program := offline.NewProgram(c.Duration("timeout"), command...)
+		defer program.Close()
+		return conformVectors(c, strings.Join(command, " "), program)
+	}
+	return conformVectors(c, "the codec of this program", offline.Own{})
+}
+
+// conformVectors asks a subject about the vectors.
+func conformVectors(c *urfave.Context, name string, subject offline.Subject) error {
+	cases, err := vectorCases(subject, c.StringSlice("vectors"))
 	if err != nil {
 		return err
 	}
-	return conformCases(c, "the codec of this program", cases, nil)
+	return conformCases(c, name, cases, nil)
 }
 
 // vectorCases are the cases of the vectors in files, or of all that are built in.

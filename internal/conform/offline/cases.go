@@ -71,8 +71,12 @@ func casesOf(subject Subject, v testvectors.Vector) ([]conform.Case, error) {
 			Run: func(ctx context.Context) conform.Finding {
 				answer, err := subject.Ask(ctx, q.request)
 				switch {
+				case ctx.Err() != nil:
+					return conform.Skip("interrupted")
 				case err != nil:
 					return conform.Fail("%v", err)
+				case answer.Error != "":
+					return conform.Fail("it says %s", quote(answer.Error))
 				case answer.Unsupported != "":
 					return conform.Skip("unsupported: %s", quote(answer.Unsupported))
 				}

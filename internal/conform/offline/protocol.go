@@ -6,7 +6,7 @@
 // on its standard input, an [Answer] on its standard output. [Serve] speaks the other
 // end of it, with our codec.
 //
-//	program := offline.NewProgram("python3", "mine.py")
+//	program := offline.NewProgram(5*time.Second, "python3", "mine.py")
 //	defer program.Close()
 //	cases, err := offline.Cases(program)
 package offline
@@ -60,6 +60,8 @@ type Answer struct {
 	Valid   *bool                `json:"valid,omitempty"`
 	// Refused is at which layer the octets are refused.
 	Refused testvectors.Layer `json:"refused,omitempty"`
+	// Error says what went wrong where no octets are refused. It is a failure.
+	Error string `json:"error,omitempty"`
 	// Unsupported says why the question cannot be answered: the op, or this kind of
 	// octets, is not implemented. It is no failure.
 	Unsupported string `json:"unsupported,omitempty"`
