@@ -128,7 +128,7 @@ func (c *chapter) proof(right bool, name, key string, m message) {
 	}
 	m.Type = c.kind
 	v.Valid, v.Fields, v.Canonical, v.Message = false, nil, "", nil
-	v.Rows = []string{computation, "rfc4067-6.3-2"}
+	v.Rows = []string{computation}
 	v.Answer = "no context is transferred or installed"
 	v.Error = &testvectors.Error{
 		Layer: testvectors.LayerToken, Field: "MN Authorization Token", Offset: lay(m).offset("MN Authorization Token"),

@@ -235,7 +235,7 @@ var broken = map[string]struct {
 			*a.Valid = true
 		}
 		return a, err
-	}), "rfc4067-6.3-2"},
+	}), "rfc4067-2.5.1-14"},
 	"computes tokens without the blocks": {asked(func(r *offline.Request, o []byte) {
 		if r.Op == offline.OpToken {
 			r.Hex = ""
@@ -257,7 +257,7 @@ var broken = map[string]struct {
 		if len(m.Blocks) > 1 {
 			m.Blocks = m.Blocks[:len(m.Blocks)-1]
 		}
-	}), "rfc4067-B-2"},
+	}), "rfc4067-2.5.3-7"},
 	"swaps the routers' and the node's address": {said(func(m *testvectors.Message) {
 		if m.Router != "" {
 			m.Previous, m.Router = m.Router, m.Previous
