@@ -71,6 +71,7 @@ type Agent struct {
 	plugin *plugin
 	switcher
 	imports  *semaphore.Weighted // those under way
+	pauses   *semaphore.Weighted // of sessions that stand still
 	departed *departed
 
 	mu       sync.Mutex
@@ -99,6 +100,8 @@ type session struct {
 	notice   *notice // which it has not confirmed yet
 	halfway  bool    // a restart found it passive beside SAs at work
 	orphan   bool    // its charon has ended
+	paused   bool    // it has one of the agent's pauses
+	late     bool    // charon has not been seen to answer for it
 
 	restoring chan struct{} // closed when the next one has got it; nil = it is not about to
 }
@@ -120,7 +123,8 @@ func Start(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, log: cfg.Log, charon: NewCharon(cfg.Socket), plugin: p, journal: newJournal(), imports: semaphore.NewWeighted(importsAtOnce), departed: away,
+	a := &Agent{cfg: cfg, log: cfg.Log, charon: NewCharon(cfg.Socket), plugin: p, journal: newJournal(), departed: away,
+		imports: semaphore.NewWeighted(importsAtOnce), pauses: semaphore.NewWeighted(pausesAtOnce),
 		sessions: map[cxtp.SessionID]*session{}, of: map[*lineage]*session{}, recollection: newRecollection()}
 	a.switcher = switcher{plugin: p, charon: a.charon, segments: cfg.Segments, crowd: a.clients}
 	return a, nil
@@ -196,6 +200,7 @@ func (a *Agent) accompany(ctx context.Context, line net.Conn, first bool, tick <
 		var err error
 		if !greeted.IsZero() {
 			a.putBack(ctx) // who was moving when its charon ended, and has not left
+			a.startLate(ctx)
 			err = a.keepShut(ctx)
 		} else if since, err = a.charon.Since(ctx); err == nil {
 			if err = a.greet(ctx, first); err == nil {
@@ -335,6 +340,7 @@ func (a *Agent) begin(l *lineage) *session {
 func (a *Agent) strike(s *session) {
 	delete(a.sessions, s.id)
 	delete(a.of, s.l)
+	a.endPause(s)
 	a.charon.forget(s.l.id())
 }
 
@@ -428,7 +434,9 @@ func (a *Agent) rested(ctx context.Context, id cxtp.SessionID) (*session, error)
 func (a *Agent) turn(s *session, p ipsecctx.Phase) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s.phase = p
+	if s.phase = p; p == ipsecctx.Active {
+		a.endPause(s)
+	}
 }
 
 // with finds a session in a phase that allows an operation; nil if it is not here.

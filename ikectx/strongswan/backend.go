@@ -85,7 +85,7 @@ func (a *Agent) Sample(ctx context.Context, id cxtp.SessionID) (ikectx.Dynamic, 
 // busy is the refusal of a session that did not come to rest.
 func (s *session) busy(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return refuse(cxtp.StatusBusy, "%v is being rekeyed, or does not answer charon: try again", s.l)
+		return refuse(cxtp.StatusBusy, "%v is being rekeyed, or does not answer charon, or charon has too much to do: try again", s.l)
 	}
 	return err
 }
@@ -213,6 +213,18 @@ func (a *Agent) Freeze(ctx context.Context, id cxtp.SessionID) (ikectx.Dynamic, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
+	a.beginPause(ctx, s)
+	d, err := a.freeze(ctx, s)
+	if err != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.endPause(s)
+	}
+	return d, err
+}
+
+// freeze stops a client that charon has, or had until now.
+func (a *Agent) freeze(ctx context.Context, s *session) (ikectx.Dynamic, error) {
 	for {
 		sa, err := a.quiet(ctx, s)
 		if a.ended(s, err) {
@@ -238,8 +250,11 @@ func (a *Agent) Freeze(ctx context.Context, id cxtp.SessionID) (ikectx.Dynamic, 
 		}
 		// Something began in between: it goes on, and is waited for.
 		undone := a.goOn(context.WithoutCancel(ctx), s, client)
-		if undone != nil || err != nil && !errors.Is(err, ErrUnknownSA) {
+		switch {
+		case undone != nil:
 			return ikectx.Dynamic{}, errors.Join(err, undone)
+		case err != nil && !errors.Is(err, ErrUnknownSA):
+			return ikectx.Dynamic{}, s.busy(err)
 		}
 	}
 }
@@ -300,7 +315,10 @@ func (a *Agent) Activate(ctx context.Context, id cxtp.SessionID, d ikectx.Dynami
 	if err := a.plugin.send(&ha.MessageID{SA: g.add.SA, Initiator: true, Next: g.request}, &ha.MessageID{SA: g.add.SA, Next: g.expected}); err != nil {
 		return err
 	}
-	if err := a.start(ctx, g.add.SA, client); err != nil {
+	switch err := a.start(ctx, g.add.SA, client); {
+	case errors.Is(err, context.DeadlineExceeded):
+		a.delay(s)
+	case err != nil:
 		return s.problem("failed to activate the IKE SA", err)
 	}
 	a.turn(s, ipsecctx.Active)
@@ -336,8 +354,16 @@ func (a *Agent) TakeOver(ctx context.Context, id cxtp.SessionID, d ikectx.Dynami
 	return a.Activate(ctx, id, d)
 }
 
-// Redirect implements [ikectx.Backend]: the packets are the gateway's business.
-func (a *Agent) Redirect(context.Context, cxtp.SessionID, cxtp.RouterID) error { return nil }
+// Redirect implements [ikectx.Backend]: the packets are the gateway's business, and
+// the client is another's.
+func (a *Agent) Redirect(_ context.Context, id cxtp.SessionID, _ cxtp.RouterID) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s := a.sessions[id]; s != nil {
+		a.endPause(s)
+	}
+	return nil
+}
 
 // Closed implements [ikectx.Backend]: charon rekeys when it likes.
 func (a *Agent) Closed(context.Context, cxtp.SessionID) error { return nil }

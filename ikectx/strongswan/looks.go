@@ -13,13 +13,18 @@ import (
 
 // looks are what is to be looked up of IKE SAs. charon finds one quickly by its own
 // number for it, and lists all of them slowly, because it asks the kernel about each.
-// So it lists all only where a number is not known, or many of them are asked for,
-// and once for whoever waits then: in a mass move, that is what happens.
+// It numbers them as they come, so a new one is found a little further on. All of
+// them are listed only when that fails, or many are asked for, and then once for
+// whoever waits: in a mass move, that is what happens.
 type looks struct {
 	mu      sync.Mutex
 	wanted  []look
 	looking bool
-	numbers map[spis]uint32 // charon's own, as of the last list of all, as far as they hold
+	numbers map[spis]uint32 // charon's own, of those that were met, as far as they hold
+
+	// Whoever looks has these.
+	highest uint32 // of the numbers that were met
+	listed  int    // how many there were in the last list of all
 }
 
 // spis name an IKE SA: the initiator's and the responder's.
@@ -60,9 +65,11 @@ func (c *Charon) find(ctx context.Context, id ha.SAID) (IKESA, error) {
 	}
 }
 
-// look answers whoever wants to see something, until nobody does.
+// look answers whoever wants to see something, until nobody does. In between, charon
+// has as long for its work as it had to answer: most look for what it is yet to do.
 func (c *Charon) look(ctx context.Context) {
 	for {
+		began := time.Now()
 		c.looks.mu.Lock()
 		wanted := c.looks.wanted
 		c.looks.wanted, c.looks.looking = nil, len(wanted) > 0
@@ -72,19 +79,26 @@ func (c *Charon) look(ctx context.Context) {
 		}
 		if !c.many(wanted) {
 			wanted = slices.DeleteFunc(wanted, func(l look) bool { return c.lookUp(ctx, l) })
+			wanted = c.lookAhead(ctx, wanted)
 		}
 		if len(wanted) > 0 {
 			c.lookAround(ctx, wanted)
 		}
+		time.Sleep(time.Since(began))
 	}
 }
 
 // many reports whether a list of all takes less than to ask for each: to charon, a
 // question is as much work as three lines of an answer.
 func (c *Charon) many(wanted []look) bool {
+	return 4*len(wanted) > 3+c.known()
+}
+
+// known is how many numbers are.
+func (c *Charon) known() int {
 	c.looks.mu.Lock()
 	defer c.looks.mu.Unlock()
-	return 4*len(wanted) > 3+len(c.looks.numbers)
+	return len(c.looks.numbers)
 }
 
 // lookUp answers one by charon's number, and reports whether that is known.
@@ -108,18 +122,50 @@ func (c *Charon) lookUp(ctx context.Context, l look) bool {
 	return true
 }
 
-// lookAround answers some from the list of all, and notes all numbers.
+// lookAhead answers those that have come since charon was looked at last, and
+// returns the others. Numbers in between are missing of clients that have gone again.
+// Now and then it leaves all to a list, so that numbers of those that have gone are
+// not kept for ever.
+func (c *Charon) lookAhead(ctx context.Context, wanted []look) []look {
+	const further = 4
+	if c.looks.listed == 0 || c.known() > 2*c.looks.listed+100 {
+		return wanted
+	}
+	for missing := uint32(0); len(wanted) > 0 && missing < further; {
+		all, err := c.IKESAs(ctx, c.looks.highest+1+missing)
+		switch {
+		case err != nil:
+			return wanted
+		case len(all) == 0:
+			missing++
+			continue
+		}
+		missing = 0
+		c.meet(all[0])
+		wanted = slices.DeleteFunc(wanted, func(l look) bool {
+			is := all[0].spis() == spisOf(l.id)
+			if is {
+				l.seen <- sight{sa: all[0]}
+			}
+			return is
+		})
+	}
+	return wanted
+}
+
+// lookAround answers some from the list of all.
 func (c *Charon) lookAround(ctx context.Context, wanted []look) {
 	all, err := c.IKESAs(ctx, 0)
-	there := make(map[spis]IKESA, len(all))
-	numbers := make(map[spis]uint32, len(all))
-	for _, sa := range all {
-		there[sa.spis()], numbers[sa.spis()] = sa, sa.Unique
-	}
 	if err == nil {
 		c.looks.mu.Lock()
-		c.looks.numbers = numbers
+		c.looks.numbers = make(map[spis]uint32, len(all))
 		c.looks.mu.Unlock()
+		c.looks.highest, c.looks.listed = 0, len(all)
+	}
+	there := make(map[spis]IKESA, len(all))
+	for _, sa := range all {
+		c.meet(sa)
+		there[sa.spis()] = sa
 	}
 	for _, l := range wanted {
 		sa, ok := there[spisOf(l.id)]
@@ -129,6 +175,14 @@ func (c *Charon) lookAround(ctx context.Context, wanted []look) {
 		}
 		l.seen <- sight{sa, err}
 	}
+}
+
+// meet notes an IKE SA's number.
+func (c *Charon) meet(sa IKESA) {
+	c.looks.mu.Lock()
+	defer c.looks.mu.Unlock()
+	c.looks.numbers[sa.spis()] = sa.Unique
+	c.looks.highest = max(c.looks.highest, sa.Unique)
 }
 
 // forget forgets charon's number of an IKE SA: one that comes back has another.

@@ -17,7 +17,8 @@ func listed(n uint64, unique uint32) fakeSA {
 func idOf(sa fakeSA) ha.SAID { return ha.SAID{IKEVersion: 2, SPIi: sa.id[0], SPIr: sa.id[1]} }
 
 // TestFind: an IKE SA is found by its number if that is known, and under another
-// number when it has come back. One that has only begun is in nobody's way.
+// number when it has come back: the next one, or any where charon counts anew. One
+// that has only begun is in nobody's way.
 func TestFind(t *testing.T) {
 	one, other := listed(1, 7), listed(2, 8)
 	begun := fakeSA{name: "(unnamed)", state: "CREATED", at: anyAddress, unique: 9, id: spis{3, 0}}
@@ -40,10 +41,32 @@ func TestFind(t *testing.T) {
 	c.forget(idOf(one))
 	one.unique = 12
 	f.set(begun, one, other)
-	find(one, 12, 3, 2)
-	f.set(begun, listed(6, 12), listed(1, 13)) // another charon, which counts anew
-	find(one, 0, 4, 2)
-	find(one, 13, 4, 3)
+	find(one, 12, 4, 1)
+	f.set(begun, listed(6, 12), listed(1, 14)) // another charon
+	find(one, 0, 5, 1)
+	find(one, 14, 7, 1)
+	f.set(listed(6, 1), listed(1, 2)) // and another
+	find(one, 0, 8, 1)
+	find(one, 2, 12, 2)
+}
+
+// TestFindForgets: numbers of those that have gone are not kept for ever.
+func TestFindForgets(t *testing.T) {
+	one := listed(1, 1)
+	f, c := startFake(t, one)
+	for range 1000 {
+		if _, err := c.find(t.Context(), idOf(one)); err != nil {
+			t.Fatal(err)
+		}
+		one = listed(one.id[0]+1, one.unique+1)
+		f.set(one)
+	}
+	if c.known() > 200 {
+		t.Errorf("%d numbers are known of one IKE SA", c.known())
+	}
+	if _, all := f.counts(); all > 20 {
+		t.Errorf("charon was asked for all %d times", all)
+	}
 }
 
 // TestFindMany: whoever looks at once shares the list of all.

@@ -32,7 +32,7 @@ func drainCommand() *urfave.Command {
 			"before. Interrupting the command begins no more moves, and those under way go on.",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "to", Usage: "the `router` to move to"},
-			&urfave.IntFlag{Name: "outstanding", Value: 64, Usage: "how many moves may be under way at once, `N`; above 128 they hinder each other"},
+			&urfave.IntFlag{Name: "outstanding", Usage: "how many moves may be under way at once, `N`: 64, or 16 of clients of an IKE daemon, which does one thing at a time; above twice that they hinder each other"},
 			&urfave.BoolFlag{Name: "each", Usage: "say of each session what became of it, in place of the progress"},
 			&urfave.BoolFlag{Name: "force", Usage: "also sessions whose node is left behind: see cxtp handover"},
 		},
@@ -68,7 +68,7 @@ func drain(c *urfave.Context) error {
 	switch {
 	case to == "":
 		return usagef("say where the sessions go: cxtp drain --to ROUTER")
-	case c.Int("outstanding") < 1:
+	case c.IsSet("outstanding") && c.Int("outstanding") < 1:
 		return usagef("--outstanding %d moves nothing: it has to be 1 or more", c.Int("outstanding"))
 	}
 	client := dial(c)
@@ -98,7 +98,7 @@ type drainage struct {
 	client      *control.Client
 	to          cxtp.RouterID
 	force       bool
-	outstanding int
+	outstanding int           // 0 = what suits the gateway
 	pause       time.Duration // before a session that is busy is tried again, at first
 	started     time.Time
 	closed      bool     // the gateway takes no sessions now
@@ -142,6 +142,9 @@ func (d *drainage) empty(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if d.outstanding == 0 {
+		d.outstanding = outstandingOf(before)
+	}
 	d.closed = true
 	err = d.run(ctx)
 	ctx = context.WithoutCancel(ctx) // what the operator has interrupted is over
@@ -158,6 +161,14 @@ func (d *drainage) empty(ctx context.Context) error {
 		d.after = append(d.after, "note: "+note)
 	}
 	return errors.Join(err, failed)
+}
+
+// outstandingOf is how many moves a gateway does best at once.
+func outstandingOf(s control.Status) int {
+	if s.IKE != nil {
+		return 16
+	}
+	return 64
 }
 
 // noteTime is how long an address may take to follow the last session. After that
