@@ -2,6 +2,7 @@ package offline_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
@@ -40,4 +41,28 @@ func TestServeLongLine(t *testing.T) {
 	if err == nil || out.Len() > 0 {
 		t.Errorf("answered %q: %v", out.String(), err)
 	}
+}
+
+// FuzzServe: whatever is asked, there is an answer to each line, and it is one.
+func FuzzServe(f *testing.F) {
+	page, err := os.ReadFile("../../../doc/conformance.md")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for line := range strings.Lines(string(page)) {
+		if question, ok := strings.CutPrefix(line, "    Q "); ok {
+			f.Add(question)
+		}
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		line = strings.ReplaceAll(line, "\n", " ") + "\n"
+		var out bytes.Buffer
+		if err := offline.Serve(t.Context(), offline.Own{}, strings.NewReader(line), &out); err != nil {
+			t.Fatal(err)
+		}
+		var a offline.Answer
+		if err := json.Unmarshal(out.Bytes(), &a); err != nil || strings.Count(out.String(), "\n") != 1 {
+			t.Errorf("answered %q: %v", out.String(), err)
+		}
+	})
 }
