@@ -7,6 +7,7 @@
 package overlay
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -29,27 +30,40 @@ func (e Edit) Apply(dir string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := strings.Count(string(text), e.Old); n != 1 {
-		return nil, fmt.Errorf("the edit has gone stale: its text is in %s %d times, not once:\n%s", e.File, n, e.Old)
-	}
-	return []byte(strings.Replace(string(text), e.Old, e.New, 1)), nil
+	return e.in(text)
 }
 
-// Write writes what the edits make of files below dir to the folder work, and there
-// the list that the compiler's -overlay wants, whose name it returns. The files that
-// without names, with all of their path, are left out.
+func (e Edit) in(text []byte) ([]byte, error) {
+	if n := bytes.Count(text, []byte(e.Old)); n != 1 {
+		return nil, fmt.Errorf("the edit has gone stale: its text is in %s %d times, not once:\n%s", e.File, n, e.Old)
+	}
+	return bytes.Replace(text, []byte(e.Old), []byte(e.New), 1), nil
+}
+
+// Write writes what the edits, one after another, make of files below dir to the
+// folder work, and there the list that the compiler's -overlay wants, whose name it
+// returns. The files that without names, with all of their path, are left out.
 func Write(dir, work string, edits []Edit, without []string) (string, error) {
-	replace := map[string]string{}
-	for i, e := range edits {
-		text, err := e.Apply(dir)
+	edited := map[string][]byte{}
+	for _, e := range edits {
+		text, err := edited[e.File], error(nil)
+		if text == nil {
+			text, err = os.ReadFile(filepath.Join(dir, e.File))
+		}
+		if err == nil {
+			edited[e.File], err = e.in(text)
+		}
 		if err != nil {
 			return "", err
 		}
-		edited := filepath.Join(work, fmt.Sprintf("%d_%s", i, filepath.Base(e.File)))
-		if err := os.WriteFile(edited, text, 0o644); err != nil {
+	}
+	replace := map[string]string{}
+	for file, text := range edited {
+		path := filepath.Join(work, strings.ReplaceAll(file, "/", "_"))
+		if err := os.WriteFile(path, text, 0o644); err != nil {
 			return "", err
 		}
-		replace[filepath.Join(dir, e.File)] = edited
+		replace[filepath.Join(dir, file)] = path
 	}
 	for _, file := range without {
 		replace[file] = ""

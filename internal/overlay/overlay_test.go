@@ -24,7 +24,7 @@ func TestProgramIsAnother(t *testing.T) {
 	write(t, dir, "go.mod", "module example.net/program\n")
 	write(t, dir, "main.go", "package main\n\nfunc main() { print(\"as it is\") }\n")
 	spare := write(t, dir, "spare.go", "package main\n\nfunc init() { print(\"too much\") }\n")
-	list, err := Write(dir, work, []Edit{{"main.go", "as it is", "another"}}, []string{spare})
+	list, err := Write(dir, work, []Edit{{"main.go", "as it", "anoth"}, {"main.go", "anoth is", "another"}}, []string{spare})
 	if err != nil {
 		t.Fatal(err)
 	}

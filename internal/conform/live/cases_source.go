@@ -12,7 +12,7 @@ import (
 // the prober, the nAR.
 var sourceChecks = []check{
 	{
-		name: "ctreq-is-answered", rows: []string{"2.1.2-1", "2.5.3-1", "2.5.3-3", "2.5.3-7", "2.5.3-10", "2.5.1-13", "2.4-3", "3.1-9", "2.5.6-12"},
+		name: "ctreq-is-answered", rows: []string{"2.1.2-1", "2.5.3-1", "2.5.3-3", "2.5.3-7", "2.5.3-10", "2.5.1-13", "2.4-3", "2.5.6-12"},
 		expect: "a CT-Req with the node's token gets a CTD with all contexts of the node",
 		run: func(t *trial) {
 			n := t.take(1, true)
@@ -124,17 +124,22 @@ var sourceChecks = []check{
 		},
 	}, {
 		name: "sent-again", rows: []string{"2.5.3-16", "2.5.6-10", "2.5.3-13", "2.5.3-14", "2.5.3-6"},
-		expect: "a CT-Req with the sequence number of the CTAR at the pAR has the contexts sent again",
+		expect: "each CT-Req with the sequence number of the CTAR at the pAR has the contexts sent again",
 		run: func(t *trial) {
 			n := t.take(1, true)
 			m := t.ctar(n, false)
-			_, first := t.predicted(n, m)
-			t.send(t.proof(m))
-			data, again := t.transfer(n)
-			before := first.message.(*cxtp.CTD).Elapsed
-			t.check(data.Elapsed >= before, "Elapsed Time was %d ms in the first CTD and is %d ms in a later one", before, data.Elapsed)
-			passed := again.at.Sub(first.at) + time.Second
-			t.check(time.Duration(data.Elapsed-before)*time.Millisecond <= passed, "Elapsed Time grew by %d ms in %v", data.Elapsed-before, passed)
+			_, last := t.predicted(n, m)
+			for range sentAgain {
+				t.send(t.proof(m))
+			}
+			for range sentAgain {
+				data, again := t.transfer(n)
+				before := last.message.(*cxtp.CTD).Elapsed
+				t.check(data.Elapsed >= before, "Elapsed Time was %d ms in a CTD and is %d ms in a later one", before, data.Elapsed)
+				passed := again.at.Sub(last.at) + time.Second
+				t.check(time.Duration(data.Elapsed-before)*time.Millisecond <= passed, "Elapsed Time grew by %d ms in %v", data.Elapsed-before, passed)
+				last = again
+			}
 		},
 	}, {
 		name: "ctc-cancels", rows: []string{"2.5.5-7"},
@@ -160,12 +165,16 @@ var sourceChecks = []check{
 			t.send(t.ctreq(n))
 			t.transfer(n)
 			t.pause(t.maxTransfer())
-			for t.within(t.quiet(), transfers(n)) != nil { // what was on its way, on a machine with other work
+			for t.within(t.maxTransfer()+t.quiet(), transfers(n)) != nil { // what was on its way, on a machine with other work
 				t.check(time.Since(t.began) < t.maxTransfer()+t.patience(), "contexts are still sent %v after the first", time.Since(t.began).Round(time.Millisecond))
 			}
 		},
 	},
 }
+
+// sentAgain is how many CT-Reqs ask for what was sent already: more than what a
+// router would repeat by itself meanwhile.
+const sentAgain = 3
 
 // complete wants every context of the node, with blocks that are laid out as they
 // should be.

@@ -11,12 +11,12 @@ import (
 var strangerChecks = []check{
 	{
 		name: "stranger-is-refused", rows: []string{"2.5.3-12", "6.2-3"},
-		expect: "a router whose certificate is of an authority that is not trusted gets no association",
+		expect: "a router whose certificate has the prober's name, from an authority that is not trusted, gets no association",
 		run: func(t *trial) {
 			t.connected()
 			authority, err := testcert.New()
 			t.must(err)
-			cert, err := authority.Issue("stranger.example.net")
+			cert, err := authority.Issue(t.identity())
 			t.must(err)
 			host, _, err := net.SplitHostPort(t.subject.Probe.Listen)
 			t.must(err)
@@ -39,4 +39,13 @@ var strangerChecks = []check{
 			t.stillThere()
 		},
 	},
+}
+
+// identity is the name in the prober's certificate.
+func (t *trial) identity() string {
+	if leaf := t.certificate.Leaf; len(leaf.DNSNames) > 0 {
+		return leaf.DNSNames[0]
+	}
+	t.skip("the prober's certificate has no DNS name")
+	return ""
 }

@@ -183,6 +183,7 @@ next_hop = "127.0.0.1:9"
 prefixes = ["2001:db8:10::/64"]
 [timers]
 max_transfer = "1s"
+repeat = "200ms"
 grace = "0s"
 [[peer]]
 name = "prober"
