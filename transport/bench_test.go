@@ -93,8 +93,8 @@ func bareRead(s *sctp.Stream, then func()) {
 func bareAssociations(b *testing.B) (client, server *sctp.Stream) {
 	ca := newAuthority(b)
 	config := Config{MTU: DefaultMTU, MinCwnd: DefaultMinCwnd, Roots: ca.Pool(), Certificate: issue(b, ca, "x")}
-	e := &Endpoint{config: config}
-	options := e.dtlsOptions(func(*x509.Certificate) error { return nil })
+	c := &dtlsCarrier{endpoint: &Endpoint{config: config}}
+	options := c.dtlsOptions(func(*x509.Certificate) error { return nil })
 	var conns [2]*net.UDPConn
 	for i := range conns {
 		conn, err := listenUDP("127.0.0.1:0")
@@ -105,7 +105,7 @@ func bareAssociations(b *testing.B) (client, server *sctp.Stream) {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		server = bareStream(b, e, false, func() (*dtls.Conn, error) {
+		server = bareStream(b, c, false, func() (*dtls.Conn, error) {
 			all := []dtls.ServerOption{dtls.WithClientAuth(dtls.RequireAndVerifyClientCert), dtls.WithClientCAs(ca.Pool())}
 			for _, o := range options {
 				all = append(all, o)
@@ -113,7 +113,7 @@ func bareAssociations(b *testing.B) (client, server *sctp.Stream) {
 			return dtls.ServerWithOptions(conns[1], conns[0].LocalAddr(), all...)
 		})
 	})
-	client = bareStream(b, e, true, func() (*dtls.Conn, error) {
+	client = bareStream(b, c, true, func() (*dtls.Conn, error) {
 		all := []dtls.ClientOption{dtls.WithRootCAs(ca.Pool())}
 		for _, o := range options {
 			all = append(all, o)
@@ -124,7 +124,7 @@ func bareAssociations(b *testing.B) (client, server *sctp.Stream) {
 	return client, server
 }
 
-func bareStream(b *testing.B, e *Endpoint, dialed bool, connect func() (*dtls.Conn, error)) *sctp.Stream {
+func bareStream(b *testing.B, c *dtlsCarrier, dialed bool, connect func() (*dtls.Conn, error)) *sctp.Stream {
 	conn, err := connect()
 	if err == nil {
 		err = conn.HandshakeContext(b.Context())
@@ -133,7 +133,7 @@ func bareStream(b *testing.B, e *Endpoint, dialed bool, connect func() (*dtls.Co
 		b.Error(err)
 		return nil
 	}
-	assoc, err := e.associate(b.Context(), &flow{dialed: dialed}, conn)
+	assoc, err := c.associate(b.Context(), &flow{dialed: dialed}, conn)
 	if err != nil {
 		b.Error(err)
 		return nil

@@ -188,8 +188,8 @@ func TestForgedDatagramsDoNoHarm(t *testing.T) {
 	for name, datagram := range forgeries() {
 		t.Run(name, func(t *testing.T) {
 			a, b := pair(t, newAuthority(t))
-			b.mux.deliver(a.LocalAddr(), datagram)
-			a.mux.deliver(b.LocalAddr(), datagram)
+			b.mux().deliver(a.LocalAddr(), datagram)
+			a.mux().deliver(b.LocalAddr(), datagram)
 			stillUp(t, a, b)
 		})
 	}

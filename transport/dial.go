@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
@@ -50,10 +49,7 @@ func (p *peer) dial(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, p.endpoint.config.HandshakeTimeout)
 	defer cancel()
 	p.setDialing(true)
-	remote, err := p.endpoint.resolve(ctx, p.Addr)
-	if err == nil {
-		err = p.connect(ctx, remote)
-	}
+	err := p.endpoint.carrier.dial(ctx, p)
 	p.setDialing(false)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -67,29 +63,6 @@ func (p *peer) setDialing(yes bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dialing = yes
-}
-
-func (p *peer) connect(ctx context.Context, remote netip.AddrPort) error {
-	e := p.endpoint
-	e.mux.favour(remote)
-	var r random
-	rand.Read(r[:])
-	f, err := e.mux.dial(remote, r)
-	if err != nil {
-		return err
-	}
-	conn, err := e.handshakeDial(ctx, f, p)
-	if err != nil {
-		if isRefusal(err) {
-			e.refuse(remote, p, err)
-		}
-		return fmt.Errorf("failed to dial %s: %w", remote, err)
-	}
-	s, err := e.newSession(ctx, p, f, conn)
-	if err != nil {
-		return err
-	}
-	return e.adopt(s)
 }
 
 // resolve finds the address of host:port in the socket's family.

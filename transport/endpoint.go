@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -18,11 +17,10 @@ const maxReported = 1024
 // Endpoint exchanges messages with the configured peers over one UDP socket.
 // Its methods may be called by several goroutines.
 type Endpoint struct {
-	config Config
-	keyLog io.Writer // nil unless allowed
-	mux    *mux
-	peers  []*peer
-	byName map[string]*peer
+	config  Config
+	carrier carrier
+	peers   []*peer
+	byName  map[string]*peer
 
 	closing   atomic.Bool
 	closeOnce sync.Once
@@ -48,25 +46,18 @@ func Listen(config Config) (*Endpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("failed to configure transport: %w", err)
 	}
-	conn, err := listenUDP(config.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("failed to listen for peers: %w", err)
-	}
 	e := &Endpoint{config: config, byName: map[string]*peer{}, reported: map[refusal]bool{}}
-	e.ctx, e.cancel = context.WithCancel(context.Background())
-	e.mux = newMux(conn, func(f *flow) bool { return e.start(func() { e.accept(f) }) })
-	if config.KeyLog != nil {
-		e.keyLog = &lockedWriter{w: config.KeyLog}
-	}
 	for _, c := range config.Peers {
 		p := newPeer(e, c)
 		e.peers = append(e.peers, p)
 		e.byName[p.Name] = p
-		if literal, err := netip.ParseAddrPort(p.Addr); err == nil {
-			e.mux.favour(unmap(literal))
-		}
 	}
-	e.start(e.mux.run)
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	if e.carrier, err = listenDTLS(e); err != nil {
+		e.cancel()
+		return nil, fmt.Errorf("failed to listen for peers: %w", err)
+	}
+	e.start(e.carrier.run)
 	for _, p := range e.peers {
 		e.start(func() { p.keepUp(e.ctx) })
 	}
@@ -93,17 +84,14 @@ func (e *Endpoint) Send(peer string, msg []byte, expires time.Time) error {
 }
 
 // LocalAddr is the address that peers dial.
-func (e *Endpoint) LocalAddr() netip.AddrPort { return localAddr(e.mux.conn) }
+func (e *Endpoint) LocalAddr() netip.AddrPort { return e.carrier.localAddr() }
 
 // Stats is a snapshot of the counters.
 func (e *Endpoint) Stats() Stats {
 	e.mu.Lock()
 	stats := Stats{Refused: e.refused}
 	e.mu.Unlock()
-	e.mux.mu.Lock()
-	stats.HalfOpen = e.mux.halfOpen
-	e.mux.mu.Unlock()
-	stats.Discarded = e.mux.discarded.Load()
+	e.carrier.count(&stats)
 	for _, p := range e.peers {
 		stats.Peers = append(stats.Peers, p.snapshot())
 	}
@@ -131,7 +119,7 @@ func (e *Endpoint) close() {
 	e.mu.Lock()
 	e.closed = true
 	e.mu.Unlock()
-	_ = e.mux.conn.Close()
+	_ = e.carrier.close()
 	e.wg.Wait()
 }
 
@@ -146,29 +134,12 @@ func (e *Endpoint) start(f func()) bool {
 	return true
 }
 
-// accept takes a flow that a remote opened from its first datagram to a session.
-func (e *Endpoint) accept(f *flow) {
-	ctx, cancel := context.WithTimeout(e.ctx, e.config.HandshakeTimeout)
-	defer cancel()
-	conn, p, err := e.handshakeAccept(ctx, f)
+// adopt makes an association its peer's, or ends it if the endpoint closes.
+func (e *Endpoint) adopt(p *peer, l link) error {
+	s := newSession(p, l)
+	err := p.up(s)
 	if err != nil {
-		if f.answered.Load() && isRefusal(err) {
-			e.refuse(f.remote, p, err)
-		}
-		return
-	}
-	s, err := e.newSession(ctx, p, f, conn)
-	if err != nil {
-		return // the peer has the same news, and dials again
-	}
-	_ = e.adopt(s)
-}
-
-// adopt makes a session its peer's, or ends it if the endpoint closes.
-func (e *Endpoint) adopt(s *session) error {
-	err := s.peer.up(s)
-	if err != nil {
-		s.end(err)
+		s.finish(err)
 	}
 	return err
 }

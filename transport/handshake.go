@@ -45,9 +45,9 @@ var silent = &logging.DefaultLoggerFactory{Writer: io.Discard, DefaultLogLevel: 
 
 // dtlsOptions are those of both ends. The identity callback sees the leaf of a
 // chain that was verified against the roots.
-func (e *Endpoint) dtlsOptions(identify func(leaf *x509.Certificate) error) []dtls.Option {
+func (c *dtlsCarrier) dtlsOptions(identify func(leaf *x509.Certificate) error) []dtls.Option {
 	options := []dtls.Option{
-		dtls.WithCertificates(e.config.Certificate),
+		dtls.WithCertificates(c.endpoint.config.Certificate),
 		dtls.WithExtendedMasterSecret(dtls.RequireExtendedMasterSecret),
 		dtls.WithCipherSuites(
 			dtls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
@@ -57,7 +57,7 @@ func (e *Endpoint) dtlsOptions(identify func(leaf *x509.Certificate) error) []dt
 		),
 		dtls.WithFlightInterval(flightInterval),
 		dtls.WithDisableRetransmitBackoff(true),
-		dtls.WithMTU(e.config.MTU),
+		dtls.WithMTU(c.endpoint.config.MTU),
 		dtls.WithLoggerFactory(silent),
 		dtls.WithVerifyPeerCertificate(func(_ [][]byte, chains [][]*x509.Certificate) error {
 			if len(chains) == 0 {
@@ -66,22 +66,22 @@ func (e *Endpoint) dtlsOptions(identify func(leaf *x509.Certificate) error) []dt
 			return identify(chains[0][0])
 		}),
 	}
-	if e.keyLog != nil {
-		options = append(options, dtls.WithKeyLogWriter(e.keyLog))
+	if c.keyLog != nil {
+		options = append(options, dtls.WithKeyLogWriter(c.keyLog))
 	}
 	return options
 }
 
 // handshakeAccept authenticates a flow that a remote opened and says which peer
 // it is.
-func (e *Endpoint) handshakeAccept(ctx context.Context, f *flow) (*dtls.Conn, *peer, error) {
+func (c *dtlsCarrier) handshakeAccept(ctx context.Context, f *flow) (*dtls.Conn, *peer, error) {
 	var found *peer
 	options := []dtls.ServerOption{
 		dtls.WithClientAuth(dtls.RequireAndVerifyClientCert),
-		dtls.WithClientCAs(e.config.Roots),
+		dtls.WithClientCAs(c.endpoint.config.Roots),
 	}
-	for _, o := range e.dtlsOptions(func(leaf *x509.Certificate) (err error) {
-		found, err = e.identify(leaf)
+	for _, o := range c.dtlsOptions(func(leaf *x509.Certificate) (err error) {
+		found, err = c.endpoint.identify(leaf)
 		return err
 	}) {
 		options = append(options, o)
@@ -97,20 +97,20 @@ func (e *Endpoint) handshakeAccept(ctx context.Context, f *flow) (*dtls.Conn, *p
 		}
 	})
 	defer cookie.Stop()
-	if err := e.finishHandshake(ctx, f, conn); err != nil {
+	if err := c.finishHandshake(ctx, f, conn); err != nil {
 		return nil, found, err
 	}
 	return conn, found, nil
 }
 
 // handshakeDial authenticates the peer at the other end of a flow that we opened.
-func (e *Endpoint) handshakeDial(ctx context.Context, f *flow, p *peer) (*dtls.Conn, error) {
+func (c *dtlsCarrier) handshakeDial(ctx context.Context, f *flow, p *peer) (*dtls.Conn, error) {
 	options := []dtls.ClientOption{
-		dtls.WithRootCAs(e.config.Roots),
+		dtls.WithRootCAs(c.endpoint.config.Roots),
 		dtls.WithHelloRandomBytesGenerator(func() [randomSize]byte { return f.random }),
 	}
-	for _, o := range e.dtlsOptions(func(leaf *x509.Certificate) error {
-		if found, err := e.identify(leaf); found == p {
+	for _, o := range c.dtlsOptions(func(leaf *x509.Certificate) error {
+		if found, err := c.endpoint.identify(leaf); found == p {
 			return err
 		}
 		return &errIdentity{leaf.DNSNames, p.Identity}
@@ -122,7 +122,7 @@ func (e *Endpoint) handshakeDial(ctx context.Context, f *flow, p *peer) (*dtls.C
 		f.end(err)
 		return nil, err
 	}
-	if err := e.finishHandshake(ctx, f, conn); err != nil {
+	if err := c.finishHandshake(ctx, f, conn); err != nil {
 		return nil, err
 	}
 	return conn, nil
@@ -130,10 +130,10 @@ func (e *Endpoint) handshakeDial(ctx context.Context, f *flow, p *peer) (*dtls.C
 
 // finishHandshake runs the handshake and gives the flow its route's place. On
 // failure, nothing is left of either.
-func (e *Endpoint) finishHandshake(ctx context.Context, f *flow, conn *dtls.Conn) error {
+func (c *dtlsCarrier) finishHandshake(ctx context.Context, f *flow, conn *dtls.Conn) error {
 	err := conn.HandshakeContext(ctx)
 	if err == nil {
-		err = e.mux.establish(f)
+		err = c.mux.establish(f)
 	}
 	if err == nil {
 		return nil

@@ -75,6 +75,9 @@ func start(t testing.TB, ca *testcert.Authority, name string, peers []Peer, chan
 	return r
 }
 
+// mux is the demultiplexer of a router whose carrier is DTLS.
+func (r *router) mux() *mux { return r.carrier.(*dtlsCarrier).mux }
+
 func (r *router) addr() string { return r.LocalAddr().String() }
 
 // peerAt is a peer's entry in a configuration.
@@ -146,7 +149,7 @@ func (r *router) stats(peer string) PeerStats {
 // crash takes the endpoint away as the end of its process would: the socket goes
 // first, so that nothing can say goodbye.
 func (r *router) crash() {
-	_ = r.mux.conn.Close()
+	_ = r.carrier.close()
 	_ = r.Close()
 }
 

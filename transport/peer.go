@@ -47,7 +47,7 @@ func (p *peer) send(msg []byte, expires time.Time) error {
 		p.stats.Expired++
 		return nil
 	}
-	if p.session != nil && p.queue.empty() && p.writeLocked(msg) {
+	if p.session != nil && p.queue.empty() && p.writeLocked(msg, expires) {
 		return nil
 	}
 	expired, err := p.queue.push(msg, expires, time.Now())
@@ -64,7 +64,7 @@ func (p *peer) drain() {
 		m := p.queue.front()
 		if m.stale(now) {
 			p.stats.Expired++
-		} else if !p.writeLocked(m.data) {
+		} else if !p.writeLocked(m.data, m.expires) {
 			break
 		}
 		p.queue.pop()
@@ -72,8 +72,8 @@ func (p *peer) drain() {
 	p.stats.Expired += uint64(p.queue.expire(now))
 }
 
-func (p *peer) writeLocked(msg []byte) bool {
-	if !p.session.write(msg) {
+func (p *peer) writeLocked(msg []byte, expires time.Time) bool {
+	if !p.session.write(msg, expires) {
 		return false
 	}
 	p.stats.MessagesSent++
@@ -96,7 +96,7 @@ func (p *peer) up(s *session) error {
 	defer p.changing.Unlock()
 	if old := p.current(); old != nil {
 		p.downLocked(old, ErrPeerReplaced)
-		p.endpoint.start(func() { old.end(ErrPeerReplaced) })
+		p.endpoint.start(func() { old.finish(ErrPeerReplaced) })
 	}
 	p.mu.Lock()
 	if p.endpoint.closing.Load() {
@@ -107,8 +107,8 @@ func (p *peer) up(s *session) error {
 	p.stats.Handshakes++
 	p.stats.LastError = ""
 	p.mu.Unlock()
-	p.endpoint.config.Events(PeerUp{p.Name, s.flow.remote})
-	p.endpoint.start(s.read)
+	p.endpoint.config.Events(PeerUp{p.Name, s.remote()})
+	p.endpoint.start(s.receive)
 	p.endpoint.start(s.tend)
 	p.drain()
 	return nil
@@ -127,7 +127,7 @@ func (p *peer) downLocked(s *session, reason error) {
 	p.mu.Lock()
 	p.session = nil
 	p.mu.Unlock()
-	p.endpoint.config.Events(PeerDown{p.Name, s.flow.remote, reason})
+	p.endpoint.config.Events(PeerDown{p.Name, s.remote(), reason})
 }
 
 // redial has the peer dialed without a pause.
@@ -149,6 +149,7 @@ func (p *peer) close(ctx context.Context) {
 	if s := p.current(); s != nil {
 		p.flush(ctx, s)
 		s.shutdown(ctx)
+		s.finish(ErrClosed)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -186,7 +187,7 @@ func (p *peer) snapshot() PeerStats {
 	stats.QueueMessages, stats.QueueOctets = len(p.queue.items), p.queue.octets
 	switch {
 	case p.session != nil:
-		stats.State, stats.Remote = Up, p.session.flow.remote
+		stats.State, stats.Remote = Up, p.session.remote()
 	case p.dialing:
 		stats.State = Dialing
 	}

@@ -114,7 +114,7 @@ func TestKeepalivesKeepUp(t *testing.T) {
 	a, b := pair(t, newAuthority(t), func(c *Config) {
 		c.KeepaliveInterval, c.KeepaliveTimeout = 5*time.Millisecond, 100*time.Millisecond
 	})
-	heard := func() uint64 { return b.byName["a"].current().assoc.BytesReceived() }
+	heard := func() uint64 { return b.byName["a"].current().heard() }
 	before := heard()
 	eventually(t, "500 octets of keepalives", func() bool { return heard() > before+500 })
 	a.send("b", "the only message")
