@@ -10,10 +10,11 @@ import (
 	"time"
 )
 
-func TestQueueIsBoundedWhileDown(t *testing.T) {
-	ca := newAuthority(t)
-	free := reserve(t, 1)[0]
-	a := start(t, ca, "a", []Peer{peerAt("b", free)}, func(c *Config) { c.QueueBytes = 100_000 })
+func TestQueueIsBoundedWhileDown(t *testing.T) { onCarriers(t, queueIsBoundedWhileDown) }
+
+func queueIsBoundedWhileDown(t *testing.T, on func(*Config)) {
+	ca, free := newAuthority(t), reserve(t, 2)
+	a := start(t, ca, "a", []Peer{peerAt("b", free[1])}, on, func(c *Config) { c.Addr, c.QueueBytes = free[0], 100_000 })
 	msg := make([]byte, 1000)
 	sent := 0
 	var err error
@@ -29,7 +30,7 @@ func TestQueueIsBoundedWhileDown(t *testing.T) {
 		t.Errorf("stats %+v", s)
 	}
 	// What was taken arrives once the peer is there.
-	b := start(t, ca, "b", []Peer{peerAt("a", "")}, func(c *Config) { c.Addr = free })
+	b := start(t, ca, "b", []Peer{peerAt("a", free[0])}, on, func(c *Config) { c.Addr = free[1] })
 	got := map[uint32]bool{}
 	for range sent {
 		got[binary.BigEndian.Uint32(b.receive().msg)] = true
@@ -42,10 +43,11 @@ func TestQueueIsBoundedWhileDown(t *testing.T) {
 	}
 }
 
-func TestStaleMessagesAreDropped(t *testing.T) {
-	ca := newAuthority(t)
-	free := reserve(t, 1)[0]
-	a := start(t, ca, "a", []Peer{peerAt("b", free)})
+func TestStaleMessagesAreDropped(t *testing.T) { onCarriers(t, staleMessagesAreDropped) }
+
+func staleMessagesAreDropped(t *testing.T, on func(*Config)) {
+	ca, free := newAuthority(t), reserve(t, 2)
+	a := start(t, ca, "a", []Peer{peerAt("b", free[1])}, on, func(c *Config) { c.Addr = free[0] })
 	soon := time.Now().Add(20 * time.Millisecond)
 	for _, m := range []struct {
 		msg     string
@@ -59,7 +61,7 @@ func TestStaleMessagesAreDropped(t *testing.T) {
 		}
 	}
 	<-time.After(time.Until(soon))
-	b := start(t, ca, "b", []Peer{peerAt("a", "")}, func(c *Config) { c.Addr = free })
+	b := start(t, ca, "b", []Peer{peerAt("a", free[0])}, on, func(c *Config) { c.Addr = free[1] })
 	b.expect("a", "in time")
 	b.expect("a", "final")
 	if s := a.stats("b"); s.Expired != 2 || s.MessagesSent != 2 {
@@ -69,15 +71,17 @@ func TestStaleMessagesAreDropped(t *testing.T) {
 
 // A handler that blocks must not make the sender's or the receiver's memory
 // grow: SCTP's window closes, then our queue fills, then Send says so.
-func TestSlowHandlerPushesBack(t *testing.T) {
-	ca := newAuthority(t)
+func TestSlowHandlerPushesBack(t *testing.T) { onCarriers(t, slowHandlerPushesBack) }
+
+func slowHandlerPushesBack(t *testing.T, on func(*Config)) {
+	ca, free := newAuthority(t), reserve(t, 2)
 	release := make(chan struct{})
 	got := make(chan int, 10000)
-	b := start(t, ca, "b", []Peer{peerAt("a", "")}, func(c *Config) {
-		c.Handler = func(_ string, msg []byte) { <-release; got <- len(msg) }
+	b := start(t, ca, "b", []Peer{peerAt("a", free[0])}, on, func(c *Config) {
+		c.Addr, c.Handler = free[1], func(_ string, msg []byte) { <-release; got <- len(msg) }
 	})
 	const limit = 1 << 20
-	a := start(t, ca, "a", []Peer{peerAt("b", b.addr())}, func(c *Config) { c.QueueBytes = limit })
+	a := start(t, ca, "a", []Peer{peerAt("b", b.addr())}, on, func(c *Config) { c.Addr, c.QueueBytes = free[0], limit })
 	a.waitUp("b")
 	msg := make([]byte, 8000)
 	sent := 0

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -38,24 +39,44 @@ const (
 	DefaultCloseTimeout = time.Second
 )
 
+// Carrier is what is below the messages between routers.
+type Carrier int
+
+// The carriers.
+const (
+	// DTLS is SCTP over DTLS over UDP. Peers prove who they are by certificates.
+	DTLS Carrier = iota
+	// KernelSCTP is the kernel's SCTP (Linux), under IPsec that is configured
+	// beside it. A peer is who has its address and port.
+	KernelSCTP
+)
+
 // Peer is another router with which messages may be exchanged.
 type Peer struct {
 	// Name is what Send, Handler and Events call the peer.
 	Name string
-	// Addr is the peer's UDP endpoint, host:port. The host may be a name, which
-	// is looked up at every dial. Empty: never dialed, only accepted.
+	// Addr is the peer's endpoint, host:port. With DTLS the host may be a name,
+	// which is looked up at every dial; empty: never dialed, only accepted. With
+	// KernelSCTP it is an address, from which the peer has to come, too.
 	Addr string
 	// Identity is the DNS name that must be among the subject alternative names
-	// of the peer's leaf certificate. Wildcards never match.
+	// of the peer's leaf certificate. Wildcards never match. With DTLS only.
 	Identity string
 }
 
 // Config says what an Endpoint listens on, who it is and whom it talks to.
-// Addr, Certificate, Roots and Handler are required; a zero in any other field
-// means its default.
+// Addr and Handler are required, and with DTLS Certificate and Roots; a zero in any
+// other field means its default.
 type Config struct {
-	// Addr is the UDP address to listen on: "0.0.0.0:5091", "[::]:5091" (which
-	// also takes IPv4), "127.0.0.1:0".
+	// Carrier is what carries the messages.
+	Carrier Carrier
+	// InsecureSCTP takes peers by KernelSCTP whom no IPsec policy covers: every
+	// key that is moved passes readably, and who can send from a peer's address
+	// is that peer.
+	InsecureSCTP bool
+
+	// Addr is the address to listen on: "0.0.0.0:5091", "[::]:5091" (which also
+	// takes IPv4), "127.0.0.1:0". With KernelSCTP it is no wildcard.
 	Addr string
 	// Certificate proves this router's identity, both when it dials and when it
 	// accepts: its extended key usage must allow client and server, or be absent.
@@ -76,10 +97,12 @@ type Config struct {
 	// announce. It must not block, nor call Close.
 	Events func(Event)
 
-	// MTU is the size of an SCTP packet in octets, MinMTU to MaxMTU.
+	// MTU is the size of an SCTP packet in octets, MinMTU to MaxMTU. KernelSCTP
+	// finds out by itself.
 	MTU int
 	// MinCwnd is the floor of SCTP's congestion window in octets. It is what
-	// keeps the delay low on a path with loss; lower it for a thin path.
+	// keeps the delay low on a path with loss; lower it for a thin path. It is
+	// not for KernelSCTP.
 	MinCwnd int
 	// QueueBytes bounds, for each peer, what waits until SCTP takes it, in
 	// octets. Each message is charged 128 octets on top of its own.
@@ -131,14 +154,22 @@ func (c *Config) checkIdentity() error {
 	if c.Addr == "" {
 		errs = append(errs, errors.New("no listening address: set Addr, for example 0.0.0.0:5091"))
 	}
+	if c.Handler == nil {
+		errs = append(errs, errors.New("no handler: set Handler to what takes the messages received"))
+	}
+	switch {
+	case c.Carrier != DTLS && c.Carrier != KernelSCTP:
+		errs = append(errs, fmt.Errorf("carrier %d is unknown: set Carrier to DTLS or KernelSCTP", c.Carrier))
+	case c.Carrier == KernelSCTP:
+		return errors.Join(errs...)
+	case c.InsecureSCTP:
+		errs = append(errs, errors.New("InsecureSCTP is for KernelSCTP alone: unset it, or set Carrier"))
+	}
 	if len(c.Certificate.Certificate) == 0 || c.Certificate.PrivateKey == nil {
 		errs = append(errs, errors.New("no certificate: set Certificate to this router's chain and private key"))
 	}
 	if c.Roots == nil {
 		errs = append(errs, errors.New("no roots: set Roots to the authorities that issue the peers' certificates"))
-	}
-	if c.Handler == nil {
-		errs = append(errs, errors.New("no handler: set Handler to what takes the messages received"))
 	}
 	return errors.Join(errs...)
 }
@@ -166,25 +197,45 @@ func (c *Config) checkLimits() error {
 
 func (c *Config) checkPeers() error {
 	var errs []error
-	names, identities := map[string]bool{}, map[string]bool{}
+	names := map[string]bool{}
+	proofs := map[string]bool{} // what tells one peer from another
 	for i, p := range c.Peers {
-		identity := strings.ToLower(p.Identity)
+		proof, err := c.proof(p)
 		switch {
 		case p.Name == "":
 			errs = append(errs, fmt.Errorf("peer %d has no name", i+1))
 		case names[p.Name]:
 			errs = append(errs, fmt.Errorf("peer %q is listed twice", p.Name))
-		case identity == "":
-			errs = append(errs, fmt.Errorf("peer %q has no identity: set it to a DNS name in its certificate", p.Name))
-		case identities[identity]:
-			errs = append(errs, fmt.Errorf("peer %q has the identity %q of another peer", p.Name, p.Identity))
+		case err != nil:
+			errs = append(errs, fmt.Errorf("peer %q has %w", p.Name, err))
+		case proofs[proof]:
+			errs = append(errs, fmt.Errorf("peer %q has %q, as another peer has", p.Name, proof))
 		}
-		names[p.Name], identities[identity] = true, true
-		if err := checkAddr(p.Addr); err != nil {
-			errs = append(errs, fmt.Errorf("peer %q has a bad address: %w", p.Name, err))
-		}
+		names[p.Name], proofs[proof] = true, true
 	}
 	return errors.Join(errs...)
+}
+
+// proof is what a peer is known by: the name in its certificate, or its address.
+func (c *Config) proof(p Peer) (string, error) {
+	if c.Carrier == KernelSCTP {
+		addr, err := netip.ParseAddrPort(p.Addr)
+		local, _ := netip.ParseAddrPort(c.Addr)
+		switch {
+		case err != nil || addr.Port() == 0 || addr != unmap(addr) || addr.Addr().IsUnspecified():
+			return "", fmt.Errorf("a bad address: %q is no address and port, for example 192.0.2.1:5091", p.Addr)
+		case local.IsValid() && local.Addr().Is4() != addr.Addr().Is4():
+			return "", fmt.Errorf("a bad address: %s is of another family than Addr, %s", addr, local)
+		}
+		return addr.String(), nil
+	}
+	if p.Identity == "" {
+		return "", errors.New("no identity: set it to a DNS name in its certificate")
+	}
+	if err := checkAddr(p.Addr); err != nil {
+		return "", fmt.Errorf("a bad address: %w", err)
+	}
+	return strings.ToLower(p.Identity), nil
 }
 
 // checkAddr accepts host:port with a numeric port, and nothing at all.

@@ -4,17 +4,21 @@
 //
 // # Between routers
 //
-// An Endpoint exchanges messages with its configured peers over one UDP socket,
+// An Endpoint exchanges messages with its configured peers over one socket,
 // which both dials and accepts:
 //
-//	message, 1 to 65,535 octets, unordered, reliable
-//	SCTP association, stream 0, one per peer
-//	DTLS 1.2 connection, certificates on both sides, AES-GCM
-//	flow: one DTLS connection's share of the socket
+//	DTLS, the default                      KernelSCTP
+//
+//	message, 1 to 65,535 octets            message, the same
+//	unordered, reliable                    unordered; PR-SCTP where it may expire
+//	SCTP association, stream 0             SCTP association of the kernel's, stream 0
+//	DTLS 1.2, certificates, AES-GCM        ESP, by the kernel's policies
+//	flow: its share of the socket          IP
 //	UDP socket
 //
 // RFC 4067 section 3.1 gives CXTP one SCTP stream with unordered delivery, and
-// section 6 has the routers protect it by IPsec. Here DTLS protects it, which is
+// section 6 has the routers protect it by IPsec: this is KernelSCTP, of which
+// package sctp has the details. By default, DTLS protects it, which is
 // a departure: the channel needs neither a kernel nor its policy, and the peer
 // is known by its certificate. The section also wants no bundling delay: SCTP
 // puts messages into one packet only if they wait already, never waits for them.
@@ -37,6 +41,16 @@
 // reported once. Which address a peer has is no part of this: it may come from
 // another than the one that is configured for dialing.
 //
+// With KernelSCTP a peer is who sends from the address and port of exactly one
+// configured peer, and a required policy with ESP has to cover SCTP between the
+// two, in both directions. That is looked at before a peer is dialed, before an
+// association of either side's is used, whenever a policy has changed, and every two
+// seconds. A peer whose policy is gone is gone itself, for ErrUnprotected; what had
+// been given to SCTP by then may have been sent in the clear for as long as it took to
+// notice, so let IPsec's own rules block what they do not protect. The port counts
+// because whoever may open any other one at the peer's host is not that router.
+// Config.InsecureSCTP does without all that.
+//
 // # Up and down
 //
 // Peers with an address are dialed at once, and again with a growing pause
@@ -49,7 +63,8 @@
 // connection. A restarted peer that does not know our address is found when it
 // has been silent for Config.KeepaliveTimeout; then we dial it. Every
 // association sends keepalives, because nothing in SCTP below us would ever
-// declare a peer dead.
+// declare a peer dead. The kernel's SCTP does the first two by itself (RFC 9260
+// sections 5.2.1 and 5.2.2) and has heartbeats for keepalives.
 //
 // An established connection is shown encrypted records only. The library ends a
 // connection for some forged records in the clear, which anybody who can forge
@@ -58,7 +73,8 @@
 // # What may be lost
 //
 // Send returns before anything is delivered. A message waits in our queue until
-// SCTP takes it, or its expiry passes; messages of a final transfer have none.
+// SCTP takes it, or its expiry passes; messages of a final transfer have none. The
+// kernel's SCTP gives a message up that expires before it is acknowledged (RFC 3758).
 // What SCTP has taken is delivered unless the association fails first, in which
 // case nobody can say which messages arrived: the protocol above repeats them.
 // Messages may overtake each other. Our own copies are wiped when they leave the
@@ -68,11 +84,13 @@
 //
 // In octets, for each peer: Config.QueueBytes (4 MiB) waiting in our queue,
 // 256 KiB and one message unacknowledged in SCTP, 1 MiB received and not yet
-// taken by the handler, 1.25 MiB of datagrams not yet decrypted. For strangers:
+// taken by the handler, 1.25 MiB of datagrams not yet decrypted. (With KernelSCTP the
+// middle two are asked of the kernel, which may give less.) For strangers:
 // 64 handshakes, 8 for one IP address, 4 for one address and port, each 128 KiB
 // before authentication; one that does not return its cookie within a second is
 // gone. A configured peer's address counts only against the 4. Of refused
-// remotes, 1,024 are remembered.
+// remotes, 1,024 are remembered. With KernelSCTP, a stranger's association is aborted
+// when the kernel tells of it.
 //
 // # To the mobile node
 //

@@ -14,7 +14,7 @@ import (
 // each once. Beyond it, they are only counted.
 const maxReported = 1024
 
-// Endpoint exchanges messages with the configured peers over one UDP socket.
+// Endpoint exchanges messages with the configured peers over one socket.
 // Its methods may be called by several goroutines.
 type Endpoint struct {
 	config  Config
@@ -40,7 +40,7 @@ type refusal struct {
 	identity string
 }
 
-// Listen opens the UDP socket, accepts the configured peers and dials them.
+// Listen opens the socket, accepts the configured peers and dials them.
 func Listen(config Config) (*Endpoint, error) {
 	config, err := config.withDefaults()
 	if err != nil {
@@ -53,7 +53,12 @@ func Listen(config Config) (*Endpoint, error) {
 		e.byName[p.Name] = p
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	if e.carrier, err = listenDTLS(e); err != nil {
+	if config.Carrier == KernelSCTP {
+		e.carrier, err = listenKernel(e)
+	} else {
+		e.carrier, err = listenDTLS(e)
+	}
+	if err != nil {
 		e.cancel()
 		return nil, fmt.Errorf("failed to listen for peers: %w", err)
 	}

@@ -10,7 +10,9 @@ import (
 	"time"
 )
 
-func TestThreeRoutersExchange(t *testing.T) {
+func TestThreeRoutersExchange(t *testing.T) { onCarriers(t, threeRoutersExchange) }
+
+func threeRoutersExchange(t *testing.T, on func(*Config)) {
 	ca := newAuthority(t)
 	free := reserve(t, 3)
 	names := []string{"a", "b", "c"}
@@ -22,7 +24,7 @@ func TestThreeRoutersExchange(t *testing.T) {
 				peers = append(peers, peerAt(other, free[j]))
 			}
 		}
-		routers[name] = start(t, ca, name, peers, func(c *Config) { c.Addr = free[i] })
+		routers[name] = start(t, ca, name, peers, on, func(c *Config) { c.Addr = free[i] })
 	}
 	for from, r := range routers {
 		for to := range routers {
@@ -45,8 +47,10 @@ func TestThreeRoutersExchange(t *testing.T) {
 	}
 }
 
-func TestMessageSizes(t *testing.T) {
-	a, b := pair(t, newAuthority(t))
+func TestMessageSizes(t *testing.T) { onCarriers(t, messageSizes) }
+
+func messageSizes(t *testing.T, on func(*Config)) {
+	a, b := couple(t, on)
 	for _, size := range []int{1, 1399, 1400, 8192, MaxMessage} {
 		msg := bytes.Repeat([]byte{byte(size)}, size)
 		msg[0] ^= 0xff
@@ -90,8 +94,10 @@ func TestAddressFamilies(t *testing.T) {
 	}
 }
 
-func TestStats(t *testing.T) {
-	a, b := pair(t, newAuthority(t))
+func TestStats(t *testing.T) { onCarriers(t, stats) }
+
+func stats(t *testing.T, on func(*Config)) {
+	a, b := couple(t, on)
 	a.send("b", "12345")
 	a.send("b", "123")
 	b.receive()

@@ -3,6 +3,8 @@ package transport
 import (
 	"errors"
 	"net/netip"
+
+	"github.com/cxtp/cxtp/transport/sctp"
 )
 
 // Errors of Send and Listen.
@@ -27,6 +29,9 @@ var (
 	// ErrPeerReplaced: the peer, authenticated, opened a new association; most
 	// likely it restarted.
 	ErrPeerReplaced = errors.New("peer opened a new association")
+	// ErrUnprotected: no IPsec policy covers the peer any more. Why a peer was
+	// refused, too.
+	ErrUnprotected = sctp.ErrUnprotected
 )
 
 // Event is one of PeerUp, PeerDown and PeerRefused.
@@ -82,10 +87,12 @@ func (s State) String() string {
 type Stats struct {
 	// Refused counts the parties that did not pass authentication.
 	Refused uint64
-	// HalfOpen is the number of handshakes in progress, both ways.
+	// HalfOpen is the number of handshakes in progress, both ways; of KernelSCTP
+	// those that we began.
 	HalfOpen int
 	// Discarded counts datagrams that no connection took: garbage, strays,
-	// handshakes beyond the limit, full receive queues.
+	// handshakes beyond the limit, full receive queues. Of KernelSCTP the kernel
+	// counts them.
 	Discarded uint64
 	// Peers has one entry for each of Config.Peers, in that order.
 	Peers []PeerStats

@@ -180,6 +180,32 @@ func goroutines() []string {
 	return found
 }
 
+// carriers are what onCarriers runs a test on, each with how to choose it: in the lab
+// the kernel's SCTP, too.
+var carriers = map[string]func(*Config){"dtls": func(*Config) {}}
+
+// onCarriers runs a test on each carrier.
+func onCarriers(t *testing.T, test func(t *testing.T, on func(*Config))) {
+	for name, on := range carriers {
+		t.Run(name, func(t *testing.T) { test(t, on) })
+	}
+}
+
+// couple starts two routers, a and b, which know each other's addresses, and waits
+// until they are up.
+func couple(t testing.TB, change ...func(*Config)) (a, b *router) {
+	t.Helper()
+	ca, free := newAuthority(t), reserve(t, 2)
+	at := func(i int) []func(*Config) {
+		return append([]func(*Config){func(c *Config) { c.Addr = free[i] }}, change...)
+	}
+	b = start(t, ca, "b", []Peer{peerAt("a", free[0])}, at(1)...)
+	a = start(t, ca, "a", []Peer{peerAt("b", free[1])}, at(0)...)
+	a.waitUp("b")
+	b.waitUp("a")
+	return a, b
+}
+
 // pair starts two routers that dial each other and waits until they are up. They
 // are called a and b.
 func pair(t testing.TB, ca *testcert.Authority, change ...func(*Config)) (a, b *router) {

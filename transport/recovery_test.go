@@ -65,13 +65,15 @@ func TestRestart(t *testing.T) {
 
 // Two routers that dial each other at the same moment must end with one
 // association that both use.
-func TestBothDial(t *testing.T) {
+func TestBothDial(t *testing.T) { onCarriers(t, bothDial) }
+
+func bothDial(t *testing.T, on func(*Config)) {
 	ca := newAuthority(t)
 	for range 20 {
 		free := reserve(t, 2)
 		at := func(i int) func(*Config) { return func(c *Config) { c.Addr = free[i] } }
-		a := start(t, ca, "a", []Peer{peerAt("b", free[1])}, at(0))
-		b := start(t, ca, "b", []Peer{peerAt("a", free[0])}, at(1))
+		a := start(t, ca, "a", []Peer{peerAt("b", free[1])}, on, at(0))
+		b := start(t, ca, "b", []Peer{peerAt("a", free[0])}, on, at(1))
 		a.waitUp("b")
 		b.waitUp("a")
 		a.send("b", "ping")
@@ -110,13 +112,16 @@ func TestSilentPeerIsDead(t *testing.T) {
 }
 
 // Idle peers hear each other's keepalives, and the handler hears none of them.
-func TestKeepalivesKeepUp(t *testing.T) {
-	a, b := pair(t, newAuthority(t), func(c *Config) {
+func TestKeepalivesKeepUp(t *testing.T) { onCarriers(t, keepalivesKeepUp) }
+
+func keepalivesKeepUp(t *testing.T, on func(*Config)) {
+	a, b := couple(t, on, func(c *Config) {
 		c.KeepaliveInterval, c.KeepaliveTimeout = 5*time.Millisecond, 100*time.Millisecond
 	})
-	heard := func() uint64 { return b.byName["a"].current().heard() }
+	s := b.byName["a"].current()
+	heard := func() uint64 { return s.heard() }
 	before := heard()
-	eventually(t, "500 octets of keepalives", func() bool { return heard() > before+500 })
+	eventually(t, "many keepalives", func() bool { return heard() > before+200 })
 	a.send("b", "the only message")
 	b.expect("a", "the only message")
 	if got := b.stats("a").MessagesReceived; got != 1 {
@@ -124,8 +129,10 @@ func TestKeepalivesKeepUp(t *testing.T) {
 	}
 }
 
-func TestCloseDeliversAndTells(t *testing.T) {
-	a, b := pair(t, newAuthority(t))
+func TestCloseDeliversAndTells(t *testing.T) { onCarriers(t, closeDeliversAndTells) }
+
+func closeDeliversAndTells(t *testing.T, on func(*Config)) {
+	a, b := couple(t, on)
 	const count = 100
 	filler := strings.Repeat(" ", 8000) // more than SCTP takes at once
 	for i := range count {

@@ -1,0 +1,7 @@
+//go:build linux && lab
+
+package transport
+
+func init() {
+	carriers["sctp"] = func(c *Config) { c.Carrier, c.InsecureSCTP = KernelSCTP, true }
+}

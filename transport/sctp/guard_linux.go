@@ -1,0 +1,102 @@
+package sctp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/cxtp/cxtp/ipsecctx/xfrm/uapi"
+)
+
+// Guard sees whether the kernel's IPsec protects what two routers say to each other
+// by SCTP. Its methods may be called concurrently.
+type Guard struct{ kernel *uapi.Conn }
+
+// OpenGuard opens the kernel's policies of the calling thread's network namespace,
+// which takes CAP_NET_ADMIN.
+func OpenGuard() (*Guard, error) {
+	kernel, err := uapi.Dial()
+	if err != nil {
+		return nil, fmt.Errorf("failed to see the IPsec policies: %w", err)
+	}
+	return &Guard{kernel}, nil
+}
+
+// Check tells whether the kernel applies ESP to SCTP between the two addresses, and
+// takes nothing in without: the error is [ErrUnprotected] with the policy that fails,
+// or what kept us from looking. Of SAs that are there for it, none may be one that
+// does not encrypt (RFC 4067 section 6.2). Policies of one socket alone, which the
+// association's has none of, do not count, nor do those of xfrm interfaces.
+func (g *Guard) Check(ctx context.Context, local, remote netip.AddrPort) error {
+	var policies []*uapi.Policy
+	for p, err := range g.kernel.Policies(ctx) {
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrUnprotected, err)
+		}
+		policies = append(policies, p)
+	}
+	for _, f := range []flow{{uapi.DirOut, local, remote}, {uapi.DirIn, remote, local}} {
+		found, err := covered(policies, f)
+		if err != nil {
+			return err
+		}
+		for _, p := range found {
+			if err := g.checkStates(ctx, f, p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkStates looks at the SAs that a policy's ESP may take.
+func (g *Guard) checkStates(ctx context.Context, f flow, p *uapi.Policy) error {
+	for _, t := range p.Templates {
+		if t.Proto != uapi.ESP {
+			continue
+		}
+		src, dst := t.Src, t.Dst
+		if t.Mode == uapi.Transport || !src.IsValid() || src.IsUnspecified() {
+			src, dst = f.src.Addr(), f.dst.Addr()
+		}
+		filter := uapi.Filter{Proto: uapi.ESP, Src: netip.PrefixFrom(src, src.BitLen()), Dst: netip.PrefixFrom(dst, dst.BitLen())}
+		for s, err := range g.kernel.States(ctx, filter) {
+			if err != nil {
+				return fmt.Errorf("%w: %w", ErrUnprotected, err)
+			}
+			s.Wipe()
+			if why := exposes(s); why != "" && s.ReqID == t.ReqID && !larval(s) {
+				return fmt.Errorf("%w: of what is said %s, the SA %s %s", ErrUnprotected, f, s.ID(), why)
+			}
+		}
+	}
+	return nil
+}
+
+// larval tells whether an SA is a mere reservation, without keys, which protects
+// nothing and lets nothing pass.
+func larval(s *uapi.State) bool {
+	return s.SPI == 0 || s.AEAD == nil && s.Crypt == nil && s.Auth == nil
+}
+
+// Watch calls changed whenever a policy has changed that may be about the local
+// address, until the context ends. What it does not see are limits that policies meet.
+func (g *Guard) Watch(ctx context.Context, local netip.Addr, changed func()) error {
+	events, err := g.kernel.Watch(ctx, uapi.GroupPolicies)
+	if err != nil {
+		return err
+	}
+	for event, err := range events {
+		if err != nil && !errors.As(err, new(*uapi.FormatError)) {
+			return err
+		}
+		if e, ok := event.(*uapi.PolicyChanged); !ok || about(e.Policy, local) {
+			changed()
+		}
+	}
+	return nil
+}
+
+// Close ends the guard.
+func (g *Guard) Close() error { return g.kernel.Close() }
