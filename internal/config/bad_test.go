@@ -105,6 +105,14 @@ func TestBad(t *testing.T) {
 			`sg.toml: peer "sg2": max_sessions is -1: set it to 1 or more, or leave it out for its default`},
 		{"unmasked prefix", "", `inner = ["10.1.2.3/16"]`,
 			`sg.toml: peer "sg2": inner has 10.1.2.3/16 with bits beyond its length: write 10.1.0.0/16`},
+		{"insecure SCTP without SCTP", `[node]`, "insecure_sctp = true\n[node]",
+			`sg.toml: transport.insecure_sctp is for transport.carrier = "sctp" alone: take it away`},
+		{"unknown carrier", `[node]`, "carrier = \"stcp\"\n[node]",
+			`sg.toml: transport.carrier is "stcp": write "dtls" or "sctp"`},
+		{"SCTP on a wildcard, with a key log", `listen = "127.0.0.1:5091"`, "listen = \"[::]:5091\"\ncarrier = \"sctp\"\ninsecure_key_log = \"x\"",
+			"sg.toml: transport.listen is the wildcard [::]:5091: write the one address that the IPsec policies are for\n" +
+				"sg.toml: transport.insecure_key_log is for transport.carrier = \"dtls\" alone: take it away\n" +
+				`sg.toml: peer "sg2": endpoint is "": write the address and port that it sends from, which is all that it is known by, for example "198.51.100.2:5091"`},
 		{"kernel without a word on it", "[gateway]", "[gateway]\nkind = \"kernel\"",
 			"sg.toml: kernel.protect is missing: set it, for example protect = [\"10.9.0.0/16\"]\n" +
 				"sg.toml: kernel.outside is missing: set it, for example outside = \"eth0\"\n" +

@@ -55,18 +55,6 @@ type Standby struct {
 	Rate int    `toml:"rate"` // renewals a second of all sessions together
 }
 
-// Transport is what the association with other routers needs.
-type Transport struct {
-	Listen      netip.AddrPort `toml:"listen"`
-	Certificate string         `toml:"certificate"` // PEM file: chain, leaf first
-	Key         string         `toml:"key"`         // PEM file
-	CA          string         `toml:"ca"`          // PEM file: issuers of the peers' certificates
-
-	// InsecureKeyLog is a file that gets the secrets of every association, for a
-	// packet analyser. Whoever reads it has all keys that moved. Empty: none.
-	InsecureKeyLog string `toml:"insecure_key_log"`
-}
-
 // Node is where mobile nodes send their messages.
 type Node struct {
 	Listen netip.AddrPort `toml:"listen"`
@@ -142,15 +130,16 @@ func Load(path string) (*Config, error) {
 // all at once where that is possible, one line a mistake.
 func Parse(name string, data []byte) (*Config, error) {
 	c := &Config{
-		StateDir: "/var/lib/cxtpd",
-		Control:  "/run/cxtpd/control.sock",
-		Mode:     Mode(cxtp.ModeLossless),
-		Gateway:  Gateway{Kind: Userspace, Queue: 1024, SPIConflict: Deny},
-		Kernel:   defaultKernel(),
-		Charon:   defaultCharon(),
-		Steering: Steering{Timeout: Duration(5 * time.Second)},
-		Timers:   defaultTimers(),
-		Standby:  Standby{Rate: 1000},
+		StateDir:  "/var/lib/cxtpd",
+		Control:   "/run/cxtpd/control.sock",
+		Mode:      Mode(cxtp.ModeLossless),
+		Transport: Transport{Carrier: DTLS},
+		Gateway:   Gateway{Kind: Userspace, Queue: 1024, SPIConflict: Deny},
+		Kernel:    defaultKernel(),
+		Charon:    defaultCharon(),
+		Steering:  Steering{Timeout: Duration(5 * time.Second)},
+		Timers:    defaultTimers(),
+		Standby:   Standby{Rate: 1000},
 		Limits: Limits{
 			RequestRate: cxtp.DefaultRequestRate, RequestTotal: cxtp.DefaultRequestTotal, WrongTokens: cxtp.DefaultWrongTokens, Attempts: cxtp.DefaultAttempts,
 		},

@@ -67,10 +67,7 @@ func (c *Config) validate() error {
 	m.addresses("address", c.Address, `["192.0.2.1"]`)
 	m.need(c.StateDir != "", "state_dir", `"/var/lib/cxtpd"`)
 	m.need(c.Control != "", "control", `"/run/cxtpd/control.sock"`)
-	m.need(c.Transport.Listen.IsValid(), "transport.listen", `"0.0.0.0:5091"`)
-	m.need(c.Transport.Certificate != "", "transport.certificate", `"sg1.pem"`)
-	m.need(c.Transport.Key != "", "transport.key", `"sg1.key"`)
-	m.need(c.Transport.CA != "", "transport.ca", `"ca.pem"`)
+	c.Transport.validate(&m)
 	m.need(c.Node.Listen.IsValid(), "node.listen", `"0.0.0.0:5092"`)
 	c.Gateway.validate(&m)
 	if c.Gateway.Kind.OfKernel() {
@@ -91,6 +88,7 @@ func (c *Config) validate() error {
 		m.add("standby.peer", "is %q, and there is no [[peer]] of that name", p)
 	}
 	c.validatePeers(&m)
+	c.validateEndpoints(&m)
 	return errors.Join(m...)
 }
 
@@ -237,9 +235,6 @@ func (p *Peer) validate(key string, kind Kind, m *mistakes) {
 		m.destination(key+"inside", p.Inside, `"127.0.0.1:4700"`)
 	} else if kind.OfKernel() {
 		m.addresses(key+"via", p.Via, `["10.0.0.2"]`)
-	}
-	if p.Endpoint != "" && !validEndpoint(p.Endpoint) {
-		m.add(key+"endpoint", "is %q: write host:port, for example \"198.51.100.2:5091\"", p.Endpoint)
 	}
 	if p.Multicast.IsValid() {
 		if link(m, key+"multicast", p.Multicast); p.Multicast.Bits() < 64 {

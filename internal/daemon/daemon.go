@@ -251,30 +251,9 @@ const headroom = 1 << 20
 
 // listen opens the wires to routers and nodes, last: a message may come at once.
 func (d *daemon) listen() error {
-	t := &d.cfg.Transport
-	cert, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
+	c, err := d.transport()
 	if err != nil {
-		return fmt.Errorf("failed to load transport.certificate and transport.key: %w", err)
-	}
-	pem, err := os.ReadFile(t.CA)
-	if err != nil {
-		return fmt.Errorf("failed to read transport.ca: %w", err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("failed to read transport.ca %s: no PEM certificate in it", t.CA)
-	}
-	c := transport.Config{Addr: t.Listen.String(), Certificate: cert, Roots: roots, Events: d.peerEvent}
-	for _, p := range d.cfg.Peers {
-		c.Peers = append(c.Peers, transport.Peer{Name: p.Name, Addr: p.Endpoint, Identity: p.Identity})
-	}
-	if t.InsecureKeyLog != "" {
-		log, err := os.OpenFile(t.InsecureKeyLog, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-		if err != nil {
-			return fmt.Errorf("failed to open transport.insecure_key_log: %w", err)
-		}
-		d.log.Warn("DTLS secrets are written to a file: whoever reads it reads every key that is moved", "file", t.InsecureKeyLog)
-		c.KeyLog, c.InsecureKeyLog = log, true
+		return err
 	}
 	// Messages wait until both wires are open: the machine may answer on either.
 	open := make(chan struct{})
@@ -288,6 +267,43 @@ func (d *daemon) listen() error {
 		return errors.Join(fmt.Errorf("node.listen: %w", err), d.endpoint.Close())
 	}
 	return nil
+}
+
+// transport is what the association with other routers is made of.
+func (d *daemon) transport() (transport.Config, error) {
+	t := &d.cfg.Transport
+	c := transport.Config{Addr: t.Listen.String(), Events: d.peerEvent}
+	for _, p := range d.cfg.Peers {
+		c.Peers = append(c.Peers, transport.Peer{Name: p.Name, Addr: p.Endpoint, Identity: p.Identity})
+	}
+	if t.Carrier == config.SCTP {
+		c.Carrier, c.InsecureSCTP = transport.KernelSCTP, t.InsecureSCTP
+		if t.InsecureSCTP {
+			d.log.Warn("peers need no IPsec: whoever sees the path between them reads every key that is moved, and whoever can send from a peer's address can take sessions")
+		}
+		return c, nil
+	}
+	var err error
+	if c.Certificate, err = tls.LoadX509KeyPair(t.Certificate, t.Key); err != nil {
+		return c, fmt.Errorf("failed to load transport.certificate and transport.key: %w", err)
+	}
+	pem, err := os.ReadFile(t.CA)
+	if err != nil {
+		return c, fmt.Errorf("failed to read transport.ca: %w", err)
+	}
+	c.Roots = x509.NewCertPool()
+	if !c.Roots.AppendCertsFromPEM(pem) {
+		return c, fmt.Errorf("failed to read transport.ca %s: no PEM certificate in it", t.CA)
+	}
+	if t.InsecureKeyLog != "" {
+		log, err := os.OpenFile(t.InsecureKeyLog, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return c, fmt.Errorf("failed to open transport.insecure_key_log: %w", err)
+		}
+		d.log.Warn("DTLS secrets are written to a file: whoever reads it reads every key that is moved", "file", t.InsecureKeyLog)
+		c.KeyLog, c.InsecureKeyLog = log, true
+	}
+	return c, nil
 }
 
 func (d *daemon) fromRouter(peer string, msg []byte) {
@@ -318,7 +334,7 @@ func (d *daemon) peerEvent(e transport.Event) {
 	case transport.PeerDown:
 		d.log.Warn("peer is down", "peer", e.Peer, "remote", e.Remote, "reason", e.Reason)
 	case transport.PeerRefused:
-		d.log.Warn("refused: no allowed certificate", "remote", e.Remote, "identity", e.Identity, "reason", e.Reason)
+		d.log.Warn("refused a router", "remote", e.Remote, "identity", e.Identity, "reason", e.Reason)
 	}
 }
 

@@ -5,30 +5,52 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/cxtp/cxtp/ipsecctx/xfrm/uapi"
 )
 
 // Guard sees whether the kernel's IPsec protects what two routers say to each other
 // by SCTP. Its methods may be called concurrently.
-type Guard struct{ kernel *uapi.Conn }
+type Guard struct {
+	kernel   *uapi.Conn
+	routes   *netlink.Handle
+	settings *os.Root // /proc/sys/net of the namespace
+}
 
 // OpenGuard opens the kernel's policies of the calling thread's network namespace,
 // which takes CAP_NET_ADMIN.
 func OpenGuard() (*Guard, error) {
-	kernel, err := uapi.Dial()
+	g := &Guard{}
+	var err error
+	if g.kernel, err = uapi.Dial(); err == nil {
+		g.routes, err = netlink.NewHandle(unix.NETLINK_ROUTE)
+	}
+	if err == nil {
+		g.settings, err = os.OpenRoot("/proc/sys/net")
+	}
 	if err != nil {
+		_ = g.Close()
 		return nil, fmt.Errorf("failed to see the IPsec policies: %w", err)
 	}
-	return &Guard{kernel}, nil
+	return g, nil
 }
 
 // Check tells whether the kernel applies ESP to SCTP between the two addresses, and
 // takes nothing in without: the error is [ErrUnprotected] with the policy that fails,
 // or what kept us from looking. Of SAs that are there for it, none may be one that
-// does not encrypt (RFC 4067 section 6.2). Policies of one socket alone, which the
+// does not encrypt (RFC 4067 section 6.2), and the interface to the peer may not be
+// one that goes by without policies. Policies of one socket alone, which the
 // association's has none of, do not count, nor do those of xfrm interfaces.
 func (g *Guard) Check(ctx context.Context, local, remote netip.AddrPort) error {
+	if err := g.checkInterface(local.Addr(), remote.Addr()); err != nil {
+		return err
+	}
 	var policies []*uapi.Policy
 	for p, err := range g.kernel.Policies(ctx) {
 		if err != nil {
@@ -44,6 +66,36 @@ func (g *Guard) Check(ctx context.Context, local, remote netip.AddrPort) error {
 		for _, p := range found {
 			if err := g.checkStates(ctx, f, p); err != nil {
 				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkInterface looks for the settings that exempt an interface's packets from
+// policies, as those of the loopback interface are.
+func (g *Guard) checkInterface(local, remote netip.Addr) error {
+	routes, err := g.routes.RouteGetWithOptions(remote.AsSlice(), &netlink.RouteGetOptions{SrcAddr: local.AsSlice()})
+	if err != nil || len(routes) == 0 {
+		return fmt.Errorf("%w: no route to %s from %s is known: %w", ErrUnprotected, remote, local, err)
+	}
+	link, err := g.routes.LinkByIndex(routes[0].LinkIndex)
+	if err != nil {
+		return fmt.Errorf("%w: failed to read the interface to %s: %w", ErrUnprotected, remote, err)
+	}
+	family, names := "ipv4", []string{"disable_xfrm", "disable_policy"}
+	if remote.Is6() {
+		family, names = "ipv6", []string{"disable_policy"}
+	}
+	for _, device := range []string{link.Attrs().Name, "all"} {
+		for _, name := range names {
+			value, err := g.settings.ReadFile(path.Join(family, "conf", device, name))
+			if err != nil {
+				return fmt.Errorf("%w: failed to read %s of %s: %w", ErrUnprotected, name, device, err)
+			}
+			if strings.TrimSpace(string(value)) != "0" {
+				return fmt.Errorf("%w: net.%s.conf.%s.%s exempts what is said to %s from IPsec policies: set it to 0, or reach the router through another interface",
+					ErrUnprotected, family, device, name, remote)
 			}
 		}
 	}
@@ -99,4 +151,16 @@ func (g *Guard) Watch(ctx context.Context, local netip.Addr, changed func()) err
 }
 
 // Close ends the guard.
-func (g *Guard) Close() error { return g.kernel.Close() }
+func (g *Guard) Close() error {
+	var failed []error
+	if g.settings != nil {
+		failed = append(failed, g.settings.Close())
+	}
+	if g.routes != nil {
+		g.routes.Close()
+	}
+	if g.kernel != nil {
+		failed = append(failed, g.kernel.Close())
+	}
+	return errors.Join(failed...)
+}
