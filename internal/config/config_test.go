@@ -84,7 +84,7 @@ func TestDefaults(t *testing.T) {
 		Name: "sg1", Address: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
 		StateDir: "/var/lib/cxtpd", Control: "/run/cxtpd/control.sock", Mode: config.Mode(cxtp.ModeLossless),
 		Transport: config.Transport{
-			Carrier: config.DTLS, Listen:      netip.MustParseAddrPort("127.0.0.1:5091"),
+			Carrier: config.DTLS, Listen: netip.MustParseAddrPort("127.0.0.1:5091"),
 			Certificate: "/etc/cxtp/sg1.pem", Key: "/etc/cxtp/pki/sg1.key", CA: "/etc/ca.pem",
 		},
 		Node: config.Node{Listen: netip.MustParseAddrPort("127.0.0.1:5092")},

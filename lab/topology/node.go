@@ -68,6 +68,19 @@ func newNode(name string) (*Node, error) {
 	return n, nil
 }
 
+// Here is the namespace that the calling thread is in, whatever it is.
+func Here() (*Node, error) {
+	n := &Node{Name: "here"}
+	var err error
+	if n.ns, err = netns.Get(); err == nil {
+		n.links, err = netlink.NewHandleAt(n.ns)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("failed to open this thread's namespace: %w", err)
+	}
+	return n, nil
+}
+
 func (n *Node) close() error {
 	n.links.Close()
 	return n.ns.Close()

@@ -142,21 +142,16 @@ func (n notification) end() error {
 // SCTP gives up a message that is not acknowledged within its lifetime, to the
 // millisecond, if the peer knows PR-SCTP; 0 = never.
 func (a *Association) Write(msg []byte, lifetime time.Duration) bool {
-	err := a.send(msg, flagUnordered, lifetime)
+	var err error
+	if closed := a.raw.Control(func(fd uintptr) {
+		_, err = unix.SendmsgN(int(fd), msg, sendControl(flagUnordered, lifetime), nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	}); closed != nil {
+		err = closed
+	}
 	if errors.Is(err, unix.EAGAIN) {
 		a.awaitRoom()
 	}
 	return err == nil
-}
-
-func (a *Association) send(msg []byte, flags uint16, lifetime time.Duration) error {
-	var err error
-	if closed := a.raw.Control(func(fd uintptr) {
-		_, err = unix.SendmsgN(int(fd), msg, sendControl(flags, lifetime), nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-	}); closed != nil {
-		return closed
-	}
-	return err
 }
 
 // Room tells once that there is room again after a Write that found none.
@@ -198,10 +193,16 @@ func (a *Association) Received() uint64 {
 }
 
 // Shutdown ends the association in order, after what Write took was delivered. It
-// waits until that is so, which takes a reader, or aborts when the context ends.
+// waits until that is so, which takes a reader, or aborts when it cannot or the context
+// ends.
 func (a *Association) Shutdown(ctx context.Context) error {
-	if err := a.send(nil, flagEOF, 0); err != nil {
-		return fmt.Errorf("failed to end the association: %w", err)
+	var err error
+	if closed := a.raw.Control(func(fd uintptr) { err = shutDown(int(fd)) }); closed != nil {
+		err = closed
+	}
+	if err != nil {
+		a.Abort()
+		return fmt.Errorf("failed to end the association in order: %w", err)
 	}
 	select {
 	case <-a.over:

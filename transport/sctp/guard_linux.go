@@ -18,21 +18,17 @@ import (
 // Guard sees whether the kernel's IPsec protects what two routers say to each other
 // by SCTP. Its methods may be called concurrently.
 type Guard struct {
-	kernel   *uapi.Conn
-	routes   *netlink.Handle
-	settings *os.Root // /proc/sys/net of the namespace
+	kernel *uapi.Conn
+	routes *netlink.Handle
 }
 
-// OpenGuard opens the kernel's policies of the calling thread's network namespace,
-// which takes CAP_NET_ADMIN.
+// OpenGuard opens the kernel's policies, which takes CAP_NET_ADMIN. They are those of
+// the calling thread's network namespace, which has to be the process's.
 func OpenGuard() (*Guard, error) {
 	g := &Guard{}
 	var err error
 	if g.kernel, err = uapi.Dial(); err == nil {
 		g.routes, err = netlink.NewHandle(unix.NETLINK_ROUTE)
-	}
-	if err == nil {
-		g.settings, err = os.OpenRoot("/proc/sys/net")
 	}
 	if err != nil {
 		_ = g.Close()
@@ -76,8 +72,11 @@ func (g *Guard) Check(ctx context.Context, local, remote netip.AddrPort) error {
 // policies, as those of the loopback interface are.
 func (g *Guard) checkInterface(local, remote netip.Addr) error {
 	routes, err := g.routes.RouteGetWithOptions(remote.AsSlice(), &netlink.RouteGetOptions{SrcAddr: local.AsSlice()})
-	if err != nil || len(routes) == 0 {
-		return fmt.Errorf("%w: no route to %s from %s is known: %w", ErrUnprotected, remote, local, err)
+	if err != nil {
+		return fmt.Errorf("%w: failed to find the way to %s: %w", ErrUnprotected, remote, err)
+	}
+	if len(routes) == 0 {
+		return fmt.Errorf("%w: there is no way to %s from %s", ErrUnprotected, remote, local)
 	}
 	link, err := g.routes.LinkByIndex(routes[0].LinkIndex)
 	if err != nil {
@@ -89,7 +88,7 @@ func (g *Guard) checkInterface(local, remote netip.Addr) error {
 	}
 	for _, device := range []string{link.Attrs().Name, "all"} {
 		for _, name := range names {
-			value, err := g.settings.ReadFile(path.Join(family, "conf", device, name))
+			value, err := os.ReadFile(path.Join("/proc/sys/net", family, "conf", device, name))
 			if err != nil {
 				return fmt.Errorf("%w: failed to read %s of %s: %w", ErrUnprotected, name, device, err)
 			}
@@ -153,9 +152,6 @@ func (g *Guard) Watch(ctx context.Context, local netip.Addr, changed func()) err
 // Close ends the guard.
 func (g *Guard) Close() error {
 	var failed []error
-	if g.settings != nil {
-		failed = append(failed, g.settings.Close())
-	}
 	if g.routes != nil {
 		g.routes.Close()
 	}

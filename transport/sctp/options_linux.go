@@ -188,6 +188,18 @@ func sendControl(flags uint16, lifetime time.Duration) []byte {
 	return b
 }
 
+// shutDown begins the end of a peeled-off association in order. (The library would
+// send an octet along, which the kernel refuses here.)
+func shutDown(fd int) error {
+	control := sendControl(flagEOF, 0)
+	h := unix.Msghdr{Control: &control[0]}
+	h.SetControllen(len(control))
+	if _, _, errno := unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&h)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
 func appendControl(b []byte, kind int32, data []byte) []byte {
 	at := len(b)
 	b = append(b, make([]byte, unix.CmsgSpace(len(data)))...)

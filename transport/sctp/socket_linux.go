@@ -30,7 +30,8 @@ type dialed struct {
 	err         error
 }
 
-// Listen opens a socket in the network namespace of the calling thread.
+// Listen opens a socket in the process's network namespace. (In another, the kernel
+// refuses to give an association a socket of its own.)
 func Listen(c Config) (*Socket, error) {
 	if !c.Addr.IsValid() || c.Addr.Addr().IsUnspecified() {
 		return nil, fmt.Errorf("failed to listen on SCTP %s: name one address of this host, because SCTP would tell the peer all it has, and IPsec protects each by itself", c.Addr)
