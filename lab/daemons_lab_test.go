@@ -80,7 +80,8 @@ state_dir = "{{.Name}}.state"
 control   = "{{.Name}}.sock"
 mode      = "{{.Mode}}"
 [transport]
-listen      = "{{.Sync}}:5091"
+{{if .Carrier}}carrier = "{{.Carrier}}"
+{{end}}listen      = "{{.Sync}}:5091"
 certificate = "{{.Name}}.pem"
 key         = "{{.Name}}.key"
 ca          = "ca.pem"
@@ -118,7 +119,8 @@ type gateway struct {
 	Sync            netip.Addr
 	Mode, Kind      string
 	Outside, Inside string
-	Shares          bool // the virtual address, with its peer
+	Carrier         string // "" = that of a file that names none
+	Shares          bool   // the virtual address, with its peer
 	Peer            *gateway
 
 	folder  string

@@ -18,12 +18,15 @@ import (
 )
 
 // Under IPsec nothing of an association is seen on the wire, from its first packet on,
-// in either family, whoever dials.
+// in either family and mode, whoever dials.
 func TestSCTPUnderIPsec(t *testing.T) {
-	for _, ipv6 := range []bool{false, true} {
-		t.Run(fmt.Sprintf("IPv6 %v", ipv6), func(t *testing.T) {
-			w := newWire(t, ipv6)
-			w.protect()
+	for _, test := range []struct {
+		mode string
+		ipv6 bool
+	}{{"transport", false}, {"transport", true}, {"tunnel", false}, {"tunnel", true}} {
+		t.Run(fmt.Sprintf("%s IPv6 %v", test.mode, test.ipv6), func(t *testing.T) {
+			w := newWire(t, test.ipv6)
+			w.protectIn(test.mode)
 			captured := w.watch()
 			a, b := w.a(), w.b()
 			a.waitUp("b")
@@ -292,6 +295,33 @@ func TestSCTPOnTheWire(t *testing.T) {
 	}
 	if data < 4 || inits < 2 {
 		t.Errorf("%d data chunks, %d INITs and INIT ACKs", data, inits)
+	}
+}
+
+// A message does not wait for the acknowledgement of the one before it, in order to
+// share a packet with the next.
+func TestSCTPDoesNotWaitToBundle(t *testing.T) {
+	w := newWire(t, false)
+	a, b := w.a(insecure), w.b(insecure)
+	a.waitUp("b")
+	b.waitUp("a")
+	w.impair("delay 100ms")
+	captured := w.watch()
+	for i := range 3 {
+		a.send("b", numbered(i))
+	}
+	for range 3 {
+		b.receive()
+	}
+	packets := 0
+	for _, frame := range captured(protocolSCTP) {
+		p := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.Default)
+		if p.Layer(layers.LayerTypeSCTPData) != nil {
+			packets++
+		}
+	}
+	if packets != 3 {
+		t.Errorf("%d packets for three messages", packets)
 	}
 }
 

@@ -46,6 +46,7 @@ func newWire(t *testing.T, ipv6 bool) *wire {
 	for _, name := range []string{"ipv4/conf/lo/disable_xfrm", "ipv4/conf/lo/disable_policy", "ipv6/conf/lo/disable_policy"} {
 		w.set(name, "0")
 	}
+	w.set("ipv4/conf/lo/accept_local", "1") // out of a tunnel, a packet is one from elsewhere
 	w.ip("link set lo mtu 1500")
 	t.Cleanup(func() {
 		w.cut(0)
@@ -87,9 +88,14 @@ func (w *wire) run(words []string) {
 // protect has ESP demanded between the two routers, at both.
 func (w *wire) protect() {
 	w.t.Helper()
+	w.protectIn("transport")
+}
+
+func (w *wire) protectIn(mode string) {
+	w.t.Helper()
 	a, b := addrA.Of(w.ipv6), addrB.Of(w.ipv6)
 	for _, way := range [][2]netip.Addr{{a, b}, {b, a}} {
-		state, policy := topology.Protection(way[0], way[1])
+		state, policy := topology.Protection(mode, way[0], way[1])
 		for _, words := range [][]string{state, policy("out"), policy("in")} {
 			w.run(append([]string{"ip"}, words...))
 		}
@@ -99,7 +105,12 @@ func (w *wire) protect() {
 // cut has the wire lose so many packets of a hundred.
 func (w *wire) cut(percent int) {
 	w.t.Helper()
-	w.run(strings.Fields(fmt.Sprintf("tc qdisc replace dev lo root netem limit 10000 loss %d%%", percent)))
+	w.impair(fmt.Sprintf("loss %d%%", percent))
+}
+
+func (w *wire) impair(how string) {
+	w.t.Helper()
+	w.run(strings.Fields("tc qdisc replace dev lo root netem limit 10000 " + how))
 }
 
 func (w *wire) addr(of topology.Pair, port uint16) string {
@@ -135,7 +146,8 @@ func (w *wire) watch() func(protocol uint8) [][]byte {
 		frames, err := capture.Stop()
 		w.must(err)
 		for _, f := range frames {
-			if p, ok := witness.Decode(f.Data); ok && p.Protocol == protocol && f.Out {
+			// What comes out of a tunnel is seen as well, but was never sent like that.
+			if p, ok := witness.Decode(f.Data); ok && p.Protocol == protocol && !f.Out {
 				found = append(found, f.Data)
 			}
 		}
