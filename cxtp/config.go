@@ -49,6 +49,9 @@ type Config struct {
 	// choices of this machine predictable, for simulations, and no node can then
 	// agree on fresh keys.
 	Rand io.Reader
+	// Copyable are the context types that may go to and come from routers without
+	// our control block, because two routers that hold such a context do no harm.
+	Copyable []FPT
 	// Inspect reads what staged contexts would make this router responsible
 	// for. It must be a pure function. An error that has a method
 	// Refusal() Status says with which status; any other means malformed.
@@ -75,6 +78,10 @@ type Peer struct {
 
 	// Pull is what a request with a null token from this peer gets.
 	Pull PullPolicy
+
+	// Plain is a peer that speaks RFC 4067 and nothing of ours: it gets contexts
+	// without a control block, those of [Config.Copyable] and no others.
+	Plain bool
 }
 
 // PullPolicy is what a CT-Req with a null token gets. With a valid token in it

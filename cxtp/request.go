@@ -128,6 +128,10 @@ func (s *Session) activateHere(at asker, m *CTAR) {
 			}
 		}
 		s.owe(at)
+		if s.plain {
+			s.takenPlain()
+			return
+		}
 		s.act(Send{To: s.tgt.from, Message: &CTReq{Previous: m.Previous, Sequence: m.Sequence, Token: m.Token, Requests: m.Requests}})
 	case stateUnclosed, stateMerging, stateOwnerPersist, stateOwner:
 		if !repeated {

@@ -23,8 +23,14 @@ func (r *Router) fromRouter(peer *Peer, m Message) {
 		}
 		r.with(s, func() { s.cancelledByTarget() })
 	case *CTDR:
-		// It informs the operator's trace and decides nothing: it names neither
-		// session nor epoch.
+		// It informs the operator's trace, and decides nothing but about a plain
+		// transfer: it names neither session nor epoch.
+		s, st := r.find(m.Previous, SessionID{}, func(s *Session) bool {
+			return s.state == stateStaging && s.src.plain && s.src.to == peer.ID
+		})
+		if st == StatusOK {
+			r.with(s, func() { s.replied(m) })
+		}
 	default:
 		r.drop(DropMisplaced)
 	}
@@ -65,7 +71,7 @@ func (r *Router) data(peer *Peer, m *CTD) {
 		return
 	}
 	if len(m.Blocks) == 0 || m.Blocks[0].FPT != FPTControl {
-		r.refusePlain(peer, m)
+		r.plainData(peer, m)
 		return
 	}
 	c, err := ParseControl(m.Blocks[0])
@@ -75,7 +81,7 @@ func (r *Router) data(peer *Peer, m *CTD) {
 		return
 	}
 	if c.Phase == PhaseStage {
-		r.stage(peer, m, c)
+		r.offer(&offer{peer: peer, data: m, control: c, clash: r.clashes})
 		return
 	}
 	s := r.sessions[c.Session]
@@ -123,10 +129,11 @@ func (r *Router) forestall(peer *Peer, m *CTD, c Control) {
 	r.with(s, func() { s.forestall(peer.ID, c.Epoch) })
 }
 
-// stage gives a stage to its session, with the request of ours that it answers.
-func (r *Router) stage(peer *Peer, m *CTD, c Control) {
+// offer gives a stage to its session, with the request of ours that it answers.
+func (r *Router) offer(o *offer) {
+	peer, m, c := o.peer, o.data, o.control
 	q := r.requests[m.Previous]
-	if q != nil && (q.to != peer.ID || !q.means(c.Session) || c.Standby) {
+	if q != nil && (q.to != peer.ID || !o.plain && !q.means(c.Session) || c.Standby) {
 		q = nil
 	}
 	known, highest := r.sessions[c.Session], Epoch(0)
@@ -140,16 +147,15 @@ func (r *Router) stage(peer *Peer, m *CTD, c Control) {
 		}
 		if st != StatusOK {
 			r.drop(DropNotAllowed)
-			r.turnAway(peer, m, c, st, why)
+			r.turnAway(o, st, why)
 			return
 		}
 		if (known == nil || !known.live() || known.from != peer.ID) && r.full(peer) {
 			r.drop(DropNoResources)
-			r.turnAway(peer, m, c, StatusNoResources, "as many sessions of this peer are here as it may have")
+			r.turnAway(o, StatusNoResources, "as many sessions of this peer are here as it may have")
 			return
 		}
 	}
-	o := &offer{peer: peer, data: m, control: c, clash: r.clashes}
 	s := r.session(c.Session, m.Previous)
 	if q != nil && s.welcomes(c.Epoch) {
 		o.request = q
@@ -186,10 +192,14 @@ func (cfg *Config) admits(peer *Peer, c Control, highest Epoch, requested bool) 
 // turnAway does not take a stage that its sender has no right to send, or that
 // there is no room for. Nothing is recorded and no epoch used up, or such a peer
 // could use up a session's epochs.
-func (r *Router) turnAway(peer *Peer, m *CTD, c Control, st Status, why string) {
-	statuses := control(st)
-	r.out = append(r.out, notTaken(&r.cfg, peer.ID, m.Previous, c, statuses))
-	r.dataReply(peer, m, statuses)
+func (r *Router) turnAway(o *offer, st Status, why string) {
+	peer, c, statuses := o.peer, o.control, control(st)
+	if !o.plain {
+		r.out = append(r.out, notTaken(&r.cfg, peer.ID, o.data.Previous, c, statuses))
+		r.dataReply(peer, o.data, statuses)
+	} else {
+		r.dataReply(peer, o.data, typed(o.data.Blocks[1:], statuses))
+	}
 	r.out = append(r.out, Report{Session: c.Session, Epoch: c.Epoch, Event: EventRefused, Peer: peer.ID, Statuses: statuses, Detail: why, Final: true})
 }
 
@@ -217,17 +227,6 @@ func (r *Router) denied(peer *Peer, m *CTD) {
 	}
 	r.answered(m.Previous)
 	r.requestFailed(m.Previous, q, []ContextStatus{status}, "refused by "+string(peer.ID))
-}
-
-// refusePlain answers a peer without a control block: it gets no context that
-// must not be copied.
-func (r *Router) refusePlain(peer *Peer, m *CTD) {
-	r.drop(DropNoControl)
-	statuses := make([]ContextStatus, 0, len(m.Blocks))
-	for _, b := range m.Blocks {
-		statuses = append(statuses, ContextStatus{b.FPT, StatusNoControl})
-	}
-	r.dataReply(peer, m, statuses)
 }
 
 // dataReply answers a CTD that no session takes, if its sender wants it.

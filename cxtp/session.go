@@ -74,6 +74,7 @@ type Session struct {
 	pledge      *pledge       // a token key that waits for its request to come again
 	adopter     Ticket        // waits for stateAdopt to end
 	from        RouterID      // the peer that it came from; "" = it began here
+	plain       bool          // it came from there without a control block
 	answer      []answered    // what became of the epochs that were staged here
 	used        usedToken     // the last CTAR that proved itself, to answer its repeats
 	asker       asker         // the node that waits for a CTAA
@@ -396,6 +397,9 @@ func (s *Session) recorded(e Epoch) answered {
 
 // tell sends what this router has to say of an epoch.
 func (s *Session) tell(to RouterID, e Epoch) {
+	if s.plain && to == s.from {
+		return // which would not know what an Outcome is
+	}
 	o := &Outcome{
 		Previous: s.addr, Session: s.id, Epoch: e, Incarnation: s.cfg.Incarnation,
 		State: s.outcome(e),

@@ -1,6 +1,7 @@
 package cxtp
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -46,6 +47,9 @@ type outgoing struct {
 	manifest []ManifestEntry
 	dynamic  []CDB // of the final, then of the close
 
+	plain bool // the target has no control block
+	whole bool // of a plain transfer: the session has nothing else
+
 	types   []FPT           // what the request asks for; nil = everything
 	missing []ContextStatus // and what of it does not reach the target
 	asked   bool            // begun by a CT-Req
@@ -63,6 +67,10 @@ func (s *Session) startMove(m *outgoing) {
 		s.retract()
 		return
 	}
+	if peer, known := s.cfg.peer(m.to); known {
+		m.plain = peer.Plain
+	}
+	s.plain = false // it is no copy any more, whoever had it before
 	s.redeemPledge(m)
 	if !m.spent {
 		m.key = s.currentKey()
@@ -163,6 +171,10 @@ func (s *Session) sourceDone(d Done) {
 	case stateMovedPersist:
 		s.rest(stateMoved, s.cfg.Timers.CloseGiveUp)
 		s.remove()
+		if m.plain {
+			s.complete("")
+			return
+		}
 		s.sendClosed()
 		s.repeatEvery(s.cfg.Timers.Repeat)
 	case stateEnding:
@@ -175,6 +187,10 @@ func (s *Session) exported(d Done) {
 	m := s.src
 	if len(d.Failed) > 0 {
 		s.fail(EventFailed, d.Failed, "the features could not be read: "+d.Detail)
+		return
+	}
+	if m.plain {
+		s.exportedPlain(d)
 		return
 	}
 	m.static, m.manifest, m.missing = append(d.Blocks, errorBlocks(d.Partial)...), s.withHeadroom(d.Manifest), d.Partial
@@ -215,56 +231,6 @@ func (s *Session) limited(d Done) {
 // directionOut is a manifest entry's Direction for an outbound SA.
 const directionOut = 2
 
-// sendPhase sends a CTD with a control block. A stage carries the token's key
-// where the nAR will have to verify the node's token itself: RFC 4067 section
-// 2.5.6, predictive transfer and a request with a null token.
-func (s *Session) sendPhase(phase Phase, blocks []CDB, expires time.Time) {
-	m := s.src
-	control, err := Control{
-		Phase: phase, TokenProved: m.tokenProved(phase), Mode: s.cfg.Mode,
-		Session: s.id, Epoch: m.epoch, Incarnation: m.incarnation,
-		Digest: m.digest, Target: m.to, Manifest: m.highest(),
-		Standby: m.standby, Serial: m.serial(phase), Lease: s.cfg.Timers.Lease,
-	}.Block()
-	if err != nil {
-		// The manifest was encoded in the stage already, or is too long there.
-		s.fail(EventFailed, []ContextStatus{{FPTControl, StatusInternal}}, err.Error())
-		return
-	}
-	ctd := &CTD{
-		// Of the other phases an Outcome says more than a CTDR.
-		Ack: phase == PhaseStage, Previous: s.addr, Elapsed: uint32(s.now.Sub(m.started).Milliseconds()),
-		Blocks: append([]CDB{control}, blocks...),
-	}
-	if phase == PhaseStage && !m.vouched && !m.key.Key.IsZero() {
-		ctd.Predictive, ctd.Algorithm, ctd.Key = true, s.node.algorithm(), m.key.Key
-	}
-	s.act(Send{To: m.to, Message: ctd, Expires: expires})
-}
-
-// serial is the control block's: in a final the number of the token key that has
-// verified, else of the last renewal.
-func (m *outgoing) serial(phase Phase) uint32 {
-	switch {
-	case phase != PhaseFinal:
-		return m.sent.last().serial
-	case m.spent:
-		return m.key.Number
-	}
-	return 0
-}
-
-// tokenProved is the control block's T.
-func (m *outgoing) tokenProved(phase Phase) bool {
-	switch phase {
-	case PhaseStage:
-		return m.vouched
-	case PhaseFinal:
-		return m.proved || m.spent
-	}
-	return m.proved
-}
-
 // misses says why a message of this router about this epoch is not about the
 // move away from here; 0 means that it is.
 func (m *outgoing) misses(from RouterID, e Epoch) Drop {
@@ -282,8 +248,8 @@ func (s *Session) hear(from RouterID, o *Outcome) {
 		s.closedLongAgo(from, o.Epoch)
 		return
 	}
-	if why := m.misses(from, o.Epoch); why != 0 {
-		s.drop(why)
+	if why := m.misses(from, o.Epoch); why != 0 || m.plain {
+		s.drop(cmp.Or(why, DropOutOfTurn))
 		return
 	}
 	if s.state >= stateGranting && o.Incarnation != m.incarnation {
@@ -388,27 +354,6 @@ func (s *Session) frozen(d Done) {
 // busy says that a freeze found no moment to begin in, and stopped nothing.
 func busy(failed []ContextStatus) bool {
 	return len(failed) > 0 && !slices.ContainsFunc(failed, func(c ContextStatus) bool { return c.Status != StatusBusy })
-}
-
-// sendStage sends the stage, as it was the first time: a repetition that said
-// more would not say it to a target that has taken the first.
-func (s *Session) sendStage() { s.sendPhase(PhaseStage, s.src.static, s.deadline) }
-
-func (s *Session) sendFinal() { s.sendPhase(PhaseFinal, s.src.dynamic, time.Time{}) }
-
-func (s *Session) sendClosed() { s.sendPhase(PhaseClosed, s.src.dynamic, time.Time{}) }
-
-// closedLongAgo answers a target that never heard "closed" while we repeated it.
-// Whatever ended our part since, a thaw did not; our last windows are gone.
-func (s *Session) closedLongAgo(to RouterID, e Epoch) {
-	s.src = &outgoing{epoch: e, to: to, started: s.now}
-	s.sendClosed()
-	s.src = nil
-}
-
-// ask puts the question that an Outcome answers.
-func (s *Session) ask() {
-	s.act(Send{To: s.src.to, Message: &Outcome{Question: true, Previous: s.addr, Session: s.id, Epoch: s.src.epoch, Incarnation: s.src.incarnation}})
 }
 
 // activeThere drains: the queue of the freeze goes to the target, inbound stays

@@ -6,8 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"time"
-
-	"github.com/cxtp/cxtp/cxtp/secret"
 )
 
 // incoming is a move to here: the target's half.
@@ -35,6 +33,7 @@ type incoming struct {
 	serial, nextSerial uint32
 	nextCeilings       []ManifestEntry
 
+	copies    []CDB           // of a plain transfer; their types alone
 	ack       bool            // the A of the CTD that is being worked on
 	missing   []ContextStatus // contexts that did not come or could not be taken, and may be missing
 	failed    []ContextStatus // those among them that failed here
@@ -60,6 +59,9 @@ func (t *incoming) lacks(partial []ContextStatus) {
 // dataReply sends the CTDR that the CTD being worked on asked for, once (RFC 4067
 // section 2.5.4). It decides nothing; an Outcome has gone before it.
 func (s *Session) dataReply(t *incoming, failed []ContextStatus) {
+	if t.copies != nil {
+		failed = typed(t.copies, failed)
+	}
 	if t.ack {
 		s.act(Send{To: t.from, Message: &CTDR{Success: len(failed) == 0, Previous: s.addr, Statuses: failed}})
 	}
@@ -67,16 +69,6 @@ func (s *Session) dataReply(t *incoming, failed []ContextStatus) {
 }
 
 func (t *incoming) mayActivate() bool { return t.proved || t.allowed }
-
-// offer is a stage as it came, with the peer's policy and our own request that
-// it answers, if there was one.
-type offer struct {
-	peer    *Peer
-	data    *CTD
-	control Control
-	request *request
-	clash   func(Claims) bool // does it overlap another session here?
-}
 
 // offered takes a stage.
 func (s *Session) offered(o *offer) {
@@ -102,54 +94,11 @@ func (s *Session) offered(o *offer) {
 		s.postpone(o)
 		return
 	default:
-		s.drop(DropBusy)
+		s.drop(DropBusy) // a plain one does not get here
 		s.act(notTaken(s.cfg, o.peer.ID, s.addr, o.control, []ContextStatus{{FPTControl, StatusBusy}}))
 		return
 	}
 	s.take(o)
-}
-
-// welcomes reports whether a stage will be examined, now or later.
-func (s *Session) welcomes(e Epoch) bool {
-	switch s.state {
-	case stateNone, stateMoved, stateHeld, stateRefusing, stateDiscarding:
-		return e > s.epoch
-	}
-	return false
-}
-
-// postpone keeps a stage until the older attempt is gone: the latest of several,
-// with the request that any of them answered. It outlives the receive buffer.
-func (s *Session) postpone(o *offer) {
-	older := s.later
-	if older == nil || o.control.Epoch > older.control.Epoch {
-		data := *o.data
-		data.Key = secret.Clone(data.Key.Bytes())
-		data.Blocks = cloned(data.Blocks)
-		s.later = o
-		s.later.data = &data
-	}
-	if older != nil {
-		s.later.request = cmp.Or(s.later.request, older.request, o.request)
-	}
-	if older != nil && older != s.later {
-		older.wipe()
-	}
-}
-
-// wipe clears a postponed stage that is done with.
-func (o *offer) wipe() {
-	o.data.Key.Wipe()
-	wipe(o.data.Blocks)
-}
-
-// cloned copies blocks that alias a received message.
-func cloned(blocks []CDB) []CDB {
-	out := slices.Clone(blocks)
-	for i := range out {
-		out[i].Data = slices.Clone(out[i].Data)
-	}
-	return out
 }
 
 // take examines a stage and hands it to the features.
@@ -160,6 +109,10 @@ func (s *Session) take(o *offer) {
 		allowed: o.peer.ActivateWithoutToken, standby: o.control.Standby, lease: o.control.Lease, heard: s.now,
 	}
 	t.ack = o.data.Ack
+	if s.plain = o.plain; s.plain {
+		t.copies = typesOf(o.data.Blocks[1:])
+		t.lacks(o.absent)
+	}
 	s.tgt = t
 	if q := o.request; q != nil {
 		t.ticket, s.asker = q.ticket, q.asker
@@ -264,6 +217,10 @@ func (s *Session) targetDone(d Done) {
 			s.refuseWith(d.Failed, d.Detail)
 			return
 		}
+		if s.plain && t.nothingTaken(d.Partial) {
+			s.refuseWith(d.Partial, d.Detail)
+			return
+		}
 		t.lacks(d.Partial)
 		s.node.SPIs = followed(s.node.SPIs, d.SPIs)
 		s.persist(statePromising, s.promise())
@@ -315,6 +272,9 @@ func (s *Session) confirm() {
 	s.tell(t.from, t.epoch)
 	s.dataReply(t, t.failed)
 	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventStaged, Peer: t.from, Statuses: t.missing, Final: t.standby || !t.mayActivate()})
+	if s.plain {
+		s.takenPlain()
+	}
 }
 
 // goOn is the target's own operator asking for what is staged already.
@@ -340,6 +300,10 @@ func (s *Session) goOn(p Pull, peer *Peer) {
 	if t.standby {
 		s.report(Report{Epoch: t.epoch, Ticket: p.Ticket, Event: EventStandby, Peer: t.from, Final: true,
 			Detail: "this gateway has a standby's copy of it: hand it over at its owner"})
+	}
+	if s.plain {
+		s.takenPlain()
+		return
 	}
 	s.tell(t.from, t.epoch)
 }
@@ -384,6 +348,9 @@ func (s *Session) activated() {
 	s.used.missing = t.missing
 	s.acknowledge(t.missing)
 	s.report(Report{Epoch: t.epoch, Ticket: t.ticket, Event: EventActive, Peer: t.from, Statuses: t.missing})
+	if s.plain { // nobody closes
+		s.persist(stateOwnerPersist, Record{Kind: RecordClosed, Epoch: t.epoch, Peer: t.from})
+	}
 }
 
 // closed merges the windows that the source last had.

@@ -132,6 +132,10 @@ type Feature interface {
 // them, with a status for each.
 type Optional interface{ Optional() bool }
 
+// Copyable is a feature whose contexts two routers may hold at once without harm. They
+// may go to and come from routers that have no control block.
+type Copyable interface{ Copyable() bool }
+
 // Verifier is a feature that can say beforehand whether Activate would refuse
 // dynamic state. It changes nothing. A feature that starts after another one needs
 // it: when it is asked to start, the other has.

@@ -66,6 +66,16 @@ func (s *Set) FPTs() []cxtp.FPT {
 	return all
 }
 
+// Copyable lists the context types of the features that are [Copyable].
+func (s *Set) Copyable() (all []cxtp.FPT) {
+	for _, f := range s.up {
+		if c, ok := f.(Copyable); ok && c.Copyable() {
+			all = append(all, f.FPTs()...)
+		}
+	}
+	return all
+}
+
 // known checks that every block's type is one that a feature names.
 func (s *Set) known(blocks []cxtp.CDB) error {
 	for _, b := range blocks {

@@ -10,8 +10,8 @@ var policyGuards = []mutant{
 	}, {
 		name: "request-to-another", guard: "a stage answers a request to the peer that sends it (8.2)", law: "law 5",
 		file: "router_messages.go",
-		old:  "(q.to != peer.ID || !q.means(c.Session) || c.Standby)",
-		new:  "(!q.means(c.Session) || c.Standby)",
+		old:  "(q.to != peer.ID || !o.plain && !q.means(c.Session) || c.Standby)",
+		new:  "(!o.plain && !q.means(c.Session) || c.Standby)",
 	}, {
 		name: "policy-activates-all", guard: "without a token a session becomes active only where the policy says so (8.3)", law: "law 5",
 		file: "target.go",

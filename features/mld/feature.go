@@ -29,7 +29,7 @@ type Options struct {
 
 // Feature is the multicast listener context on top of a router: it encodes and
 // decodes, checks, answers repetitions, and refuses epochs that are over. It is
-// [features.Optional].
+// [features.Optional] and [features.Copyable].
 //
 // Nothing stops at the source: multicast flows on both links for a moment, and MLD
 // ends it on the old one.
@@ -42,6 +42,7 @@ type Feature struct {
 var (
 	_ features.Feature  = (*Feature)(nil)
 	_ features.Optional = (*Feature)(nil)
+	_ features.Copyable = (*Feature)(nil)
 )
 
 // record is what the feature remembers of a session.
@@ -62,6 +63,9 @@ func (*Feature) FPTs() []cxtp.FPT { return []cxtp.FPT{cxtp.FPTMulticastListener}
 
 // Optional implements [features.Optional].
 func (*Feature) Optional() bool { return true }
+
+// Copyable implements [features.Copyable].
+func (*Feature) Copyable() bool { return true }
 
 func refuse(status cxtp.Status, format string, args ...any) error {
 	return features.Refuse(cxtp.FPTMulticastListener, status, format, args...)

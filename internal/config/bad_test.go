@@ -128,6 +128,8 @@ func TestBad(t *testing.T) {
 			"sg.toml: kernel.spis is [4096 256]: write the first and the last number, from 256 on\n" +
 				"sg.toml: kernel.mark has bits that kernel.mark_mask does not look at: set the mask to 0x3, for example\n" +
 				`sg.toml: peer "sg2": via is missing: set it, for example via = ["10.0.0.2"]`},
+		{"plain standby", "", "plain = true\n[standby]\npeer = \"sg2\"",
+			`sg.toml: standby.peer is "sg2", and that is plain: a standby needs our control profile`},
 		{"links", "", "multicast = \"2001:db8::/48\"\n[multicast]\nprefixes = [\"192.0.2.0/24\", \"2001:db8::1/64\", \"2001:db8::/65\"]",
 			"sg.toml: multicast.prefixes has 192.0.2.0/24: write an IPv6 prefix of at most 64 bits\n" +
 				"sg.toml: multicast.prefixes has 2001:db8::1/64 with bits beyond its length: write 2001:db8::/64\n" +

@@ -99,6 +99,7 @@ type Peer struct {
 	Multicast netip.Prefix   `toml:"multicast"` // of its link to nodes, where it is not as ours
 	Outside   []netip.Addr   `toml:"outside"`   // of its kernel gateway, on the link to the nodes: for what comes to a shared address
 
+	Plain        bool           `toml:"plain"` // it knows nothing but RFC 4067
 	Push         bool           `toml:"push"`
 	WithoutToken bool           `toml:"without_token"`
 	Identities   []string       `toml:"identities"`
@@ -231,7 +232,7 @@ func (c *Config) MachinePeers() []cxtp.Peer {
 			ID: cxtp.RouterID(p.Name), Addrs: p.Address,
 			Push: p.Push, ActivateWithoutToken: p.WithoutToken,
 			Identities: p.Identities, Inner: p.Inner, MaxSessions: p.MaxSessions,
-			Pull: cxtp.PullPolicy(p.Pull),
+			Pull: cxtp.PullPolicy(p.Pull), Plain: p.Plain,
 		}
 	}
 	return peers

@@ -84,6 +84,9 @@ func (c *Config) validate() error {
 	if c.Standby.Rate < 1 {
 		m.add("standby.rate", "is %d: set it to at least 1 renewal a second", c.Standby.Rate)
 	}
+	if slices.ContainsFunc(c.Peers, func(x Peer) bool { return x.Plain && x.Name == c.Standby.Peer }) {
+		m.add("standby.peer", "is %q, and that is plain: a standby needs our control profile", c.Standby.Peer)
+	}
 	if p := c.Standby.Peer; p != "" && !slices.ContainsFunc(c.Peers, func(x Peer) bool { return x.Name == p }) {
 		m.add("standby.peer", "is %q, and there is no [[peer]] of that name", p)
 	}

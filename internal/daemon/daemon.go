@@ -194,7 +194,7 @@ func (d *daemon) startEngine(ctx context.Context, fail context.CancelCauseFunc, 
 	machine := cxtp.Config{
 		Self: cxtp.RouterID(d.cfg.Name), Addrs: d.cfg.Address, Incarnation: d.journal.Incarnation(),
 		Peers: d.cfg.MachinePeers(), Timers: d.cfg.MachineTimers(), Mode: cxtp.MoveMode(d.cfg.Mode),
-		Headroom: headroom, Inspect: set.Claims, ReassignSPIs: d.cfg.Gateway.SPIConflict == config.Reassign,
+		Headroom: headroom, Inspect: set.Claims, Copyable: set.Copyable(), ReassignSPIs: d.cfg.Gateway.SPIConflict == config.Reassign,
 		Standby: cxtp.RouterID(d.cfg.Standby.Peer), StandbyRate: d.cfg.Standby.Rate,
 		Attempts: d.cfg.Limits.Attempts, RequestRate: d.cfg.Limits.RequestRate, RequestTotal: d.cfg.Limits.RequestTotal, WrongTokens: d.cfg.Limits.WrongTokens,
 		Rand: rand.Reader,

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features/mld"
@@ -122,5 +123,45 @@ func TestInstallMistakes(t *testing.T) {
 	}
 	if err := sg[0].client.AddSession(t.Context(), listener); err != nil {
 		t.Errorf("what was refused is still there: %v", err)
+	}
+}
+
+// TestPlainRouters moves groups between routers that speak RFC 4067 alone with each
+// other, and nothing that has keys.
+func TestPlainRouters(t *testing.T) {
+	sg := pair(t, trusting+"\nplain = true"+onLink)
+	s := listener
+	s.Session = cxtp.SessionID{9}
+	if err := sg[0].client.AddSession(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	last, err := sg[0].client.Handover(t.Context(), control.Handover{Session: s.Session, To: "sg2"}, nil)
+	if err != nil || last.Event != cxtp.EventClosed {
+		t.Fatalf("%v, %+v", err, last)
+	}
+	if got := groups(t, sg[0]); len(got) > 0 {
+		t.Errorf("the node listens to %v at the source", got)
+	}
+	for end := time.Now().Add(10 * time.Second); !slices.Equal(groups(t, sg[1]), []netip.Addr{s.Groups[0].Group}); {
+		if time.Now().After(end) {
+			t.Fatalf("the node listens to %v at the target", groups(t, sg[1]))
+		}
+	}
+	events, err := sg[0].client.Trace(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		if strings.HasPrefix(e.What, "Outcome") {
+			t.Errorf("they say %s", e.What)
+		}
+	}
+	install(t, sg[0])
+	last, err = sg[0].client.Handover(t.Context(), control.Handover{Session: sessionID, To: "sg2"}, nil)
+	if err != nil || last.Event != cxtp.EventFailed || len(last.Statuses) == 0 || last.Statuses[0].Status != cxtp.StatusNoControl {
+		t.Errorf("with keys: %v, %+v", err, last)
+	}
+	if got := state(t, sg[0]); got != "active" {
+		t.Errorf("the session with keys is %s", got)
 	}
 }
