@@ -24,6 +24,13 @@ var rateChecks = []check{
 		expect: "above the rate CTARs are dropped at random, so that some that come late are looked at, too",
 		run: func(t *trial) {
 			passed := t.flood()
+			// By chance the first may be those, but not again and again.
+			for range 2 {
+				if len(passed) > 0 && slices.Max(passed) >= len(passed) {
+					return
+				}
+				passed = t.flood()
+			}
 			t.check(len(passed) > 0, "none was looked at")
 			t.check(slices.Max(passed) >= len(passed), "the first %d CTARs were looked at, and then none of %d", len(passed), t.floodSize()-len(passed))
 		},
