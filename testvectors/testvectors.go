@@ -5,11 +5,11 @@
 // Each file is an array of [Vector]; schema.json is its form as a JSON Schema, and
 // [Parse] holds a file against it. The directory codec has messages, the blocks of
 // the control profile, tokens and MACs; authorisation has requests with strong
-// tokens, and exchanges of a node's next keys; the others have the blocks of one
-// profile each.
+// tokens, and exchanges of a node's next keys; icmp has the IP packets that nodes'
+// messages travel in; the others have the blocks of one profile each.
 //
-// Command generate writes the vectors of RFC 4067's own messages and tokens. All
-// others are written by hand. doc/conformance.md says how to add one, and how to
+// Command generate writes the vectors of RFC 4067's own messages, tokens and packets.
+// All others are written by hand. doc/conformance.md says how to add one, and how to
 // hold an implementation against all of them.
 package testvectors
 
@@ -63,6 +63,7 @@ type Error struct {
 type Layer string
 
 const (
+	LayerPacket  Layer = "packet"  // of the packet around a message, nothing is read
 	LayerMessage Layer = "message" // the message as a whole cannot be read
 	LayerBlock   Layer = "block"   // nor, because of the frame of one of its blocks
 	LayerContext Layer = "context" // the block is whole, but its data are not its profile's

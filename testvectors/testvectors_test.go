@@ -103,7 +103,7 @@ func TestParseBadFiles(t *testing.T) {
 		{"invalid without an error", changed(valid, "true", "false"), "/0", `no "error"`},
 		{"invalid with fields", changed(invalid, `"answer"`, `"fields": {"V": "1"}, "answer"`), "/0/fields", "must not be here"},
 		{"a field that is a number", changed(valid, `"1"`, "1"), "/0/fields/V", "type string"},
-		{"a layer that there is not", changed(invalid, `"message"`, `"packet"`), "/0/error/layer", `"token"`},
+		{"a layer that there is not", changed(invalid, `"message"`, `"frame"`), "/0/error/layer", `"token"`},
 		{"no offset", changed(invalid, `, "offset": 0`, ""), "/0/error", `no "offset"`},
 		{"an offset below 0", changed(invalid, `: 0}`, `: -1}`), "/0/error/offset", "below 0"},
 		{"half an offset", changed(invalid, `: 0}`, `: 0.5}`), "/0/error/offset", "type number"},

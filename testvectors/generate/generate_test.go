@@ -35,15 +35,24 @@ func TestWrite(t *testing.T) {
 	if err := write(folder); err == nil {
 		t.Error("wrote into a folder that is not there")
 	}
-	if err := os.Mkdir(filepath.Join(folder, "codec"), 0o755); err != nil {
-		t.Fatal(err)
+	written := 0
+	for _, subject := range []string{"codec", "icmp"} {
+		if err := os.Mkdir(filepath.Join(folder, subject), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := write(folder); err != nil {
 		t.Fatal(err)
 	}
-	written, err := os.ReadDir(filepath.Join(folder, "codec"))
-	if err != nil || len(written) != len(books()) {
-		t.Errorf("wrote %d files of %d: %v", len(written), len(books()), err)
+	for _, subject := range []string{"codec", "icmp"} {
+		files, err := os.ReadDir(filepath.Join(folder, subject))
+		if err != nil {
+			t.Fatal(err)
+		}
+		written += len(files)
+	}
+	if written != len(books()) {
+		t.Errorf("wrote %d files of %d", written, len(books()))
 	}
 }
 

@@ -1,4 +1,5 @@
-// Command generate writes the vectors of RFC 4067's own messages, and of its token:
+// Command generate writes the vectors of RFC 4067's own messages, of its token, and of
+// the ICMP packet around a node's messages:
 //
 //	go run ./testvectors/generate
 //
@@ -49,6 +50,7 @@ func books() []book {
 		{"codec/blocks-in-messages.json", blocks()},
 		{"codec/unknown.json", unknown()},
 		{"codec/token.json", tokens()},
+		{"icmp/packets.json", packets()},
 	}
 }
 

@@ -18,6 +18,8 @@ const dropped = "none: the message is dropped"
 const (
 	node4, node6   = "192.0.2.10", "2001:db8::10"
 	other4, other6 = "198.51.100.1", "2001:db8:1::1"
+
+	router4, router6 = "192.0.2.1", "2001:db8::1" // on the node's link
 )
 
 // chapter makes the vectors of one message type.

@@ -14,6 +14,7 @@ import (
 	"github.com/cxtp/cxtp/ikectx"
 	"github.com/cxtp/cxtp/ipsecctx"
 	"github.com/cxtp/cxtp/testvectors"
+	"github.com/cxtp/cxtp/transport/icmp"
 )
 
 // Own answers with this project's codec.
@@ -89,14 +90,17 @@ func decodeMessage(octets []byte) (cxtp.Message, error) {
 	return nil, &refusal{layer, err}
 }
 
-// recode decodes and encodes a message, or a block of the kind.
+// recode decodes and encodes a message, the packet around one, or a block of the kind.
 func recode(kind string, octets []byte) ([]byte, error) {
-	if kind == kindMessage {
+	switch kind {
+	case kindMessage:
 		m, err := decodeMessage(octets)
 		if err != nil {
 			return nil, err
 		}
 		return m.Append(nil)
+	case kindPacket:
+		return repack(octets)
 	}
 	recode := blockCodecs[kind]
 	if recode == nil {
@@ -111,6 +115,19 @@ func recode(kind string, octets []byte) ([]byte, error) {
 		return nil, &refusal{testvectors.LayerContext, err}
 	}
 	return again.Append(nil)
+}
+
+// repack takes the message out of an IP packet, and puts it into ICMP again.
+func repack(octets []byte) ([]byte, error) {
+	p, header, err := icmp.FromIP(octets)
+	var message []byte
+	if err == nil {
+		message, err = p.Message()
+	}
+	if err != nil {
+		return nil, &refusal{testvectors.LayerPacket, err}
+	}
+	return icmp.Append(octets[:header:header], p.From, p.To, message), nil
 }
 
 // blockCodecs decode a block and encode what it says.

@@ -35,9 +35,13 @@ const (
 	OpVerify Op = "verify"
 )
 
-// kindMessage is the Kind of all messages; blocks have one of their own each, the
-// type of their vectors.
-const kindMessage = "message"
+// kindMessage is the Kind of all messages, and kindPacket of the IP packets that a
+// node's messages travel in. Blocks have one of their own each: these are the types
+// of their vectors.
+const (
+	kindMessage = "message"
+	kindPacket  = "ICMP packet"
+)
 
 // Request is a question.
 type Request struct {
