@@ -25,7 +25,8 @@ type Send struct {
 
 // SendNode sends a message to a mobile node.
 type SendNode struct {
-	To      netip.AddrPort
+	To      netip.AddrPort // port 0: by ICMP
+	From    netip.Addr     // the address of ours that the node asked at; zero = any
 	Message Message
 }
 

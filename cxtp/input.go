@@ -89,7 +89,8 @@ type FromRouter struct {
 
 // FromNode is a message on the MN's side, from an address that proves nothing.
 type FromNode struct {
-	From    netip.AddrPort
+	From    netip.AddrPort // port 0: by ICMP
+	At      netip.Addr     // the address of ours that it was sent to; zero = unknown
 	Message Message
 }
 

@@ -193,7 +193,7 @@ func (w *world) happen(e *event) {
 			e.node.agent.Forget()
 		}
 	case e.from == "":
-		w.step(w.router(e.to), FromNode{From: e.node.endpoint, Message: m})
+		w.step(w.router(e.to), FromNode{From: e.node.endpoint, At: w.addrOf(e.to), Message: m})
 	case w.router(e.to).cutOff(e, m):
 	default:
 		w.witness(e.from, m)

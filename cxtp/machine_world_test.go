@@ -421,7 +421,11 @@ func (w *world) carry(n *simRouter, actions []Action) {
 			w.sends(n, a)
 			w.send(n.id, a.To, nil, a.Message)
 		case SendNode:
-			w.send(n.id, "", w.nodeAt(a.To), a.Message)
+			node := w.nodeAt(a.To)
+			if _, answer := a.Message.(*CTAA); answer && node != nil && a.From != w.addrOf(n.id) {
+				w.violation("%s is answered from %s, which it has not asked", node.name, a.From)
+			}
+			w.send(n.id, "", node, a.Message)
 		case Do:
 			w.doing[simOp{n.id, a.Session, a.Op}] = a.Verb.String()
 			if n.stalled[a.Verb] {

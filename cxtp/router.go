@@ -94,7 +94,7 @@ func (r *Router) Step(now time.Time, in Input) []Action {
 			r.drop(DropUnknownPeer)
 		}
 	case FromNode:
-		r.fromNode(in.From, in.Message)
+		r.fromNode(in)
 	}
 	return r.out
 }

@@ -278,10 +278,10 @@ func (r *Router) unseen(to RouterID, previous netip.Addr, id SessionID, e Epoch)
 }
 
 // fromNode takes a message from the MN's side.
-func (r *Router) fromNode(from netip.AddrPort, m Message) {
-	switch m := m.(type) {
+func (r *Router) fromNode(in FromNode) {
+	switch m := in.Message.(type) {
 	case *CTAR:
-		r.activateRequest(asker{from, m.Ack}, m)
+		r.activateRequest(asker{in.From, in.At, m.Ack}, m)
 	case *UpdateAck:
 		s := r.sessions[m.Session]
 		if s == nil {
@@ -333,6 +333,6 @@ func (r *Router) activateRequest(at asker, m *CTAR) {
 
 func (r *Router) refuseNode(at asker, m *CTAR, st Status) {
 	if at.wants {
-		r.out = append(r.out, SendNode{To: at.at, Message: &CTAA{Previous: m.Previous, Failed: []ContextStatus{{FPTControl, st}}}})
+		r.out = append(r.out, at.answer(m.Previous, []ContextStatus{{FPTControl, st}}))
 	}
 }

@@ -125,7 +125,7 @@ func (r *Router) answered(previous netip.Addr) {
 func (r *Router) requestFailed(previous netip.Addr, q *request, statuses []ContextStatus, why string) {
 	failed := failures(statuses)
 	if q.asker.wants {
-		r.out = append(r.out, SendNode{To: q.asker.at, Message: &CTAA{Previous: previous, Failed: failed}})
+		r.out = append(r.out, q.asker.answer(previous, failed))
 	}
 	r.out = append(r.out, Report{Ticket: q.ticket, Event: EventFailed, Peer: q.to, Statuses: failed, Detail: why, Final: true})
 }

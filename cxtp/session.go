@@ -128,7 +128,13 @@ func (u usedToken) is(sequence uint32, t Token) bool {
 // asker is where a CTAR came from, while its CTAA is owed.
 type asker struct {
 	at    netip.AddrPort
-	wants bool // the A flag
+	here  netip.Addr // the address of ours that it was sent to
+	wants bool       // the A flag
+}
+
+// answer is the CTAA that a CTAR gets.
+func (a asker) answer(previous netip.Addr, failed []ContextStatus) SendNode {
+	return SendNode{To: a.at, From: a.here, Message: &CTAA{Previous: previous, Failed: failed}}
 }
 
 // owe remembers who waits for a CTAA: the first, because a repetition of its
@@ -148,7 +154,7 @@ func (s *Session) acknowledge(failed []ContextStatus) {
 // reply sends a CTAA to whoever wanted one.
 func (s *Session) reply(to asker, failed []ContextStatus) {
 	if to.wants {
-		s.act(SendNode{To: to.at, Message: &CTAA{Previous: s.addr, Failed: failed}})
+		s.act(to.answer(s.addr, failed))
 	}
 }
 

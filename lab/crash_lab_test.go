@@ -387,11 +387,7 @@ func TestPowerless(t *testing.T) {
 	f := newFleet(t, "lossless")
 	g := f.gateways[0]
 	g.kill()
-	program, err := os.Executable()
-	f.must(err)
-	daemon := filepath.Join(f.folder, "cxtpd")
-	f.must(os.Symlink(program, daemon))
-	said, err := g.Run(f.ctx, "setpriv", "--bounding-set=-net_admin", daemon, "-config", filepath.Join(f.folder, g.Name+".toml"))
+	said, err := g.Run(f.ctx, "setpriv", "--bounding-set=-net_admin", f.program("cxtpd"), "-config", filepath.Join(f.folder, g.Name+".toml"))
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(said, "CAP_NET_ADMIN") || strings.Count(said, "cxtpd:") != 1 {
 		t.Errorf("without CAP_NET_ADMIN: %v: %s", err, said)

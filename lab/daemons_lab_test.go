@@ -8,9 +8,11 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -209,6 +211,18 @@ func (f *fleet) write(name string, content []byte) string {
 	return path
 }
 
+// program is a file that is one of the programs under test.
+func (f *fleet) program(name string) string {
+	f.t.Helper()
+	self, err := os.Executable()
+	f.must(err)
+	path := filepath.Join(f.folder, name)
+	if err := os.Symlink(self, path); !errors.Is(err, fs.ErrExist) {
+		f.must(err)
+	}
+	return path
+}
+
 func (f *fleet) shell(n *topology.Node, name string, args ...string) {
 	f.t.Helper()
 	if out, err := n.Run(f.ctx, name, args...); err != nil {
@@ -282,10 +296,10 @@ func (f *fleet) cxtp(at *gateway, args ...string) (string, error) {
 }
 
 // agent starts the node's own program, which follows its gateway in the kernel.
-func (f *fleet) agent(file string) {
+func (f *fleet) agent(file string, more ...string) {
 	f.t.Helper()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Args = []string{"cxtp", "mn", "--json", "--config", file}
+	cmd.Args = append([]string{"cxtp", "mn", "--json", "--config", file}, more...)
 	var said lockedBuffer
 	cmd.Stderr = &said
 	out, err := cmd.StdoutPipe()

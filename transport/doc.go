@@ -94,8 +94,14 @@
 //
 // # To the mobile node
 //
-// A NodeConn carries single UDP datagrams, unprotected, of up to 1,232 octets.
-// RFC 4067 section 3.2 sends these messages by ICMP, and lets UDP take its place
-// for prototypes and demonstrations. Repeating a request that is not answered,
+// A NodeConn carries single packets, unprotected, with messages of up to 1,232
+// octets: UDP datagrams, and ICMP packets of the Experimental Mobility type.
+//
+// RFC 4067 section 3.2 wants ICMP. It takes raw sockets, and so CAP_NET_RAW; and
+// since only packets with hop limit 255 are taken, a node has to be on a link of the
+// router. A filter in the kernel drops what has come from farther away, and what is
+// other ICMP, before it costs anything. UDP, which the section allows for prototypes
+// and demonstrations, needs no privilege and crosses routers. Of both, the kernel
+// keeps as much as a socket's buffer holds while the handler is busy. Repeating a request that is not answered,
 // with doubling pauses, is for the caller.
 package transport

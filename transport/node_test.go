@@ -82,7 +82,7 @@ func TestNodeBounds(t *testing.T) {
 			t.Errorf("%d octets: %v, want ErrMessageSize", size, err)
 		}
 		// Past the check of the sender, the receiver drops them.
-		if _, err := mn.conn.WriteToUDPAddrPort(make([]byte, size), ar.LocalAddr()); err != nil {
+		if _, err := mn.udp.WriteToUDPAddrPort(make([]byte, size), ar.LocalAddr()); err != nil {
 			t.Fatal(err)
 		}
 	}

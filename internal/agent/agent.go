@@ -1,6 +1,6 @@
 // Package agent runs the program on a mobile node that asks routers for a move
-// and follows its gateway: the pure machine [cxtp.Agent] with a UDP socket, a
-// clock, and the two things that it leaves to its caller, pointing the node's
+// and follows its gateway: the pure machine [cxtp.Agent] with a socket, a clock,
+// and the two things that it leaves to its caller, pointing the node's
 // outbound SAs at another gateway and keeping its state where the next run
 // finds it.
 //
@@ -32,7 +32,8 @@ var ErrNoToken = errors.New("no token key is left for a request: give the node n
 
 // Config is what an agent runs with.
 type Config struct {
-	Listen  string                        // UDP address, "0.0.0.0:5092"
+	Listen  string                        // UDP address, "0.0.0.0:5092"; may be empty with ICMP
+	ICMP    bool                          // routers are asked by ICMP, and may send updates by it
 	Routers map[netip.Addr]netip.AddrPort // a router's address in CXTP messages, and its UDP endpoint for nodes
 	Agent   cxtp.AgentConfig
 	Types   []cxtp.FPT // the context types that a request asks for; nil = everything
@@ -59,7 +60,7 @@ type Config struct {
 type Agent struct {
 	cfg      Config
 	conn     *transport.NodeConn
-	in       chan datagram
+	in       chan transport.NodeMessage
 	requests chan *request
 	closed   chan struct{}
 	once     sync.Once
@@ -69,11 +70,6 @@ type Agent struct {
 	saved     uint64   // the revision of the state that Save has kept
 	waiting   *request // asked and not answered; another one waits for its turn
 	sequences *cxtp.Sequences
-}
-
-type datagram struct {
-	from netip.AddrPort
-	text []byte
 }
 
 type request struct {
@@ -102,19 +98,19 @@ func New(cfg Config) (*Agent, error) {
 	machine := cxtp.NewAgent(cfg.Agent)
 	a := &Agent{
 		cfg:       cfg,
-		in:        make(chan datagram),
+		in:        make(chan transport.NodeMessage),
 		requests:  make(chan *request),
 		closed:    make(chan struct{}),
 		machine:   machine,
 		saved:     machine.Revision(),
 		sequences: cxtp.NewSequences(rand.Uint32),
 	}
-	conn, err := transport.ListenNode(cfg.Listen, func(from netip.AddrPort, text []byte) {
+	conn, err := transport.ListenNodes(transport.NodeConfig{Listen: cfg.Listen, ICMP: cfg.ICMP, Handler: func(m transport.NodeMessage) {
 		select {
-		case a.in <- datagram{from, text}:
+		case a.in <- m:
 		case <-a.closed:
 		}
-	})
+	}})
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +118,7 @@ func New(cfg Config) (*Agent, error) {
 	return a, nil
 }
 
-// LocalAddr is where routers reach the agent.
+// LocalAddr is where routers reach the agent by UDP; not valid where they do not.
 func (a *Agent) LocalAddr() netip.AddrPort { return a.conn.LocalAddr() }
 
 // Close ends Run and every Request, and frees the socket.
@@ -155,8 +151,8 @@ func (a *Agent) Run(ctx context.Context) error {
 			return nil
 		case <-a.closed:
 			return nil
-		case d := <-a.in:
-			a.receive(d)
+		case m := <-a.in:
+			a.receive(m.From, m.Octets)
 		case q := <-requests:
 			a.begin(q)
 		case <-abandoned:
@@ -168,16 +164,16 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 }
 
-func (a *Agent) receive(d datagram) {
-	m, err := cxtp.Decode(d.text)
+func (a *Agent) receive(from netip.AddrPort, text []byte) {
+	m, err := cxtp.Decode(text)
 	if err != nil {
-		a.trace("drop", err.Error(), d.from)
+		a.trace("drop", err.Error(), from)
 		return
 	}
-	a.trace("receive", m.Type().String(), d.from)
-	if err := a.carryOut(a.machine.Receive(d.from, m)); err != nil {
+	a.trace("receive", m.Type().String(), from)
+	if err := a.carryOut(a.machine.Receive(from, m)); err != nil {
 		a.machine.Unfollow()
-		a.trace("drop", err.Error(), d.from)
+		a.trace("drop", err.Error(), from)
 	}
 	a.machine.Forget()
 }
@@ -203,11 +199,16 @@ func (a *Agent) carryOut(actions []cxtp.AgentAction) error {
 }
 
 // send sends a message once the state that it discloses is durable. A network
-// that fails to take it is no failure: the message is repeated.
+// that fails to take it is no failure: the message is repeated. A message that is
+// no single packet would fail each time (RFC 4067 section 3.2).
 func (a *Agent) send(action cxtp.AgentSend) error {
 	text, err := action.Message.Append(nil)
 	if err != nil {
 		return fmt.Errorf("failed to encode a %s: %w", action.Message.Type(), err)
+	}
+	if len(text) > transport.MaxNodeMessage {
+		return fmt.Errorf("%w: a %s of %d octets does not fit into one packet, which has %d: ask for fewer context types",
+			transport.ErrMessageSize, action.Message.Type(), len(text), transport.MaxNodeMessage)
 	}
 	if err := a.save(); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -404,5 +405,23 @@ func TestNewRefuses(t *testing.T) {
 		if _, err := New(cfg); err == nil {
 			t.Errorf("%s: New accepted it", name)
 		}
+	}
+}
+
+// TestTooLargeForAPacket asks for more context types than one packet has room for
+// (RFC 4067 section 3.2): nothing is sent, and no token key is used up.
+func TestTooLargeForAPacket(t *testing.T) {
+	p := newRouter(t)
+	var saved []cxtp.AgentState
+	a := start(t, func(c *Config) {
+		c.Types, c.Agent.Retry, c.Agent.RetryMax = make([]cxtp.FPT, 400), time.Millisecond, time.Millisecond
+		c.Save = func(s cxtp.AgentState) error { saved = append(saved, s); return nil }
+	}, p)
+	got := <-ask(t.Context(), a, pAR, nAR, 0)
+	if !errors.Is(got.err, transport.ErrMessageSize) || !strings.Contains(got.err.Error(), "ask for fewer context types") {
+		t.Errorf("got %+v", got)
+	}
+	if len(saved) > 0 || len(p.in) > 0 {
+		t.Errorf("saved %+v, and sent %d messages", saved, len(p.in))
 	}
 }

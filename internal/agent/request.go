@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -19,6 +20,9 @@ import (
 // repetitions, but the router may have been asked already.
 func (a *Agent) Request(ctx context.Context, at, naming netip.Addr, role cxtp.Role, sequence uint32) (cxtp.AgentAnswered, error) {
 	to, known := a.cfg.Routers[at]
+	if a.cfg.ICMP { // to where it takes UDP, or else where messages say that it is
+		to, known = netip.AddrPortFrom(cmp.Or(to.Addr(), at), 0), true
+	}
 	if !known {
 		return cxtp.AgentAnswered{}, fmt.Errorf("failed to ask router %s: its UDP endpoint is not configured", at)
 	}

@@ -25,7 +25,8 @@ func installCommand() *urfave.Command {
 			"without UDP. An inbound SA has \"window\" (packets), both may have \"esn\",\n" +
 			"\"sequence\" (the last number used), \"transport\", \"protocol\" (51 is AH) and\n" +
 			"\"local\" (the prefixes behind the gateway). \"agent\" is where the node's agent\n" +
-			"listens; it then needs \"update_key\" and \"tokens\" ({\"number\": 1, \"key\": ...}).\n" +
+			"listens (port 0 is ICMP); it then needs \"update_key\" and \"tokens\"\n" +
+			"({\"number\": 1, \"key\": ...}).\n" +
 			"\"groups\" are what the node listens to ({\"prefix\": \"2001:db8:1::/64\", \"group\":\n" +
 			"\"ff1e::1234\"}, the prefix being of the link); a session may have these and no SAs.\n" +
 			"Without \"session\" the id is drawn. It is printed.",

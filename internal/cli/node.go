@@ -29,7 +29,7 @@ func nodeCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:        "mn",
 		Usage:       "be a mobile node's agent: follow its gateway, and ask for a move",
-		UsageText:   "cxtp mn --config node.toml [--at ADDR --naming ADDR [--leaving] [--once]]",
+		UsageText:   "cxtp mn --config node.toml [--icmp] [--at ADDR --naming ADDR [--leaving] [--once]]",
 		Description: nodeHelp,
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "config", Usage: "the node's `file`"},
@@ -37,6 +37,7 @@ func nodeCommand() *urfave.Command {
 			&urfave.StringFlag{Name: "naming", Usage: "the other router's `address`: where to, or where from"},
 			&urfave.BoolFlag{Name: "leaving", Usage: "with --at: that router is the one to leave, and only sends ahead to the other"},
 			&urfave.BoolFlag{Name: "once", Usage: "with --at: end after the answer"},
+			&urfave.BoolFlag{Name: "icmp", Usage: "speak ICMP with routers on this link, RFC 4067's own way, and not UDP"},
 			&urfave.BoolFlag{Name: "trace", Usage: "also tell what is sent, received and dropped"},
 		},
 		Before: noArguments,
@@ -63,6 +64,12 @@ const nodeHelp = `Runs until it is interrupted. The file, which only its owner m
    [routers]                          # address in messages = UDP endpoint for nodes
    "198.51.100.1" = "198.51.100.1:5091"
 
+With --icmp each message is an ICMP packet (RFC 4067 section 3.2), which routers take
+only from their own links, and only where their configuration says so ([node] icmp).
+Routers are asked at the address in [routers], without the port, or at the one that
+messages name them by; listen may be left out where updates come by ICMP too. It
+needs root or CAP_NET_RAW.
+
 With kernel_reqid the kernel's outbound SAs of that reqid follow each new gateway,
 without loss (ip xfrm policy shows the reqid). It needs CAP_NET_ADMIN.
 
@@ -86,6 +93,7 @@ type node struct {
 	events events
 	agent  *agent.Agent
 	kernel *xfrm.Node // nil = the SAs are somebody else's
+	icmp   bool       // in place of UDP
 }
 
 func runNode(c *urfave.Context) error {
@@ -141,11 +149,14 @@ func newNode(c *urfave.Context) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
+	if file.Listen == "" && !c.Bool("icmp") {
+		return nil, fmt.Errorf(`%s: listen is missing: for example "0.0.0.0:5092"`, c.String("config"))
+	}
 	kept, err := loadState(file.state, file.Session)
 	if err != nil {
 		return nil, err
 	}
-	n := &node{events: events{out: c.App.Writer, json: c.Bool("json")}}
+	n := &node{events: events{out: c.App.Writer, json: c.Bool("json")}, icmp: c.Bool("icmp")}
 	if file.ReqID != 0 {
 		if n.kernel, err = xfrm.NewNode(file.ReqID); err != nil {
 			return nil, fmt.Errorf("kernel_reqid: %w", err)
@@ -153,6 +164,7 @@ func newNode(c *urfave.Context) (*node, error) {
 	}
 	cfg := agent.Config{
 		Listen:  file.Listen,
+		ICMP:    n.icmp,
 		Routers: file.Routers,
 		Types:   file.Types,
 		Agent: cxtp.AgentConfig{
@@ -177,7 +189,11 @@ func newNode(c *urfave.Context) (*node, error) {
 func (n *node) run(ctx context.Context, m wish, once bool) error {
 	done := make(chan error, 1)
 	go func() { done <- n.agent.Run(ctx) }()
-	n.events.write(event{Event: "listening", Address: n.agent.LocalAddr()})
+	listening := event{Event: "listening", Address: n.agent.LocalAddr()}
+	if n.icmp {
+		listening.What = "ICMP"
+	}
+	n.events.write(listening)
 	if m.at.IsValid() {
 		err := n.request(ctx, m)
 		if err != nil || once {
@@ -202,6 +218,8 @@ func (n *node) request(ctx context.Context, m wish) error {
 	}
 	n.events.write(e)
 	switch {
+	case answered.TimedOut && n.icmp:
+		return fmt.Errorf("router %s did not answer: is it on this node's link, and has its configuration [node] icmp = true?", m.at)
 	case answered.TimedOut:
 		return fmt.Errorf("router %s did not answer: is it running, and is its endpoint in [routers] right?", m.at)
 	case !answered.Moved():
@@ -259,6 +277,18 @@ func floorsText(list []cxtp.SequenceFloor) string {
 		words = append(words, fmt.Sprintf("%s:0x%08x=%d", protocolText(f.Protocol), f.SPI, f.Number))
 	}
 	return strings.Join(words, " ")
+}
+
+// endpointText is an endpoint as people read it: one that is reached by ICMP has
+// no port, and none is nothing.
+func endpointText(e netip.AddrPort) string {
+	switch {
+	case !e.IsValid():
+		return ""
+	case e.Port() == 0:
+		return e.Addr().String()
+	}
+	return e.String()
 }
 
 func protocolText(protocol uint8) string {
@@ -338,7 +368,11 @@ func (s *events) write(e event) {
 			text += ": " + e.What
 		}
 	default:
-		text = fmt.Sprintf("%s %s %s", text, e.Address, e.What)
+		for _, more := range []string{endpointText(e.Address), e.What} {
+			if more != "" {
+				text += " " + more
+			}
+		}
 	}
 	fmt.Fprintln(s.out, strings.TrimSpace(text))
 }

@@ -108,8 +108,6 @@ func (f *nodeFile) loadTokens(path string) error {
 // check says what is missing or wrong, and gathers the keys.
 func (f *nodeFile) check() error {
 	switch {
-	case f.Listen == "":
-		return errors.New(`listen is missing: for example "0.0.0.0:5092"`)
 	case !f.Previous.IsValid():
 		return errors.New("previous is missing: the address that routers know this node by")
 	case f.Session.IsZero():

@@ -58,6 +58,7 @@ type Standby struct {
 // Node is where mobile nodes send their messages.
 type Node struct {
 	Listen netip.AddrPort `toml:"listen"`
+	ICMP   bool           `toml:"icmp"` // also by ICMP Experimental Mobility
 }
 
 // Gateway is the ESP gateway. Of the kernel's, Kind and Announce say all that is

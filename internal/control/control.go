@@ -132,7 +132,7 @@ type TraceEvent struct {
 type NewSession struct {
 	Session   cxtp.SessionID `json:"session"`
 	Previous  netip.Addr     `json:"previous"`
-	Agent     netip.AddrPort `json:"agent,omitzero"`
+	Agent     netip.AddrPort `json:"agent,omitzero"` // port 0: by ICMP
 	UpdateKey string         `json:"update_key,omitempty"`
 	Tokens    []NewToken     `json:"tokens,omitempty"`
 	// TokenAlgorithm is how the node makes its tokens, "hmac-sha256" or RFC 4067's

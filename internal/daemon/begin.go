@@ -21,6 +21,9 @@ func (d *daemon) begin(ctx context.Context, n *control.NewSession) (cxtp.Claims,
 	fail := func(err error) (cxtp.Claims, cxtp.NodeState, error) {
 		return cxtp.Claims{}, cxtp.NodeState{}, err
 	}
+	if n.Agent.IsValid() && n.Agent.Port() == 0 && !d.cfg.Node.ICMP {
+		return fail(badRequest{errors.New("agent has port 0, which is ICMP: set node.icmp in this gateway's configuration, or give the agent's UDP port")})
+	}
 	static, dynamic, node, err := manualSession(n)
 	if err != nil {
 		return fail(badRequest{err})

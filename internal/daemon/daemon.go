@@ -3,7 +3,7 @@
 //
 //	control socket --> server --+
 //	other routers --> transport-+--> engine --> cxtp.Router (decides)
-//	nodes ----> transport (UDP)-+       |
+//	nodes ----------> transport-+       |
 //	                                    +--> transport   messages
 //	                                    +--> features    stage, freeze, activate ...
 //	                                    +--> journal     durable decisions
@@ -222,7 +222,7 @@ func (d *daemon) startEngine(ctx context.Context, fail context.CancelCauseFunc, 
 	d.engine.send = func(to cxtp.RouterID, msg []byte, expires time.Time) error {
 		return d.endpoint.Send(string(to), msg, expires)
 	}
-	d.engine.toNode = func(to netip.AddrPort, msg []byte) error { return d.nodes.Send(to, msg) }
+	d.engine.toNode = func(to cxtp.SendNode, msg []byte) error { return d.nodes.SendFrom(to.From, to.To, msg) }
 	d.engine.fatal = func(err error) {
 		fail(fmt.Errorf("failed to write the journal, and nothing may be decided without it: %w", err))
 	}
@@ -262,9 +262,12 @@ func (d *daemon) listen() error {
 	if d.endpoint, err = transport.Listen(c); err != nil {
 		return fmt.Errorf("transport.listen: %w", err)
 	}
-	d.nodes, err = transport.ListenNode(d.cfg.Node.Listen.String(), func(from netip.AddrPort, msg []byte) { <-open; d.fromNode(from, msg) })
+	d.nodes, err = transport.ListenNodes(transport.NodeConfig{
+		Listen: d.cfg.Node.Listen.String(), ICMP: d.cfg.Node.ICMP,
+		Handler: func(m transport.NodeMessage) { <-open; d.fromNode(m) },
+	})
 	if err != nil {
-		return errors.Join(fmt.Errorf("node.listen: %w", err), d.endpoint.Close())
+		return errors.Join(fmt.Errorf("[node]: %w", err), d.endpoint.Close())
 	}
 	return nil
 }
@@ -318,13 +321,13 @@ func (d *daemon) fromRouter(peer string, msg []byte) {
 
 // fromNode takes what anybody may send: what does not parse is counted and not
 // logged, because a flood of it must cost nothing.
-func (d *daemon) fromNode(from netip.AddrPort, msg []byte) {
-	m, err := cxtp.Decode(msg)
+func (d *daemon) fromNode(from transport.NodeMessage) {
+	m, err := cxtp.Decode(from.Octets)
 	if err != nil {
 		d.engine.run(func() { d.malformed++ })
 		return
 	}
-	d.engine.input(cxtp.FromNode{From: from, Message: m})
+	d.engine.input(cxtp.FromNode{From: from.From, At: from.At, Message: m})
 }
 
 func (d *daemon) peerEvent(e transport.Event) {
@@ -369,6 +372,7 @@ func (d *daemon) status() control.Status {
 	st.Counters["journal_records"], st.Counters["journal_syncs"], st.Counters["journal_compactions"] = js.Appended, js.Syncs, js.Compactions
 	ts := d.endpoint.Stats()
 	st.Counters["refused_peers"], st.Counters["discarded_datagrams"] = ts.Refused, ts.Discarded
+	st.Counters["discarded_icmp"] = d.nodes.DiscardedICMP()
 	for i, p := range ts.Peers {
 		st.Peers = append(st.Peers, control.PeerStatus{Peer: cxtp.RouterID(p.Name), Endpoint: d.cfg.Peers[i].Endpoint,
 			Up: p.Remote.IsValid(), Sent: p.MessagesSent, Received: p.MessagesReceived, Error: p.LastError})

@@ -286,3 +286,15 @@ func TestRefusalLeavesTheSession(t *testing.T) {
 		}
 	}
 }
+
+// TestAgentByICMP wants updates by ICMP from a gateway that does not speak it.
+func TestAgentByICMP(t *testing.T) {
+	sg := pair(t, "")
+	err := sg[0].client.AddSession(t.Context(), control.NewSession{
+		Session: sessionID, Previous: netip.MustParseAddr("198.51.100.7"), Agent: netip.MustParseAddrPort("198.51.100.7:0"),
+		UpdateKey: strings.Repeat("0e", 32),
+	})
+	if err == nil || !strings.Contains(err.Error(), "set node.icmp") {
+		t.Errorf("%v", err)
+	}
+}

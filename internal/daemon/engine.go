@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +24,7 @@ type engine struct {
 	feature features.Feature
 	persist func(cxtp.Record, func(error))
 	send    func(to cxtp.RouterID, msg []byte, expires time.Time) error
-	toNode  func(to netip.AddrPort, msg []byte) error
+	toNode  func(to cxtp.SendNode, msg []byte) error
 	steer   func(ctx context.Context, s cxtp.Steer) error
 	fatal   func(error) // the journal failed: nothing may be decided any more
 	trace   *trace
@@ -163,7 +162,7 @@ func (e *engine) carryOut(now time.Time, actions []cxtp.Action) {
 		case cxtp.Send:
 			e.sendMessage(a.Message, func(b []byte) error { return e.send(a.To, b, a.Expires) })
 		case cxtp.SendNode:
-			e.sendMessage(a.Message, func(b []byte) error { return e.toNode(a.To, b) })
+			e.sendMessage(a.Message, func(b []byte) error { return e.toNode(a, b) })
 		case cxtp.Persist:
 			e.record(a)
 		case cxtp.Do:

@@ -76,6 +76,8 @@ const (
 	Inner  = "inner"  // sg1, sg2: towards the host; the bridge of host
 	Sync   = "sync"   // sg1, sg2: towards each other
 	bridge = "bridge" // the router's bridge of the outer segment
+
+	Attached = "lan" // of a node that is attached to it
 )
 
 // Topology is the network. Its nodes are to be used while it is open.
@@ -172,6 +174,16 @@ func (t *Topology) gateway(node *Node, outer, inner Pair) error {
 		node.AddAddress(Outer, outer), node.AddAddress(Inner, inner), node.forward(),
 		node.Route(netip.PrefixFrom(netip.IPv4Unspecified(), 0), routerOuter.V4, netip.Addr{}),
 		node.Route(netip.PrefixFrom(netip.IPv6Unspecified(), 0), routerOuter.V6, netip.Addr{}))
+}
+
+// Attach connects a node to the outer segment itself, beside what it has: what
+// reaches the gateways that way has crossed no router.
+func (t *Topology) Attach(node *Node, address Pair) error {
+	port := node.Name + "-" + Attached
+	if err := t.Link(node, Attached, t.Router, port); err != nil {
+		return err
+	}
+	return errors.Join(t.Router.Join(port, bridge), node.AddAddress(Attached, address))
 }
 
 // Link connects two nodes by a virtual Ethernet.
