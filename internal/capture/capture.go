@@ -4,11 +4,12 @@
 // memory, or not have ended yet:
 //
 //	pcap or pcapng file
-//	packet: link layer, VLAN tags, IPv4 or IPv6, UDP
-//	   node link:    one message a datagram
+//	packet: link layer, VLAN tags, IPv4 or IPv6, UDP or ICMP
+//	   node link:    one message a datagram, or an ICMP packet
 //	   router link:  DTLS 1.2 record, SCTP packet, chunks, message
 //
-// The ports decide which link a datagram belongs to. What travels between
+// The ports decide which link a datagram belongs to, and the sub-type of the
+// Experimental Mobility type what is ours of ICMP. What travels between
 // routers is encrypted, and is read with the key log that a router writes where
 // its configuration asks for one (transport.insecure_key_log): it has the master
 // secret of each connection, by the random of the ClientHello. The rest of what
@@ -42,6 +43,7 @@ import (
 	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/transport/icmp"
 )
 
 // The ports of the reference configuration.
@@ -72,9 +74,9 @@ func (l Link) String() string {
 
 // Message is a CXTP message and how it was sent.
 type Message struct {
-	Packet   uint64    // the number, from 1, of the packet that completed it
-	Time     time.Time // of that packet; zero if the capture has no times
-	From, To netip.AddrPort
+	Packet   uint64         // the number, from 1, of the packet that completed it
+	Time     time.Time      // of that packet; zero if the capture has no times
+	From, To netip.AddrPort // with port 0: by ICMP
 	Link     Link
 	// Octets are what should be a CXTP message, and may be damaged. They are
 	// overwritten when the function that takes the message has returned, because
@@ -142,6 +144,8 @@ func (d *decoder) frame(f frame) error {
 	switch what {
 	case isDatagram:
 		return d.datagram(f, g)
+	case isICMP:
+		return d.icmp(f, g)
 	case isForeign:
 		d.summary.Foreign++
 	case isFragment:
@@ -182,6 +186,25 @@ func (d *decoder) link(g datagram) Link {
 		return Node
 	}
 	return 0
+}
+
+// icmp takes an ICMP packet. One that nobody on a link would take is none of the
+// node link's.
+func (d *decoder) icmp(f frame, g datagram) error {
+	var err error
+	packet := icmp.Packet{From: g.from.Addr(), To: g.to.Addr(), HopLimit: g.hops, Octets: g.octets}
+	g.octets, err = packet.Message()
+	switch {
+	case errors.Is(err, icmp.ErrForeign):
+		d.summary.Foreign++
+	case g.cut:
+		d.summary.Cut++
+	case err != nil:
+		d.summary.BadICMP++
+	default:
+		return d.node(f, g)
+	}
+	return nil
 }
 
 // node takes a datagram of the node link.

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/gopacket/gopacket/layers"
 	"golang.org/x/crypto/cryptobyte"
+
+	"github.com/cxtp/cxtp/internal/capture/capturetest"
 )
 
 // FuzzRead reads what should be a capture and a key log. Whatever they are, the
@@ -13,6 +16,9 @@ import (
 func FuzzRead(f *testing.F) {
 	f.Add(nodePcap(f), []byte{})
 	f.Add(pcapng(f), []byte(logLine))
+	for _, v := range icmpVectors(f) {
+		f.Add(capturetest.PcapOf(f, layers.LinkTypeRaw, v.octets), []byte{})
+	}
 	f.Fuzz(func(t *testing.T, file, keyLog []byte) {
 		options := nodePort
 		log, err := ReadKeyLog(bytes.NewReader(keyLog))
@@ -30,7 +36,7 @@ func FuzzRead(f *testing.F) {
 		if messages != summary.NodeMessages+summary.RouterMessages {
 			t.Errorf("%d messages, %q", messages, summary.Sentences())
 		}
-		once := messages + summary.Foreign + summary.Cut + summary.Fragments + summary.Unreadable + summary.OtherLinkTypes
+		once := messages + summary.Foreign + summary.Cut + summary.Fragments + summary.Unreadable + summary.OtherLinkTypes + summary.BadICMP
 		if options.KeyLog == nil && once > summary.Packets {
 			t.Errorf("more than there is: %q, %v", summary.Sentences(), err)
 		}

@@ -77,7 +77,7 @@ func (c collected) expect(t testing.TB, link Link, want ...sent) {
 func (c collected) clean(t testing.TB) {
 	t.Helper()
 	s := c.summary
-	if len(s.Sealed) > 0 || s.NotDTLS+s.NotCXTP+s.BadSCTP+s.Incomplete+s.Cut+s.Fragments+s.Unreadable+s.OtherLinkTypes+s.OtherPayload+s.Foreign > 0 {
+	if len(s.Sealed) > 0 || s.NotDTLS+s.NotCXTP+s.BadSCTP+s.BadICMP+s.Incomplete+s.Cut+s.Fragments+s.Unreadable+s.OtherLinkTypes+s.OtherPayload+s.Foreign > 0 {
 		t.Errorf("not all was read: %q", s.Sentences())
 	}
 }

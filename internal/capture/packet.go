@@ -8,11 +8,13 @@ import (
 	"github.com/gopacket/gopacket/layers"
 )
 
-// datagram is a UDP datagram. Its octets are the frame's.
+// datagram is a UDP datagram or, with port 0 on both sides, an ICMP packet. Its
+// octets are the frame's.
 type datagram struct {
 	from, to netip.AddrPort
-	octets   []byte
-	cut      bool // octets are missing at the end
+	octets   []byte // behind the header of UDP; with that of ICMP
+	hops     uint8  // the hop limit, or TTL
+	cut      bool   // octets are missing at the end
 }
 
 // finding is what a packet is.
@@ -20,9 +22,10 @@ type finding int
 
 const (
 	isDatagram finding = iota
-	isForeign          // of another protocol than UDP
-	isFragment         // a part of an IP packet
-	isCut              // so short that it is not known what it is
+	isICMP
+	isForeign  // of another protocol than UDP and ICMP
+	isFragment // a part of an IP packet
+	isCut      // so short that it is not known what it is
 	isUnreadable
 	isOtherLinkType
 )
@@ -33,16 +36,35 @@ type dissector struct {
 	ip4     layers.IPv4
 	ip6     layers.IPv6
 	udp     layers.UDP
+	icmp4   rest
+	icmp6   rest
 	parsers map[gopacket.LayerType]*gopacket.DecodingLayerParser // by the outermost layer
 	found   []gopacket.LayerType
 }
 
+// rest is a layer of a type with whatever is in it.
+type rest struct {
+	layers.BaseLayer
+	kind gopacket.LayerType
+}
+
+func (r *rest) CanDecode() gopacket.LayerClass    { return r.kind }
+func (r *rest) NextLayerType() gopacket.LayerType { return gopacket.LayerTypeZero }
+
+func (r *rest) DecodeFromBytes(octets []byte, _ gopacket.DecodeFeedback) error {
+	r.Contents = octets
+	return nil
+}
+
 func newDissector() *dissector {
-	d := &dissector{parsers: map[gopacket.LayerType]*gopacket.DecodingLayerParser{}}
+	d := &dissector{
+		icmp4: rest{kind: layers.LayerTypeICMPv4}, icmp6: rest{kind: layers.LayerTypeICMPv6},
+		parsers: map[gopacket.LayerType]*gopacket.DecodingLayerParser{},
+	}
 	known := []gopacket.DecodingLayer{
 		&layers.Ethernet{}, &layers.LinuxSLL{}, &layers.LinuxSLL2{}, &layers.Loopback{}, &layers.Dot1Q{},
 		&d.ip4, &d.ip6, &layers.IPv6ExtensionSkipper{}, &layers.IPv6Fragment{}, // which the skipper must not skip
-		&d.udp,
+		&d.udp, &d.icmp4, &d.icmp6,
 	}
 	for _, outermost := range []gopacket.LayerType{
 		layers.LayerTypeEthernet, layers.LayerTypeLinuxSLL, layers.LayerTypeLinuxSLL2, layers.LayerTypeLoopback,
@@ -64,23 +86,25 @@ func (d *dissector) datagram(f frame) (datagram, finding) {
 	switch known := !errors.As(err, &strange); {
 	case gopacket.LayerType(strange) == gopacket.LayerTypeFragment:
 		return datagram{}, isFragment
-	case len(d.found) > 0 && d.found[len(d.found)-1] == layers.LayerTypeUDP:
+	case d.ends(layers.LayerTypeUDP):
+		return d.packet(uint16(d.udp.SrcPort), uint16(d.udp.DstPort), d.udp.Payload, parser.Truncated), isDatagram
+	case d.ends(layers.LayerTypeICMPv4):
+		return d.packet(0, 0, d.icmp4.Contents, parser.Truncated), isICMP
+	case d.ends(layers.LayerTypeICMPv6):
+		return d.packet(0, 0, d.icmp6.Contents, parser.Truncated), isICMP
 	case !known:
 		return datagram{}, isForeign
 	case f.cut:
 		return datagram{}, isCut
 	case err != nil:
 		return datagram{}, isUnreadable
-	default:
-		return datagram{}, isForeign
 	}
-	from, to := d.addresses()
-	return datagram{
-		from:   netip.AddrPortFrom(from, uint16(d.udp.SrcPort)),
-		to:     netip.AddrPortFrom(to, uint16(d.udp.DstPort)),
-		octets: d.udp.Payload,
-		cut:    parser.Truncated,
-	}, isDatagram
+	return datagram{}, isForeign
+}
+
+// ends reports whether the innermost layer found is of a type.
+func (d *dissector) ends(kind gopacket.LayerType) bool {
+	return len(d.found) > 0 && d.found[len(d.found)-1] == kind
 }
 
 // outermost is the layer that a frame begins with. A raw one says by its first
@@ -109,17 +133,22 @@ func outermost(f frame) gopacket.LayerType {
 	return gopacket.LayerTypeZero
 }
 
-// addresses are those of the innermost IP header.
-func (d *dissector) addresses() (from, to netip.Addr) {
+// packet is a datagram with what the innermost IP header says of it.
+func (d *dissector) packet(source, destination uint16, octets []byte, cut bool) datagram {
+	g := datagram{octets: octets, cut: cut}
+	var from, to netip.Addr
 	for _, layer := range d.found {
 		switch layer {
 		case layers.LayerTypeIPv4:
 			from, _ = netip.AddrFromSlice(d.ip4.SrcIP)
 			to, _ = netip.AddrFromSlice(d.ip4.DstIP)
+			g.hops = d.ip4.TTL
 		case layers.LayerTypeIPv6:
 			from, _ = netip.AddrFromSlice(d.ip6.SrcIP)
 			to, _ = netip.AddrFromSlice(d.ip6.DstIP)
+			g.hops = d.ip6.HopLimit
 		}
 	}
-	return from, to
+	g.from, g.to = netip.AddrPortFrom(from, source), netip.AddrPortFrom(to, destination)
+	return g
 }

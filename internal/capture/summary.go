@@ -13,7 +13,7 @@ type Summary struct {
 	RouterMessages uint64
 	NodeMessages   uint64
 
-	Foreign    uint64 // packets of other ports, or not UDP
+	Foreign    uint64 // packets of other ports or protocols
 	NotCXTP    uint64 // datagrams of the node link that are of no type or version that we know
 	NotDTLS    uint64 // datagrams of the router link that are not DTLS 1.2
 	Handshake  uint64 // DTLS records without application data
@@ -28,6 +28,7 @@ type Summary struct {
 	Fragments      uint64 // IP packets in parts, which are not put together
 	Unreadable     uint64 // packets with headers that make no sense
 	OtherLinkTypes uint64 // packets of link types that we do not know
+	BadICMP        uint64 // ICMP packets of CXTP that are damaged, or have crossed a router
 	BadSCTP        uint64 // SCTP packets that are damaged, and what follows in them is lost
 	Incomplete     uint64 // SCTP fragments whose message is not all there
 
@@ -110,6 +111,7 @@ func (s *Summary) Sentences() []string {
 		{s.Fragments, "IP fragments, which are not put together"},
 		{s.Unreadable, "packets with headers that make no sense"},
 		{s.OtherLinkTypes, "packets of a link type that is not supported"},
+		{s.BadICMP, "ICMP packets with a wrong code or checksum, or with a hop limit below 255"},
 		{s.BadSCTP, "damaged SCTP packets"},
 		{s.Incomplete, "SCTP fragments without the rest of their message"},
 	}); missing != "" {

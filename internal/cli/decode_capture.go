@@ -134,7 +134,7 @@ func portsOf(c *urfave.Context, flag string) (ports []uint16, err error) {
 type captured struct {
 	Packet uint64 `json:"packet"` // the number of the packet that completed it, from 1
 	Time   string `json:"time,omitempty"`
-	From   string `json:"from"`
+	From   string `json:"from"` // an address and a port; by ICMP, an address
 	To     string `json:"to"`
 	Link   string `json:"link"` // "router" or "node"
 	Type   string `json:"type"`
@@ -146,7 +146,7 @@ type captured struct {
 
 func describeCaptured(c *urfave.Context, m capture.Message) captured {
 	shown := captured{
-		Packet: m.Packet, From: m.From.String(), To: m.To.String(), Link: m.Link.String(),
+		Packet: m.Packet, From: endpointText(m.From), To: endpointText(m.To), Link: m.Link.String(),
 		Type: "no message", Length: len(m.Octets),
 	}
 	if !m.Time.IsZero() {
