@@ -10,9 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gopacket/gopacket/layers"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/cxtp/cxtp/internal/capture/capturetest"
+	"github.com/cxtp/cxtp/testvectors"
 )
 
 func TestMain(m *testing.M) {
@@ -74,6 +76,25 @@ func TestNoTimes(t *testing.T) {
 	file = append(file, 3, 0, 0, 0, 16+size, 0, 0, 0, size, 0, 0, 0)
 	file = append(append(file, packet...), 16+size, 0, 0, 0)
 	for flag, want := range map[string]string{"--json=false": "- 192.0.2.10:40000 > ", "--json": `{"packet":1,"from":`} {
+		var out, errs bytes.Buffer
+		code := Run(t.Context(), []string{"cxtp", "decode", "--pcap", "-", flag}, "1", Streams{In: bytes.NewReader(file), Out: &out, Err: &errs})
+		if code != exitDone || !strings.HasPrefix(out.String(), want) {
+			t.Errorf("status %d: %s%s", code, out.String(), errs.String())
+		}
+	}
+}
+
+// TestICMPCapture shows a message that came by ICMP with addresses that have no port.
+func TestICMPCapture(t *testing.T) {
+	vectors, err := testvectors.Load("icmp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := capturetest.PcapOf(t, layers.LinkTypeRaw, octetsOf(t, strings.ReplaceAll(vectors[0].Hex, " ", "")))
+	for flag, want := range map[string]string{
+		"--json=false": "2025-06-01T12:00:00Z 192.0.2.10 > 192.0.2.1 CTAR, 20 octets (node link, packet 1)\n",
+		"--json":       `{"packet":1,"time":"2025-06-01T12:00:00Z","from":"192.0.2.10","to":"192.0.2.1","link":"node","type":"CTAR",`,
+	} {
 		var out, errs bytes.Buffer
 		code := Run(t.Context(), []string{"cxtp", "decode", "--pcap", "-", flag}, "1", Streams{In: bytes.NewReader(file), Out: &out, Err: &errs})
 		if code != exitDone || !strings.HasPrefix(out.String(), want) {
