@@ -169,12 +169,13 @@ func (s *Session) sourceDone(d Done) {
 	case stateReleasing:
 		s.persist(stateMovedPersist, Record{Kind: RecordMoved, Epoch: m.epoch, Peer: m.to})
 	case stateMovedPersist:
-		s.rest(stateMoved, s.cfg.Timers.CloseGiveUp)
-		s.remove()
 		if m.plain {
+			s.remove()
 			s.complete("")
 			return
 		}
+		s.rest(stateMoved, s.cfg.Timers.CloseGiveUp)
+		s.remove()
 		s.sendClosed()
 		s.repeatEvery(s.cfg.Timers.Repeat)
 	case stateEnding:

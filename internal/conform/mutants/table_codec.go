@@ -88,7 +88,7 @@ var codecMutants = []mutant{
 		old:  "		r.octets(\"Key padding\", padTo4(size))\n", new: "",
 	}, {
 		name: "elapsed-time-runs-back", rows: []string{"2.5.3-6"},
-		file: "cxtp/source.go",
+		file: "cxtp/source_send.go",
 		old:  "Elapsed: uint32(s.now.Sub(m.started).Milliseconds()),", new: "Elapsed: uint32(60_000 - s.now.Sub(m.started).Microseconds()),",
 	}, {
 		name: "sequence-not-in-the-token", rows: []string{"2.5.1-14"},

@@ -16,7 +16,7 @@ var sourceMutants = []mutant{
 		old:  "	atStandby := s.state == stateStaged && s.src.standby && s.src.to == to.ID\n", new: "	atStandby := s.src.standby\n	return\n",
 	}, {
 		name: "no-key-in-the-pctd", rows: []string{"2.1.1-2", "2.5.6-14", "2.5.3-11"},
-		file: "cxtp/source.go",
+		file: "cxtp/source_send.go",
 		old:  "	if phase == PhaseStage && !m.vouched && !m.key.Key.IsZero() {\n", new: "	if false {\n",
 	}, {
 		name: "token-not-checked", rows: []string{"6.3-2", "6.3-1", "2.1.1-4"},

@@ -41,7 +41,7 @@ var targetMutants = []mutant{
 		old:  "Message: &CTDR{Success: len(failed) == 0, Previous", new: "Message: &CTDR{Success: len(failed) > 0, Previous",
 	}, {
 		name: "failure-with-status-zero", rows: []string{"2.5.4-8"},
-		file: "cxtp/router_messages.go",
-		old:  "		statuses = append(statuses, ContextStatus{b.FPT, StatusNoControl})\n", new: "		statuses = append(statuses, ContextStatus{b.FPT, StatusOK})\n",
+		file: "cxtp/plain.go",
+		old:  "[]ContextStatus{{b.FPT, StatusNoControl}}", new: "[]ContextStatus{{b.FPT, StatusOK}}",
 	},
 }
