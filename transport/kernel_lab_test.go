@@ -13,6 +13,7 @@ import (
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
+	"golang.org/x/sys/unix"
 
 	"github.com/cxtp/cxtp/transport/sctp"
 )
@@ -76,6 +77,10 @@ func TestSCTPIsRefusedWithoutIPsec(t *testing.T) {
 			w.ip("xfrm state add src 203.0.113.1 dst 203.0.113.2 proto esp spi 0x77 reqid 1 mode transport enc ecb(cipher_null) none auth hmac(sha256) 0x0123456789")
 		}, "does not encrypt"},
 		{"exempt interface", func(w *wire) { w.set("ipv4/conf/lo/disable_xfrm", "1") }, "disable_xfrm exempts"},
+		{"SCTP in UDP", func(w *wire) {
+			w.set("sctp/udp_port", "9899")
+			w.t.Cleanup(func() { w.set("sctp/udp_port", "0") })
+		}, "udp_port lets SCTP in"},
 		{"exempt host", func(w *wire) {
 			w.set("ipv4/conf/all/disable_policy", "1")
 			w.t.Cleanup(func() { w.set("ipv4/conf/all/disable_policy", "0") })
@@ -330,7 +335,7 @@ func TestSCTPStrangers(t *testing.T) {
 	t.Run("port", func(t *testing.T) {
 		w := newWire(t, false)
 		a := w.a(insecure)
-		w.must(dialRaw(t, "203.0.113.2:5092", "203.0.113.1:5091"))
+		w.dialRaw("203.0.113.2:5092", "203.0.113.1:5091")
 		e := wait(a, func(PeerRefused) bool { return true })
 		if !errors.Is(e.Reason, errStranger) || e.Remote.String() != "203.0.113.2:5092" {
 			t.Errorf("%+v", e)
@@ -339,7 +344,7 @@ func TestSCTPStrangers(t *testing.T) {
 	t.Run("multihomed", func(t *testing.T) {
 		w := newWire(t, false)
 		a := w.a(insecure)
-		w.must(dialRaw(t, "0.0.0.0:5093", "203.0.113.1:5091"))
+		w.dialRaw("0.0.0.0:5093", "203.0.113.1:5091")
 		e := wait(a, func(PeerRefused) bool { return true })
 		if !errors.Is(e.Reason, sctp.ErrMultihomed) {
 			t.Errorf("%+v", e)
@@ -348,4 +353,23 @@ func TestSCTPStrangers(t *testing.T) {
 			t.Errorf("stats %+v", s)
 		}
 	})
+}
+
+// Another implementation's messages are taken, in order and without a payload protocol
+// as they may be, up to 65,536 octets. A larger one ends the association.
+func TestSCTPFromOthers(t *testing.T) {
+	w := newWire(t, false)
+	a := w.a(insecure)
+	fd := w.dialRaw("203.0.113.2:5091", "203.0.113.1:5091")
+	w.must(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 1<<20))
+	a.waitUp("b")
+	for _, size := range []int{1, sctp.MaxMessage, sctp.MaxMessage + 1} {
+		w.must(unix.Sendto(fd, bytes.Repeat([]byte{7}, size), 0, nil))
+		if size <= sctp.MaxMessage {
+			if got := a.receive(); got.peer != "b" || len(got.msg) != size {
+				t.Errorf("%d octets of %d from %q", len(got.msg), size, got.peer)
+			}
+		}
+	}
+	a.waitDown("b", sctp.ErrTooLong)
 }

@@ -160,19 +160,18 @@ const (
 	protocolSCTP = 132
 )
 
-// dialRaw opens an association with nothing of ours.
-func dialRaw(t *testing.T, from, to string) error {
+// dialRaw opens an association with nothing of ours, and returns its socket.
+func (w *wire) dialRaw(from, to string) int {
+	w.t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_SCTP)
-	if err != nil {
-		return err
-	}
-	t.Cleanup(func() { unix.Close(fd) })
+	w.must(err)
+	w.t.Cleanup(func() { unix.Close(fd) })
 	sockaddr := func(s string) unix.Sockaddr {
 		a := netip.MustParseAddrPort(s)
 		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
 	}
-	if err := unix.Bind(fd, sockaddr(from)); err != nil {
-		return err
-	}
-	return unix.Connect(fd, sockaddr(to))
+	w.must(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
+	w.must(unix.Bind(fd, sockaddr(from)))
+	w.must(unix.Connect(fd, sockaddr(to)))
+	return fd
 }

@@ -157,11 +157,16 @@ func (a *Association) Write(msg []byte, lifetime time.Duration) bool {
 // Room tells once that there is room again after a Write that found none.
 func (a *Association) Room() <-chan struct{} { return a.room }
 
+// roomPause is the least time from a Write without room to the news that there is some:
+// by its own count of what is under way, the kernel may see room where Write finds none.
+const roomPause = time.Millisecond
+
 func (a *Association) awaitRoom() {
 	if a.waiting.Swap(true) {
 		return
 	}
 	a.waiters.Go(func() {
+		time.Sleep(roomPause)
 		err := a.raw.Write(writable)
 		a.waiting.Store(false)
 		if err == nil {

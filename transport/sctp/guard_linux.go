@@ -47,6 +47,10 @@ func (g *Guard) Check(ctx context.Context, local, remote netip.AddrPort) error {
 	if err := g.checkInterface(local.Addr(), remote.Addr()); err != nil {
 		return err
 	}
+	// Unless it was asked for, and before Linux 5.11, there is no such way in.
+	if port, err := os.ReadFile("/proc/sys/net/sctp/udp_port"); err == nil && strings.TrimSpace(string(port)) != "0" {
+		return fmt.Errorf("%w: net.sctp.udp_port lets SCTP in through UDP, which a policy for SCTP does not cover: set it to 0", ErrUnprotected)
+	}
 	var policies []*uapi.Policy
 	for p, err := range g.kernel.Policies(ctx) {
 		if err != nil {
