@@ -120,7 +120,7 @@ func (s *Session) read(r *reader) (sas, children int) {
 		s.LocalAuth = Auth{r.Next8(), r.Next8()}
 	}
 	if r.Has(sessionRemoteAuth) {
-		for n := r.Next8(); n > 0 && r.Err() == nil; n-- {
+		for n := r.NextCount(); n > 0 && r.Err() == nil; n-- {
 			s.RemoteAuth = append(s.RemoteAuth, Auth{r.Next8(), r.Next8()})
 		}
 	}

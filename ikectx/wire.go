@@ -52,7 +52,7 @@ func (w *writer) numbers(field int, list []uint16) {
 
 func (r *reader) numbers(field int) (list []uint16) {
 	if r.Has(field) {
-		for n := r.Next8(); n > 0 && r.Err() == nil; n-- {
+		for n := r.NextCount(); n > 0 && r.Err() == nil; n-- {
 			list = append(list, r.Next16())
 		}
 	}
@@ -71,7 +71,7 @@ func (w *writer) addresses(field int, list []netip.Addr) {
 
 func (r *reader) addresses(field int) (list []netip.Addr) {
 	if r.Has(field) {
-		for n := r.Next8(); n > 0 && r.Err() == nil; n-- {
+		for n := r.NextCount(); n > 0 && r.Err() == nil; n-- {
 			list = append(list, r.NextAddress(r.NextFamily()))
 		}
 	}
@@ -109,13 +109,13 @@ func (w *writer) exchange(first int, x *Exchange) {
 func (r *reader) exchange(first int) (x Exchange) {
 	x.Method = r.U16(first+exMethod, 0)
 	if r.Has(first + exAdditional) {
-		for n := r.Next8(); n > 0 && r.Err() == nil; n-- {
+		for n := r.NextCount(); n > 0 && r.Err() == nil; n-- {
 			x.Additional = append(x.Additional, Additional{Type: r.Next8(), Method: r.Next16()})
 		}
 	}
 	x.Ni, x.Nr = r.Octets(first+exNi), r.Octets(first+exNr)
 	if r.Has(first + exSecrets) {
-		for n := r.Next8(); n > 0 && r.Err() == nil; n-- {
+		for n := r.NextCount(); n > 0 && r.Err() == nil; n-- {
 			x.Secrets = append(x.Secrets, r.NextKey())
 		}
 	}
@@ -146,7 +146,7 @@ func (r *reader) selectors(field int) (list []TrafficSelector) {
 	if !r.Has(field) {
 		return nil
 	}
-	for n := r.Next8(); n > 0 && r.Err() == nil; n-- {
+	for n := r.NextCount(); n > 0 && r.Err() == nil; n-- {
 		t := TrafficSelector{Protocol: r.Next8(), Ports: ipsecctx.Ports{From: r.Next16(), To: r.Next16()}}
 		size := r.NextFamily()
 		t.Range = ipsecctx.Range{From: r.NextAddress(size), To: r.NextAddress(size)}
@@ -177,7 +177,7 @@ func (r *reader) messages(field int) (list []Message) {
 	if !r.Has(field) {
 		return nil
 	}
-	for n := r.Next8(); n > 0 && r.Err() == nil; n-- {
+	for n := r.NextCount(); n > 0 && r.Err() == nil; n-- {
 		m := Message{ID: r.Next32(), Exchange: r.Next8(), Age: r.NextSeconds()}
 		for d := r.Next8(); d > 0 && r.Err() == nil; d-- {
 			m.Datagrams = append(m.Datagrams, r.NextString())

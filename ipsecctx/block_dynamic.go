@@ -61,7 +61,7 @@ func (d *Dynamic) read(r *reader) {
 	d.Sequence = r.U64(dynSequence, 0)
 	d.Window = d.Window[:0]
 	if r.Has(dynWindow) {
-		n := int(r.Next8())
+		n := r.NextCount()
 		octets := r.Take(8 * n)
 		d.Window = slices.Grow(d.Window, len(octets)/8)
 		for ; len(octets) > 0; octets = octets[8:] {

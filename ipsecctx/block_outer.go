@@ -40,11 +40,7 @@ func (o *outer) read(r *profile.Reader) {
 	if !r.Has(outerAddresses) {
 		return
 	}
-	n := int(r.Next8())
-	if n == 0 {
-		r.Fail("a list of no addresses")
-	}
-	for ; n > 0 && r.Err() == nil; n-- {
+	for n := r.NextCount(); n > 0 && r.Err() == nil; n-- {
 		a := r.NextAddress(r.NextFamily())
 		if r.Err() != nil {
 			return

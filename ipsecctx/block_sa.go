@@ -209,11 +209,11 @@ func (sa *SA) readFlags(r *reader) {
 func (sa *SA) readDSCP(r *reader) {
 	sa.DSCP = sa.DSCP[:0]
 	if r.Has(saDSCP) {
-		sa.DSCP = append(sa.DSCP, r.Take(int(r.Next8()))...)
+		sa.DSCP = append(sa.DSCP, r.Take(r.NextCount())...)
 	}
 	sa.MapDSCP = sa.MapDSCP[:0]
 	if r.Has(saMapDSCP) {
-		pairs := r.Take(2 * int(r.Next8()))
+		pairs := r.Take(2 * r.NextCount())
 		for ; len(pairs) > 0; pairs = pairs[2:] {
 			sa.MapDSCP = append(sa.MapDSCP, DSCPMapping{Inner: pairs[0], Outer: pairs[1]})
 		}

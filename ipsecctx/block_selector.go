@@ -142,7 +142,7 @@ func (r *reader) selectors(dst []Selector) []Selector {
 	if !r.Has(saSelectors) {
 		return dst
 	}
-	for n := r.Next8(); n > 0 && r.Err() == nil; n-- {
+	for n := r.NextCount(); n > 0 && r.Err() == nil; n-- {
 		dst = extend(dst)
 		r.selector(&dst[len(dst)-1])
 	}
@@ -214,11 +214,7 @@ func (r *reader) ports() Ports { return Ports{From: r.Next16(), To: r.Next16()} 
 
 func (r *reader) ranges(dst []Range) []Range {
 	size := r.NextFamily()
-	n := r.Next8()
-	if n == 0 {
-		r.Fail("a list of no address ranges: ANY is written by leaving the list out")
-	}
-	for ; n > 0 && r.Err() == nil; n-- {
+	for n := r.NextCount(); n > 0 && r.Err() == nil; n-- {
 		dst = append(dst, Range{From: r.NextAddress(size), To: r.NextAddress(size)})
 	}
 	return dst

@@ -92,6 +92,16 @@ func (r *Reader) Next8() uint8 {
 	return 0
 }
 
+// NextCount reads how many entries a list has: one at least, because a list without
+// any is left out.
+func (r *Reader) NextCount() int {
+	n := int(r.Next8())
+	if n == 0 {
+		r.Fail("a list of no entries: it is left out instead")
+	}
+	return n
+}
+
 // Next16 gives the next two octets.
 func (r *Reader) Next16() uint16 {
 	if b := r.Take(2); b != nil {
@@ -222,7 +232,7 @@ func (r *Reader) Prefixes(field int, dst []netip.Prefix) []netip.Prefix {
 	if !r.Has(field) {
 		return dst
 	}
-	for n := r.Next8(); n > 0 && r.err == nil; n-- {
+	for n := r.NextCount(); n > 0 && r.err == nil; n-- {
 		size := r.NextFamily()
 		length := int(r.Next8())
 		if length > 8*size {
