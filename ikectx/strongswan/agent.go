@@ -101,7 +101,7 @@ type session struct {
 	halfway  bool    // a restart found it passive beside SAs at work
 	orphan   bool    // its charon has ended
 	paused   bool    // it has one of the agent's pauses
-	late     bool    // charon has not been seen to answer for it
+	late     lateness
 
 	restoring chan struct{} // closed when the next one has got it; nil = it is not about to
 }
@@ -200,7 +200,7 @@ func (a *Agent) accompany(ctx context.Context, line net.Conn, first bool, tick <
 		var err error
 		if !greeted.IsZero() {
 			a.putBack(ctx) // who was moving when its charon ended, and has not left
-			a.startLate(ctx)
+			a.catchUpLate(ctx)
 			err = a.keepShut(ctx)
 		} else if since, err = a.charon.Since(ctx); err == nil {
 			if err = a.greet(ctx, first); err == nil {
@@ -448,6 +448,8 @@ func (a *Agent) with(ctx context.Context, id cxtp.SessionID, operation string, a
 	switch {
 	case s == nil:
 		return nil, err
+	case s.late == toForget:
+		return nil, nil
 	case !slices.Contains(allowed, s.phase):
 		return nil, &ipsecctx.PhaseError{Session: id, Operation: operation, Phase: s.phase}
 	}

@@ -188,7 +188,12 @@ func (a *Agent) enter(s *session) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for i := range s.l.generations {
-		if id := s.l.generations[i].add.SA; a.journal.find(id) != nil || a.journal.half[id] != nil {
+		id := s.l.generations[i].add.SA
+		there := a.journal.find(id)
+		if former := a.of[there]; former != nil && former.late == toForget {
+			return refuse(cxtp.StatusBusy, "charon has yet to forget %v, who was here before: try again", s.l)
+		}
+		if there != nil || a.journal.half[id] != nil {
 			return refuse(cxtp.StatusSPIConflict, "charon has the IKE SA %v already", id)
 		}
 	}
@@ -317,7 +322,7 @@ func (a *Agent) Activate(ctx context.Context, id cxtp.SessionID, d ikectx.Dynami
 	}
 	switch err := a.start(ctx, g.add.SA, client); {
 	case errors.Is(err, context.DeadlineExceeded):
-		a.delay(s)
+		a.delay(s, toAnswer)
 	case err != nil:
 		return s.problem("failed to activate the IKE SA", err)
 	}
@@ -399,7 +404,7 @@ func (a *Agent) Release(ctx context.Context, id cxtp.SessionID) error {
 	if s == nil {
 		return err
 	}
-	return a.remove(ctx, s)
+	return a.removeInTime(ctx, s)
 }
 
 // Discard implements [ikectx.Backend].
@@ -408,7 +413,7 @@ func (a *Agent) Discard(ctx context.Context, id cxtp.SessionID) error {
 	if s == nil {
 		return err
 	}
-	return a.remove(ctx, s)
+	return a.removeInTime(ctx, s)
 }
 
 // remove has charon forget a client's IKE SA, and forgets it. A charon that is

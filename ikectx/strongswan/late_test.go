@@ -47,13 +47,44 @@ func TestLate(t *testing.T) {
 	client := a.whereabouts(s)
 	s.phase = ipsecctx.Staged
 	p.change(func(sa *fakeSA) { sa.state, sa.at = passive, a.park().Addr().String() })
-	if err := a.Activate(soon(t), s.id, a.dynamic(s)); err != nil || s.phase != ipsecctx.Active || !s.late {
-		t.Fatalf("phase %v, late %t, %v", s.phase, s.late, err)
+	if err := a.Activate(soon(t), s.id, a.dynamic(s)); err != nil || s.phase != ipsecctx.Active || s.late != toAnswer {
+		t.Fatalf("phase %v, late to %v, %v", s.phase, s.late, err)
 	}
 	p.miss(2 + 4) // where it goes on, and the sequence
 	go p.work()
-	a.startLate(t.Context())
-	if sa := p.now(); sa.state != established || sa.at != client.Addr().String() || s.late || len(a.lateOnes()) > 0 {
-		t.Errorf("late %t, charon shows %+v", s.late, sa)
+	a.catchUpLate(t.Context())
+	if sa := p.now(); sa.state != established || sa.at != client.Addr().String() || s.late != notLate {
+		t.Errorf("late to %v, charon shows %+v", s.late, sa)
+	}
+}
+
+// TestLateToForget: a client that charon does not forget in time is gone all the same;
+// it cannot come back until charon has forgotten it.
+func TestLateToForget(t *testing.T) {
+	a, s, p := beside(t, "gcm")
+	c := a.lent(s).Clone()
+	s.phase = ipsecctx.Staged
+	if err := a.Release(soon(t), s.id); err != nil || s.late != toForget {
+		t.Fatalf("late to %v, %v", s.late, err)
+	}
+	if again, err := a.Export(t.Context(), s.id); again != nil || err != nil {
+		t.Errorf("exported %v, %v, want that it is not here", again, err)
+	}
+	next, err := lineageOf(c, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := &session{id: s.id, l: next, phase: ipsecctx.Staged}
+	if err := a.enter(back); featuretest.Status(err) != cxtp.StatusBusy {
+		t.Errorf("it has come back: %v", err)
+	}
+	p.miss(1) // that it is gone
+	go p.work()
+	a.catchUpLate(t.Context())
+	if left := p.all(); len(left) > 0 || len(a.lateOnes()) > 0 {
+		t.Errorf("charon has %+v", left)
+	}
+	if err := a.enter(back); err != nil {
+		t.Errorf("it cannot come back: %v", err)
 	}
 }
