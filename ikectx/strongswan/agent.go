@@ -92,16 +92,17 @@ type session struct {
 	lent  *ikectx.Session
 
 	// Guarded by the agent, as the lineage is.
-	phase    ipsecctx.Phase
-	changes  int     // how often its SAs have become others
-	exported int     // what changes was at the export; -1 = that was before a restart, if ever
-	awaited  bool    // somebody is about to adopt its SAs
-	moves    bool    // the client has to be told of this gateway's address
-	notice   *notice // which it has not confirmed yet
-	halfway  bool    // a restart found it passive beside SAs at work
-	orphan   bool    // its charon has ended
-	paused   bool    // it has one of the agent's pauses
-	late     lateness
+	phase     ipsecctx.Phase
+	changes   int     // how often its SAs have become others
+	exported  int     // what changes was at the export; -1 = that was before a restart, if ever
+	awaited   bool    // somebody is about to adopt its SAs
+	moves     bool    // the client has to be told of this gateway's address
+	notice    *notice // which it has not answered yet
+	inherited bool    // it was taken over
+	halfway   bool    // a restart found it passive beside SAs at work
+	orphan    bool    // its charon has ended
+	paused    bool    // it has one of the agent's pauses
+	late      lateness
 
 	restoring chan struct{} // closed when the next one has got it; nil = it is not about to
 }

@@ -309,18 +309,19 @@ func (a *Agent) dynamic(s *session) ikectx.Dynamic {
 
 // Activate implements [ikectx.Backend]: charon answers for the client.
 func (a *Agent) Activate(ctx context.Context, id cxtp.SessionID, d ikectx.Dynamic) error {
-	s, err := a.with(ctx, id, "Activate", ipsecctx.Staged, ipsecctx.Active)
+	return a.activate(ctx, id, "Activate", d, (*session).resume)
+}
+
+// activate has charon answer for a staged client, from where how says.
+func (a *Agent) activate(ctx context.Context, id cxtp.SessionID, operation string, d ikectx.Dynamic, how func(*session, ikectx.Dynamic) error) error {
+	s, err := a.with(ctx, id, operation, ipsecctx.Staged, ipsecctx.Active)
 	if s == nil || s.phase == ipsecctx.Active {
 		return err
 	}
-	g, client, err := a.resume(s, d)
-	if err != nil {
+	if err := a.proceed(s, d, how); err != nil {
 		return s.problem("failed to activate the IKE SA", err)
 	}
-	if err := a.plugin.send(&ha.MessageID{SA: g.add.SA, Initiator: true, Next: g.request}, &ha.MessageID{SA: g.add.SA, Next: g.expected}); err != nil {
-		return err
-	}
-	switch err := a.start(ctx, g.add.SA, client); {
+	switch err := a.start(ctx, a.idOf(s), a.whereabouts(s)); {
 	case errors.Is(err, context.DeadlineExceeded):
 		a.delay(s, toAnswer)
 	case err != nil:
@@ -331,18 +332,30 @@ func (a *Agent) Activate(ctx context.Context, id cxtp.SessionID, d ikectx.Dynami
 	return nil
 }
 
-// resume sets where the IKE SA goes on. Where the client has to be told of this
-// gateway's address, the next request is that, and charon's is the one after it.
-func (a *Agent) resume(s *session, d ikectx.Dynamic) (g *generation, client netip.AddrPort, err error) {
+// proceed tells charon the message IDs that come next, which how sets.
+func (a *Agent) proceed(s *session, d ikectx.Dynamic, how func(*session, ikectx.Dynamic) error) error {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	g = s.l.current()
+	err := how(s, d)
+	g := s.l.current()
+	id, request, expected := g.add.SA, g.request, g.expected
+	a.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return a.plugin.send(&ha.MessageID{SA: id, Initiator: true, Next: request}, &ha.MessageID{SA: id, Next: expected})
+}
+
+// resume sets where the IKE SA goes on. Where the client has to be told of this
+// gateway's address, the next request is that, and charon's is the one after it. The
+// caller holds the tables.
+func (s *session) resume(d ikectx.Dynamic) (err error) {
+	g := s.l.current()
 	g.request, g.expected = d.NextRequest, d.NextExpected
 	if s.moves {
-		s.notice, err = s.l.notice(g.request)
+		s.notice, err = s.l.notice(g.request, 1, true)
 		g.request++
 	}
-	return g, s.l.update.RemoteAddr, err
+	return err
 }
 
 // waits reports whether a client has not confirmed where its gateway is.
@@ -350,13 +363,6 @@ func (a *Agent) waits(s *session) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return s.notice != nil
-}
-
-// TakeOver implements [ikectx.Backend]. Whatever the client has exchanged with the
-// gateway that is gone since the state was read, charon cannot learn: it answers
-// the request that comes next as that one would have.
-func (a *Agent) TakeOver(ctx context.Context, id cxtp.SessionID, d ikectx.Dynamic) error {
-	return a.Activate(ctx, id, d)
 }
 
 // Redirect implements [ikectx.Backend]: the packets are the gateway's business, and
@@ -377,10 +383,13 @@ func (a *Agent) Closed(context.Context, cxtp.SessionID) error { return nil }
 func (a *Agent) Held(context.Context) ([]cxtp.Held, error) { return nil, nil }
 
 // Thaw implements [ikectx.Backend].
-func (a *Agent) Thaw(ctx context.Context, id cxtp.SessionID, _ bool) error {
+func (a *Agent) Thaw(ctx context.Context, id cxtp.SessionID, behind bool) error {
 	s, err := a.with(ctx, id, "Thaw", ipsecctx.Frozen, ipsecctx.Active)
 	if s == nil || s.phase == ipsecctx.Active {
 		return err
+	}
+	if behind && !a.orphaned(s) {
+		return a.takeBack(ctx, s)
 	}
 	return a.thaw(ctx, s)
 }

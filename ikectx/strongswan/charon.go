@@ -182,8 +182,17 @@ func (c *Charon) Connections(ctx context.Context) (map[string][]string, error) {
 
 // RekeyChild begins to rekey a CHILD SA.
 func (c *Charon) RekeyChild(ctx context.Context, unique uint32) error {
+	return c.rekey(ctx, "child-id", unique)
+}
+
+// RekeyIKE begins to rekey an IKE SA.
+func (c *Charon) RekeyIKE(ctx context.Context, unique uint32) error {
+	return c.rekey(ctx, "ike-id", unique)
+}
+
+func (c *Charon) rekey(ctx context.Context, what string, unique uint32) error {
 	in := vici.NewMessage()
-	if err := in.Set("child-id", strconv.FormatUint(uint64(unique), 10)); err != nil {
+	if err := in.Set(what, strconv.FormatUint(uint64(unique), 10)); err != nil {
 		return err
 	}
 	_, err := c.ask(ctx, "rekey", "", in)

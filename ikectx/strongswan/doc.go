@@ -53,6 +53,15 @@
 // What the client has not confirmed is forgotten when the agent is restarted: it is
 // then not repeated.
 //
+// # After a takeover
+//
+// A client that is taken over may have exchanged more with the gateway that is gone than
+// is known here, and a client with stock software cannot be asked for its message IDs.
+// The agent sends it empty requests, from the ID that was next on, until the last of
+// them is answered: then charon's next one is known, and it rekeys the CHILD SAs and the
+// IKE SA, whose message IDs begin anew in both directions. A client that does not answer
+// is said to the operator.
+//
 // # When one of the two ends
 //
 // An agent that was restarted has no keys. It lists charon's IKE SAs, finds the

@@ -23,6 +23,8 @@ type fakeCharon struct {
 	sas    []fakeSA
 	asked  int // how often for one
 	listed int // and for all
+
+	rekeys []string // that were asked for, as their parameters
 }
 
 // fakeSA is an IKE SA of a fake charon.
@@ -99,9 +101,14 @@ func (f *fakeCharon) serve(conn net.Conn) {
 		case packetRegister, packetUnregister:
 			reply(conn, packetConfirm, nil)
 		case packetCommand:
-			if command := packet[2 : 2+packet[1]]; string(command) == "list-conns" {
+			switch command := packet[2 : 2+packet[1]]; string(command) {
+			case "list-conns":
 				reply(conn, packetEvent, []byte("\x09list-conn"+"\x01\x07clients"+"\x01\x08children"+"\x01\x03net"+"\x02\x02\x02"))
-			} else {
+			case "rekey":
+				f.mu.Lock()
+				f.rekeys = append(f.rekeys, string(packet[2+packet[1]:]))
+				f.mu.Unlock()
+			default:
 				for _, sa := range f.wanted(packet[2+packet[1]:]) {
 					reply(conn, packetEvent, append([]byte("\x07list-sa"), sa.message()...))
 				}
@@ -151,7 +158,7 @@ func (sa fakeSA) message() []byte {
 	for i, c := range sa.children {
 		m = append(m, section, 1, byte('a'+i))
 		for _, kv := range [][2]string{
-			{"name", c.ConfigName}, {"state", installed},
+			{"name", c.ConfigName}, {"state", installed}, {"uniqueid", fmt.Sprint(i + 1)},
 			{"spi-in", fmt.Sprintf("%08x", c.InboundSPI)}, {"spi-out", fmt.Sprintf("%08x", c.OutboundSPI)},
 		} {
 			m = append(m, keyValue(kv[0], kv[1])...)

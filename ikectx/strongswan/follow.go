@@ -16,11 +16,12 @@ import (
 	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
 )
 
-// notice is the request that tells a client where its gateway is now.
+// notice is what the agent itself has to say to a client: requests of which the last is
+// to be answered.
 type notice struct {
 	local, remote netip.AddrPort
-	request       *ikev2.Message
-	datagram      []byte // sealed once: what is repeated is these octets
+	last          *ikev2.Message
+	datagrams     [][]byte // sealed once: what is repeated is these octets
 }
 
 // speaker is the IKE SA in use, with its keys, which the caller wipes.
@@ -43,9 +44,10 @@ func (l *lineage) speaker() (*ikev2.SA, error) {
 	return sa, sa.Rekey(ikev2.Predecessor{PRF: a.OldPRF, D: a.OldSKd, Expands: true}, in)
 }
 
-// notice makes the request that tells the client of this gateway's address, with a
-// message ID. Whoever initiated the first IKE SA decides about addresses.
-func (l *lineage) notice(id uint32) (*notice, error) {
+// notice makes so many requests, from a message ID on: empty ones, unless the client is
+// to be told of this gateway's address. Whoever initiated the first IKE SA decides
+// about addresses.
+func (l *lineage) notice(id, count uint32, moves bool) (*notice, error) {
 	sa, err := l.speaker()
 	defer sa.Keys.Wipe()
 	if err != nil {
@@ -53,20 +55,29 @@ func (l *lineage) notice(id uint32) (*notice, error) {
 	}
 	u := &l.update
 	n := &notice{local: u.LocalAddr, remote: u.RemoteAddr}
-	if u.Conditions != nil && *u.Conditions&ha.CondOriginalInit != 0 {
-		n.request = sa.AddressUpdate(id, u.LocalAddr, u.RemoteAddr)
-	} else {
-		n.request = ikev2.AddressNotice(id)
-		n.request.AddCookie()
+	for ; count > 0; id, count = id+1, count-1 {
+		switch {
+		case !moves:
+			n.last = &ikev2.Message{Exchange: ikev2.Informational, ID: id}
+		case u.Conditions != nil && *u.Conditions&ha.CondOriginalInit != 0:
+			n.last = sa.AddressUpdate(id, u.LocalAddr, u.RemoteAddr)
+		default:
+			n.last = ikev2.AddressNotice(id)
+			n.last.AddCookie()
+		}
+		datagram, err := sa.Seal(n.last)
+		if err != nil {
+			return nil, err
+		}
+		n.datagrams = append(n.datagrams, datagram)
 	}
-	n.datagram, err = sa.Seal(n.request)
-	return n, err
+	return n, nil
 }
 
 // canFollow checks that a client which has another gateway address here can be told
 // of that, and that a NAT in front of it lets this gateway in.
 func (l *lineage) canFollow(ctx context.Context, c *ikectx.Session) error {
-	if _, err := l.notice(0); err != nil {
+	if _, err := l.notice(0, 1, true); err != nil {
 		return refuse(cxtp.StatusImmobile, "%v cannot be told that its gateway is at %s now, which is not %s: %w", l, c.Local, c.Before, err)
 	}
 	if c.NAT&ikectx.NATRemote == 0 {
@@ -88,7 +99,8 @@ func (l *lineage) canFollow(ctx context.Context, c *ikectx.Session) error {
 
 // Follow returns when a client sends to this gateway: at once, unless it had to be
 // told of another gateway address, and has not confirmed that. A strongSwan that
-// has answered has changed the addresses of its SAs before.
+// has answered has changed the addresses of its SAs before. A client that was taken
+// over has to have answered, too.
 func (a *Agent) Follow(ctx context.Context, id cxtp.SessionID) error {
 	s, n, sa, err := a.untold(id)
 	if n == nil {
@@ -106,11 +118,14 @@ func (a *Agent) Follow(ctx context.Context, id cxtp.SessionID) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
 	if err := n.tell(ctx, p, sa); err != nil {
-		return s.problem("failed to have the client follow to "+n.local.String(), err)
+		return s.unanswered(n, err)
 	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	s.notice = nil
+	a.mu.Unlock()
+	if s.inherited {
+		a.renew(ctx, s)
+	}
 	return nil
 }
 
@@ -126,14 +141,19 @@ func (a *Agent) untold(id cxtp.SessionID) (*session, *notice, *ikev2.SA, error) 
 	return s, s.notice, sa, err
 }
 
-// tell repeats the notice until the client has confirmed it.
+// tell repeats a notice until the client has answered the last of it, or what charon
+// has asked after it: that it takes only when it has had the notice, and it does not
+// answer that any more then.
 func (n *notice) tell(ctx context.Context, conn net.Conn, sa *ikev2.SA) error {
-	return repeat(ctx, conn, n.datagram, func(datagram []byte) (bool, error) {
+	return repeat(ctx, conn, n.datagrams, func(datagram []byte) (bool, error) {
 		response, err := sa.Open(datagram)
 		if err != nil {
 			return false, nil // nobody knows who it is from
 		}
-		err = n.request.Check(response)
+		if response.Response && (response.ID > n.last.ID || response.ID == n.last.ID && len(n.last.Payloads) == 0) {
+			return true, nil
+		}
+		err = n.last.Check(response)
 		return !errors.Is(err, ikev2.ErrOtherExchange), err
 	})
 }
@@ -141,17 +161,21 @@ func (n *notice) tell(ctx context.Context, conn net.Conn, sa *ikev2.SA) error {
 // reach waits for any answer of a client.
 func reach(ctx context.Context, conn net.Conn) error {
 	p := ikev2.NewProbe()
-	return repeat(ctx, conn, p.Datagram(), func(datagram []byte) (bool, error) { return p.AnsweredBy(datagram), nil })
+	return repeat(ctx, conn, [][]byte{p.Datagram()}, func(datagram []byte) (bool, error) { return p.AnsweredBy(datagram), nil })
 }
 
-// repeat sends a message until something comes that ends it, or until ctx does.
-func repeat(ctx context.Context, conn net.Conn, message []byte, ends func([]byte) (bool, error)) error {
+// repeat sends messages until something comes that ends it, or until ctx does.
+func repeat(ctx context.Context, conn net.Conn, messages [][]byte, ends func([]byte) (bool, error)) error {
 	const first, longest = 100 * time.Millisecond, 2 * time.Second
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	buffer := make([]byte, 1<<16)
 	for wait := first; ; wait = min(2*wait, longest) {
-		_, err := conn.Write(message)
+		var err error
+		for _, m := range messages {
+			_, failed := conn.Write(m)
+			err = errors.Join(err, failed)
+		}
 		if err == nil {
 			err = conn.SetReadDeadline(time.Now().Add(wait))
 		}

@@ -43,7 +43,7 @@ func TestNotice(t *testing.T) {
 		{0, []ikev2.NotifyType{ikev2.NoAdditionalAddresses, ikev2.Cookie2}},
 		{ha.CondOriginalInit, []ikev2.NotifyType{ikev2.UpdateSAAddresses, ikev2.NATDetectionSourceIP, ikev2.NATDetectionDestinationIP, ikev2.Cookie2}},
 	} {
-		n, err := follower(c.conditions).notice(5)
+		n, err := follower(c.conditions).notice(5, 1, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -52,7 +52,7 @@ func TestNotice(t *testing.T) {
 			t.Fatal(err)
 		}
 		sa.Initiator = true // the client, to which the gateway speaks
-		m, err := sa.Open(n.datagram)
+		m, err := sa.Open(n.datagrams[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +106,7 @@ func TestFollow(t *testing.T) {
 	}
 	theirs := *sa
 	theirs.Initiator = true
-	n, err := l.notice(5)
+	n, err := l.notice(5, 1, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestFollow(t *testing.T) {
 		}
 		return b
 	}
-	cookie := n.request.Payloads[1]
+	cookie := n.last.Payloads[1]
 	yes := response(5, cookie)
 	damaged := slices.Clone(yes)
 	damaged[len(damaged)-1] ^= 1
@@ -131,9 +131,10 @@ func TestFollow(t *testing.T) {
 	}{
 		{"at once", [][]byte{yes}, 1, 1, func(err error) bool { return err == nil }},
 		{"at last", [][]byte{yes}, 4, 4, func(err error) bool { return err == nil }},
-		{"behind others' octets", [][]byte{nil, {0}, damaged, response(4, cookie), n.datagram, yes}, 1, 1, func(err error) bool { return err == nil }},
+		{"behind others' octets", [][]byte{nil, {0}, damaged, response(4, cookie), n.datagrams[0], yes}, 1, 1, func(err error) bool { return err == nil }},
 		{"never", nil, 1, 8, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
-		{"to another request", [][]byte{response(6, cookie)}, 1, 8, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
+		{"to a later request alone", [][]byte{response(6)}, 1, 1, func(err error) bool { return err == nil }},
+		{"to another request", [][]byte{response(4, cookie)}, 1, 8, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
 		{"to an older request of this ID", [][]byte{response(5)}, 1, 1, func(err error) bool { return errors.Is(err, ikev2.ErrCookie) }},
 		{"no", [][]byte{response(5, ikev2.Notify{Type: ikev2.UnacceptableAddresses}.Payload())}, 1, 1, func(err error) bool { return errors.As(err, &refused) }},
 	} {
@@ -142,7 +143,7 @@ func TestFollow(t *testing.T) {
 				near, far := net.Pipe()
 				copies := 0
 				go client(far, func(copy int, request []byte) [][]byte {
-					if copies = copy; !bytes.Equal(request, n.datagram) {
+					if copies = copy; !bytes.Equal(request, n.datagrams[0]) {
 						t.Errorf("copy %d has other octets", copy)
 					}
 					if copy < c.from {

@@ -31,7 +31,8 @@ type fakePlugin struct {
 	passive, active map[int]func()
 	told            map[ha.Type]int
 	lost            bool                // the next message that a segment is passive does not arrive
-	taken           map[netip.Addr]bool // of the pool, guarded as the IKE SAs are
+	ids             []*ha.MessageID     // guarded as the IKE SAs are, as is what follows
+	taken           map[netip.Addr]bool // of the pool
 }
 
 // beside starts an agent beside a fake charon that has the client of a recorded
@@ -111,6 +112,10 @@ func (p *fakePlugin) work() {
 			})
 		case *ha.IKEDelete:
 			p.end(b.SA)
+		case *ha.MessageID:
+			p.mu.Lock()
+			p.ids = append(p.ids, b)
+			p.mu.Unlock()
 		case *ha.Segments:
 			p.segment(b)
 		}
@@ -149,6 +154,13 @@ func (p *fakePlugin) reserved() []netip.Addr {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.SortedFunc(maps.Keys(p.taken), netip.Addr.Compare)
+}
+
+// messageIDs are those that it was told.
+func (p *fakePlugin) messageIDs() []*ha.MessageID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.ids)
 }
 
 // all are the IKE SAs as they are.
