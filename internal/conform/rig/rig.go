@@ -42,6 +42,7 @@ type Rig struct {
 	Subject string // a file, for package live
 
 	folder string
+	plain  bool
 	nodes  []node
 	client *control.Client
 	daemon *exec.Cmd
@@ -49,17 +50,29 @@ type Rig struct {
 	ended  chan struct{}
 }
 
-// node is a mobile node of the rig.
+// node is a mobile node of the rig. What it has in place of SAs are its groups; the
+// prober is told of those only that it is to look for.
 type node struct {
 	Previous netip.Addr
 	Keys     []string
 	Groups   []string
+	Told     bool
 }
 
 // Start runs the program, which is cxtpd or a variant of it, with its files in a
 // folder, and returns when it has the nodes' sessions.
 func Start(ctx context.Context, program, folder string) (*Rig, error) {
-	r := &Rig{folder: folder, Subject: filepath.Join(folder, "subject.toml"), ended: make(chan struct{})}
+	return start(ctx, program, folder, false)
+}
+
+// StartPlain is Start with nothing of ours between router and prober: by RFC 4067
+// alone, of contexts that may be copied.
+func StartPlain(ctx context.Context, program, folder string) (*Rig, error) {
+	return start(ctx, program, folder, true)
+}
+
+func start(ctx context.Context, program, folder string, plain bool) (*Rig, error) {
+	r := &Rig{folder: folder, plain: plain, Subject: filepath.Join(folder, "subject.toml"), ended: make(chan struct{})}
 	if err := r.write(); err != nil {
 		return nil, fmt.Errorf("failed to configure the router: %w", err)
 	}
@@ -162,6 +175,7 @@ func digits(i int, purpose string, octets int) string {
 type files struct {
 	Router, Node, Outside, Inside int // UDP ports
 	Nodes                         []node
+	Plain                         bool
 }
 
 var router = template.Must(template.New("router").Parse(`name = "rut"
@@ -189,6 +203,7 @@ grace = "0s"
 name = "prober"
 address = ["192.0.2.9", "2001:db8::9"]
 push = true
+plain = {{.Plain}}
 inside = "127.0.0.1:9"
 pull = "stage"
 `))
@@ -197,8 +212,8 @@ var subject = template.Must(template.New("subject").Parse(`name = "cxtpd"
 router = "127.0.0.1:{{.Router}}"
 identity = "rut"
 node = "127.0.0.1:{{.Node}}"
-control_profile = "rut"
-null_token = true
+{{if not .Plain}}control_profile = "rut"
+{{end}}null_token = true
 [probe]
 address = ["192.0.2.9", "2001:db8::9"]
 listen = "127.0.0.1:0"
@@ -215,8 +230,8 @@ quiet = "300ms"
 previous = "{{.Previous}}"
 keys = [{{range $i, $key := .Keys}}{{if $i}}, {{end}}"{{$key}}"{{end}}]
 {{if .Groups}}contexts = [1]
-groups = [{{range $i, $group := .Groups}}{{if $i}}, {{end}}"{{$group}}"{{end}}]
-{{else}}contexts = [0xffe0, 0xffe1]
+{{end}}{{if .Told}}groups = [{{range $i, $group := .Groups}}{{if $i}}, {{end}}"{{$group}}"{{end}}]
+{{end}}{{if not .Groups}}contexts = [0xffe0, 0xffe1]
 {{end}}{{end}}`))
 
 // write makes the nodes, the certificates and both configurations.
@@ -229,7 +244,7 @@ func (r *Rig) write() error {
 		for k := range keys {
 			n.Keys = append(n.Keys, digits(i, fmt.Sprintf("token%d", k), 20))
 		}
-		if i < listeners {
+		if n.Told = i < listeners; n.Told || r.plain {
 			n.Groups = []string{"ff1e::1234", "ff1e::5678"}
 		}
 		r.nodes = append(r.nodes, n)
@@ -238,7 +253,7 @@ func (r *Rig) write() error {
 	if err != nil {
 		return err
 	}
-	f := files{ports[0], ports[1], ports[2], ports[3], r.nodes}
+	f := files{ports[0], ports[1], ports[2], ports[3], r.nodes, r.plain}
 	for name, t := range map[string]*template.Template{"router.toml": router, "subject.toml": subject} {
 		var text bytes.Buffer
 		if err := t.Execute(&text, f); err != nil {

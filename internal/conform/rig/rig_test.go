@@ -1,6 +1,7 @@
 package rig_test
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,17 +12,28 @@ import (
 	"github.com/cxtp/cxtp/internal/conform/rig"
 )
 
-// TestOwnDaemonConforms runs every live case against cxtpd.
+// TestOwnDaemonConforms runs every live case against cxtpd, which speaks our control
+// profile with the prober, or RFC 4067 alone.
 func TestOwnDaemonConforms(t *testing.T) {
-	folder := t.TempDir()
-	program := filepath.Join(folder, "cxtpd")
+	program := filepath.Join(t.TempDir(), "cxtpd")
 	if out, err := exec.Command("go", "build", "-o", program, "github.com/cxtp/cxtp/cmd/cxtpd").CombinedOutput(); err != nil {
 		t.Fatalf("failed to build cxtpd: %v\n%s", err, out)
 	}
-	r, err := rig.Start(t.Context(), program, folder)
-	if err != nil {
-		t.Fatal(err)
+	for name, start := range map[string]func(context.Context, string, string) (*rig.Rig, error){"profile": rig.Start, "plain": rig.StartPlain} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, err := start(t.Context(), program, t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			conforms(t, r)
+		})
 	}
+}
+
+// conforms runs every case against the router, and ends it.
+func conforms(t *testing.T, r *rig.Rig) {
+	t.Helper()
 	defer func() {
 		if err := r.Stop(); err != nil {
 			t.Error(err)
