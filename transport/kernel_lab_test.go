@@ -15,6 +15,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"golang.org/x/sys/unix"
 
+	"github.com/cxtp/cxtp/lab/topology"
 	"github.com/cxtp/cxtp/transport/sctp"
 )
 
@@ -49,6 +50,29 @@ func TestSCTPUnderIPsec(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Of packets that come twice IPsec takes one: its replay protection is at work.
+func TestIPsecRefusesReplays(t *testing.T) {
+	w := newWire(t, false)
+	w.protect()
+	here, err := topology.Here()
+	w.must(err)
+	refused := func() uint64 {
+		counters, err := here.XFRMCounters()
+		w.must(err)
+		return counters["XfrmInStateSeqError"]
+	}
+	before := refused()
+	w.impair("duplicate 100%")
+	a, b := w.a(), w.b()
+	a.waitUp("b")
+	const count = 20
+	for i := range count {
+		a.send("b", numbered(i))
+		b.expect("a", numbered(i))
+	}
+	eventually(t, "as many are refused as messages were sent", func() bool { return refused() >= before+count })
 }
 
 // Whatever IPsec lacks, the peer is refused before a packet is sent, with a sentence
