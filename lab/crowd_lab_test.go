@@ -3,9 +3,12 @@
 package lab
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,46 +16,55 @@ import (
 	"github.com/cxtp/cxtp/lab/topology"
 	"github.com/cxtp/cxtp/lab/traffic"
 	"github.com/cxtp/cxtp/lab/witness"
+	"github.com/cxtp/cxtp/transport/testcert"
 )
 
-// crowd is a vpn with many stock clients, in one daemon, each with addresses and
-// an identity of its own.
+// crowd is many stock clients, in one daemon, each with addresses and an identity
+// of its own.
 type crowd struct {
-	*vpn
-	clients charon.Crowd
-	inner   []netip.Addr // of each client
+	*rig
+	daemon *charon.Daemon
+	conf   charon.Crowd
+	inner  []netip.Addr // of each client
 }
 
-// newCrowd connects so many clients to the first gateway.
-func newCrowd(t testing.TB, size int, extra charon.Extra) *crowd {
-	t.Helper()
-	v := newVPNGateways(t, clientKind{gateway: extra})
-	c := &crowd{vpn: v, clients: charon.Crowd{Authority: v.ca, Gateway: "vpn.example", Address: topology.Virtual.V4}}
+// newCrowd starts so many clients of the gateway at the virtual address.
+func newCrowd(r *rig, ca *testcert.Authority, size int) *crowd {
+	r.t.Helper()
+	c := &crowd{rig: r, conf: charon.Crowd{Authority: ca, Gateway: "vpn.example", Address: topology.Virtual.V4}}
 	local := topology.MN.V4
 	for range size {
 		local = local.Next()
-		c.shell(c.MN, "ip", "address", "add", full(local).String(), "dev", topology.Outer)
-		c.clients.Local = append(c.clients.Local, local)
+		out, err := c.MN.Run(c.ctx, "ip", "address", "add", full(local).String(), "dev", topology.Outer)
+		if err != nil {
+			c.t.Fatalf("%v: %s", err, out)
+		}
+		c.conf.Local = append(c.conf.Local, local)
 	}
-	c.mn = charon.Start(t, c.MN, c.clients)
-	for i := range size {
-		c.must(c.mn.Connect(c.clients.Connection(i)))
+	c.daemon = charon.Start(r.t, c.MN, c.conf)
+	return c
+}
+
+// connect connects the clients, one after the other.
+func (c *crowd) connect() {
+	c.t.Helper()
+	for i := range c.conf.Local {
+		c.must(c.daemon.Connect(c.conf.Connection(i)))
 	}
 	c.learn()
-	return c
 }
 
 // learn notes which inner addresses the clients have.
 func (c *crowd) learn() {
 	c.t.Helper()
-	sas, err := c.mn.SAs()
+	sas, err := c.daemon.SAs()
 	c.must(err)
 	at := map[string]netip.Addr{}
 	for _, sa := range sas {
 		at[sa.LocalHost] = netip.MustParseAddr(sa.LocalVIPs[0])
 	}
 	c.inner = nil
-	for _, local := range c.clients.Local {
+	for _, local := range c.conf.Local {
 		c.inner = append(c.inner, at[local.String()])
 	}
 }
@@ -72,22 +84,51 @@ func (c *crowd) begin(echo, datagrams time.Duration) (all []*traffic.Traffic) {
 	return all
 }
 
-// empty moves all of a gateway's clients to the other one, and the shared address
-// with them. It returns how long that took.
-func (c *crowd) empty(from *gateway) time.Duration {
-	c.t.Helper()
-	began := time.Now()
-	_, err := c.cxtp(from, "drain", "--to", from.Peer.Name)
-	took := time.Since(began)
-	if err != nil {
-		c.t.Error(err)
+// stopAll ends the clients' traffic, and says what became of each one's.
+func stopAll(flows []*traffic.Traffic) []traffic.Report {
+	reports := make([]traffic.Report, len(flows))
+	var stopped sync.WaitGroup
+	for i, f := range flows {
+		stopped.Go(func() { reports[i] = f.Stop(settle) })
 	}
-	c.awaitHolder(from.Peer, false)
-	c.await(func() bool { return c.count(from.Peer, "active") == len(c.inner) && c.count(from, "active") == 0 })
-	c.oneOwner()
-	_, err = c.cxtp(from, "undrain")
-	c.must(err)
+	stopped.Wait()
+	return reports
+}
+
+// empty moves all clients of a gateway to the other one, and returns how long that
+// took.
+func (v *vpn) empty(from *gateway) time.Duration {
+	v.t.Helper()
+	began := time.Now()
+	_, err := v.cxtp(from, "drain", "--to", from.Peer.Name)
+	took := time.Since(began)
+	v.must(err)
 	return took
+}
+
+// emptied waits until the other gateway has the clients and the shared address, and
+// opens this one again.
+func (v *vpn) emptied(from *gateway, clients int) {
+	v.t.Helper()
+	v.awaitHolder(from.Peer, false)
+	v.await(func() bool { return v.count(from.Peer, "active") == clients && v.count(from, "active") == 0 })
+	v.await(func() bool { return v.answered(from.Peer) == clients && v.answered(from) == 0 })
+	v.oneOwner()
+	_, err := v.cxtp(from, "undrain")
+	v.must(err)
+}
+
+// answered is for how many clients a gateway's charon answers.
+func (v *vpn) answered(by *gateway) (n int) {
+	v.t.Helper()
+	sas, err := v.charons[slices.Index(v.gateways[:], by)].SAs()
+	v.must(err)
+	for _, sa := range sas {
+		if sa.State == "ESTABLISHED" {
+			n++
+		}
+	}
+	return n
 }
 
 // TestStrongSwanCrowd drains a gateway of 50 stock clients under traffic, of 200
@@ -97,22 +138,28 @@ func TestStrongSwanCrowd(t *testing.T) {
 	if os.Getenv("LAB_FULL") != "" {
 		size, every = 200, 400*time.Millisecond
 	}
-	c := newCrowd(t, size, charon.Extra{})
-	c.await(func() bool { return c.count(c.gateways[0], "active") == size })
-	before := c.mn.Log()
+	steadily(t, func(t *testing.T) *rig { return moveCrowd(t, size, every) })
+}
+
+// moveCrowd moves so many clients there and back, each of which sends a datagram every
+// so often.
+func moveCrowd(t *testing.T, size int, every time.Duration) *rig {
+	v := newVPNGateways(t, clientKind{})
+	c := newCrowd(v.rig, v.ca, size)
+	c.connect()
+	v.await(func() bool { return v.count(v.gateways[0], "active") == size })
+	before := c.daemon.Log()
 	w, flows := c.watch(), c.begin(2*every, every)
-	for i := range 2 {
+	for _, from := range v.gateways {
 		c.must(flows[0].Await(c.ctx, 10))
-		t.Logf("%s was drained in %v", c.gateways[i].Name, c.empty(c.gateways[i]).Round(time.Millisecond))
+		t.Logf("%s was drained in %v", from.Name, v.empty(from).Round(time.Millisecond))
+		v.emptied(from, size)
 	}
 	c.must(flows[0].Await(c.ctx, 10))
 	var gap time.Duration
-	for i, f := range flows {
-		report := f.Stop(settle)
+	for i, report := range stopAll(flows) {
 		gap = max(gap, report.Blackout())
-		if report.Lost()+report.Duplicated() > 0 {
-			t.Errorf("client %d at %s: %v; %s", i, c.inner[i], report, c.refusals())
-		}
+		c.lossless(fmt.Sprintf("client %d at %s", i, c.inner[i]), report)
 	}
 	t.Logf("%d clients; nothing came for %v at the longest", size, gap.Round(time.Millisecond))
 	frames, err := w.Stop()
@@ -123,7 +170,7 @@ func TestStrongSwanCrowd(t *testing.T) {
 	if !seen.Kept() {
 		t.Errorf("a law is broken: %v", seen)
 	}
-	said := strings.TrimPrefix(c.mn.Log(), before)
+	said := strings.TrimPrefix(c.daemon.Log(), before)
 	for _, word := range []string{"IKE_SA_INIT", "IKE_AUTH", "retransmit", "giving up", "reestablish", "reconnect"} {
 		if n := strings.Count(said, word); n > 0 {
 			t.Errorf("the clients have said %q %d times:\n%s", word, n, said)
@@ -133,4 +180,5 @@ func TestStrongSwanCrowd(t *testing.T) {
 	if n := strings.Count(before, "parsed IKE_AUTH response"); n != size {
 		t.Errorf("%d clients authenticated %d times", size, n)
 	}
+	return v.rig
 }

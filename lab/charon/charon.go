@@ -107,6 +107,9 @@ func (d *Daemon) find(release string) error {
 // Socket is where the daemon's control socket (vici) is, in every namespace.
 func (d *Daemon) Socket() string { return d.path("vici") }
 
+// Process is the daemon's process.
+func (d *Daemon) Process() int { return d.cmd.Process.Pid }
+
 // path is a file of the daemon's folder.
 func (d *Daemon) path(name string) string { return filepath.Join(d.dir, name) }
 

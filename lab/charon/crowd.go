@@ -55,3 +55,8 @@ func (c Crowd) swanctl() (tree, error) {
 func (d *Daemon) Connect(connection string) error {
 	return d.control("initiate", map[string]any{"ike": connection, "child": Child, "timeout": patience.Milliseconds()})
 }
+
+// Drop has a client of a crowd forget its IKE SA, whatever the gateway says to that.
+func (d *Daemon) Drop(connection string) error {
+	return d.control("terminate", map[string]any{"ike": connection, "force": "yes", "timeout": patience.Milliseconds()})
+}
