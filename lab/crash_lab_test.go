@@ -247,8 +247,6 @@ func (f *fleet) settled() *gateway {
 	return at
 }
 
-func (f *fleet) ending() *gateway { return f.endingOf(faultySession) }
-
 // endingOf is settled, or nil when the session is over at both. A target keeps for a
 // while what was staged and not granted: that does nothing.
 func (f *fleet) endingOf(id cxtp.SessionID) *gateway {
