@@ -8,8 +8,9 @@ import (
 	"github.com/cxtp/cxtp/rfc"
 )
 
-// check is a case before it has a router: rows are ids of RFC 4067's without the
-// document's name, the one that it is about most first.
+// check is a case before it has a router. rows are ids of RFC 4067's without the
+// document's name. The first is what the case is about, and gives it its level; the
+// others are broken, too, where it fails.
 type check struct {
 	name   string
 	rows   []string

@@ -152,6 +152,18 @@ func TestWhatTheSubjectLacks(t *testing.T) {
 	}
 }
 
+// TestStrangersAreOfTheirPrefix draws where the addresses of strangers begin.
+func TestStrangersAreOfTheirPrefix(t *testing.T) {
+	for _, text := range []string{"198.18.0.0/15", "10.0.0.0/8", "192.0.2.0/24", "192.0.2.4/31", "192.0.2.4/32", "2001:db8::/64", "2001:db8::8/125"} {
+		prefix := netip.MustParsePrefix(text)
+		for range 100 {
+			if a := somewhere(prefix); !prefix.Contains(a) || prefix.Bits() < a.BitLen()-1 && !prefix.Contains(a.Next()) {
+				t.Fatalf("%v is not in the first half of %v", a, prefix)
+			}
+		}
+	}
+}
+
 // TestInterrupted ends a run in the middle of a case.
 func TestInterrupted(t *testing.T) {
 	p := start(t, hostile{func(*wires, netip.AddrPort) {}}, nil)

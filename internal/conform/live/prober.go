@@ -3,6 +3,7 @@ package live
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
@@ -51,7 +52,7 @@ func Open(s *Subject) (*Prober, error) {
 		pace: pace{perSecond: max(1, s.Timers.RequestRate*3/4)},
 	}
 	for _, prefix := range s.Strangers {
-		p.strangers = append(p.strangers, prefix.Masked().Addr())
+		p.strangers = append(p.strangers, somewhere(prefix))
 	}
 	p.style = plain{}
 	if s.Profile != "" {
@@ -125,6 +126,20 @@ func (p *Prober) event(e transport.Event) {
 	}
 	p.mu.Unlock()
 	p.inbox.poke()
+}
+
+// somewhere is an address in the first half of a prefix: not the same for each run,
+// because a router may still be busy with the requests of the one before.
+func somewhere(prefix netip.Prefix) netip.Addr {
+	a := prefix.Masked().Addr()
+	octets, bits := a.AsSlice(), min(a.BitLen()-prefix.Bits()-1, 31)
+	if bits <= 0 {
+		return a
+	}
+	last := octets[len(octets)-4:]
+	binary.BigEndian.PutUint32(last, binary.BigEndian.Uint32(last)|mathrand.Uint32()>>(32-bits))
+	a, _ = netip.AddrFromSlice(octets)
+	return a
 }
 
 // link is the association's state: up, or down since when and why.

@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -108,11 +105,5 @@ func (b bench) build(ctx context.Context, m mutant) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	program := filepath.Join(b.work, "cxtpd")
-	compile := exec.CommandContext(ctx, "go", "build", "-gcflags=github.com/cxtp/cxtp/...=-N -l", "-ldflags=-s -w", "-overlay", list, "-o", program, "./cmd/cxtpd")
-	compile.Dir = b.dir
-	if out, err := compile.CombinedOutput(); err != nil {
-		return "", errors.Join(fmt.Errorf("failed to compile it: %w", err), errors.New(string(out)))
-	}
-	return program, nil
+	return rig.Build(ctx, b.work, "-gcflags=github.com/cxtp/cxtp/...=-N -l", "-ldflags=-s -w", "-overlay", list)
 }

@@ -2,7 +2,8 @@
 // live: without privileges, on loopback, with a userspace gateway and the sessions of
 // some mobile nodes.
 //
-//	r, err := rig.Start(ctx, "bin/cxtpd", dir)
+//	program, err := rig.Build(ctx, folder)
+//	r, err := rig.Start(ctx, program, folder)
 //	defer r.Stop()
 //	text, err := os.ReadFile(r.Subject)
 package rig
@@ -57,6 +58,17 @@ type node struct {
 	Keys     []string
 	Groups   []string
 	Told     bool
+}
+
+// Build compiles cxtpd into a folder and returns where it is. flags are for go build.
+func Build(ctx context.Context, folder string, flags ...string) (program string, err error) {
+	program = filepath.Join(folder, "cxtpd")
+	args := append([]string{"build", "-o", program}, flags...)
+	out, err := exec.CommandContext(ctx, "go", append(args, "github.com/cxtp/cxtp/cmd/cxtpd")...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("failed to compile cxtpd: %w\n%s", err, out)
+	}
+	return program, nil
 }
 
 // Start runs the program, which is cxtpd or a variant of it, with its files in a

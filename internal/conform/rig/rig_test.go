@@ -3,8 +3,6 @@ package rig_test
 import (
 	"context"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/cxtp/cxtp/internal/conform"
@@ -15,9 +13,9 @@ import (
 // TestOwnDaemonConforms runs every live case against cxtpd, which speaks our control
 // profile with the prober, or RFC 4067 alone.
 func TestOwnDaemonConforms(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "cxtpd")
-	if out, err := exec.Command("go", "build", "-o", program, "github.com/cxtp/cxtp/cmd/cxtpd").CombinedOutput(); err != nil {
-		t.Fatalf("failed to build cxtpd: %v\n%s", err, out)
+	program, err := rig.Build(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
 	for name, start := range map[string]func(context.Context, string, string) (*rig.Rig, error){"profile": rig.Start, "plain": rig.StartPlain} {
 		t.Run(name, func(t *testing.T) {
