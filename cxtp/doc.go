@@ -60,6 +60,8 @@
 // A source thaws on "refused" and closes on "active", said by the target that
 // its grant names, for the epoch granted, and on nothing else.
 //
+// What may be copied can go without all this, by RFC 4067 alone: plain.go.
+//
 // [Agent] is the mobile node's machine: it asks for moves and follows its
 // gateway.
 //

@@ -253,6 +253,16 @@ func TestPlainFetch(t *testing.T) {
 	}
 }
 
+// TestPlainFetchWithAnotherToken: where A gives the key, it has verified nothing.
+func TestPlainFetchWithAnotherToken(t *testing.T) {
+	p := newPlain(t, nil)
+	p.asks(8, []byte("another key, not the one"))
+	p.gives(true, groupsOnly)
+	if said := p.said(); said != "CT-Req, CTDR S=true" || p.state() != "held" || len(p.toNode) > 0 {
+		t.Errorf("B says %q, has it %s, the node hears %v", said, p.state(), p.toNode)
+	}
+}
+
 // owns gives B a session of its own.
 func (p *plainRouter) owns() SessionID {
 	p.t.Helper()
