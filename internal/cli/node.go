@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,7 +36,7 @@ func nodeCommand() *urfave.Command {
 			&urfave.StringFlag{Name: "config", Usage: "the node's `file`"},
 			&urfave.StringFlag{Name: "at", Usage: "ask the router with this `address` for a move"},
 			&urfave.StringFlag{Name: "naming", Usage: "the other router's `address`: where to, or where from"},
-			&urfave.BoolFlag{Name: "leaving", Usage: "with --at: that router is the one to leave, and only sends ahead to the other"},
+			&urfave.BoolFlag{Name: "leaving", Usage: "with --at: that router is the one to leave, and only sends ahead to the other, which is asked after a line of input"},
 			&urfave.BoolFlag{Name: "once", Usage: "with --at: end after the answer"},
 			&urfave.BoolFlag{Name: "icmp", Usage: "speak ICMP with routers on this link, RFC 4067's own way, and not UDP"},
 			&urfave.BoolFlag{Name: "trace", Usage: "also tell what is sent, received and dropped"},
@@ -70,6 +71,11 @@ Routers are asked at the address in [routers], without the port, or at the one t
 messages name them by; listen may be left out where updates come by ICMP too. It
 needs root or CAP_NET_RAW.
 
+With --leaving a move is asked for twice, as RFC 4067 has it: first at the router to
+leave, and when a line comes on the standard input, which says that the node has
+arrived, at the other, whatever the first has answered. With --once, or where the
+input ends, it is asked for once.
+
 With kernel_reqid the kernel's outbound SAs of that reqid follow each new gateway,
 without loss (ip xfrm policy shows the reqid). It needs CAP_NET_ADMIN.
 
@@ -94,6 +100,8 @@ type node struct {
 	agent  *agent.Agent
 	kernel *xfrm.Node // nil = the SAs are somebody else's
 	icmp   bool       // in place of UDP
+	in     io.Reader  // where a line says that the node has arrived
+	ended  chan struct{}
 }
 
 func runNode(c *urfave.Context) error {
@@ -156,7 +164,7 @@ func newNode(c *urfave.Context) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &node{events: events{out: c.App.Writer, json: c.Bool("json")}, icmp: c.Bool("icmp")}
+	n := &node{events: events{out: c.App.Writer, json: c.Bool("json")}, icmp: c.Bool("icmp"), in: c.App.Reader, ended: make(chan struct{})}
 	if file.ReqID != 0 {
 		if n.kernel, err = xfrm.NewNode(file.ReqID); err != nil {
 			return nil, fmt.Errorf("kernel_reqid: %w", err)
@@ -188,14 +196,17 @@ func newNode(c *urfave.Context) (*node, error) {
 // of ctx is how an agent ends that has nothing more to ask.
 func (n *node) run(ctx context.Context, m wish, once bool) error {
 	done := make(chan error, 1)
-	go func() { done <- n.agent.Run(ctx) }()
+	go func() {
+		defer close(n.ended)
+		done <- n.agent.Run(ctx)
+	}()
 	listening := event{Event: "listening", Address: n.agent.LocalAddr()}
 	if n.icmp {
 		listening.What = "ICMP"
 	}
 	n.events.write(listening)
 	if m.at.IsValid() {
-		err := n.request(ctx, m)
+		err := n.ask(ctx, m, once)
 		if err != nil || once {
 			n.agent.Close()
 			return errors.Join(err, <-done)
@@ -204,13 +215,41 @@ func (n *node) run(ctx context.Context, m wish, once bool) error {
 	return <-done
 }
 
-func (n *node) request(ctx context.Context, m wish) error {
-	answered, err := n.agent.Request(ctx, m.at, m.naming, m.role, 0)
+// ask makes a request, and of a predictive one both halves: the other router is asked
+// with the same sequence number in any case (RFC 4067 section 2.5.1).
+func (n *node) ask(ctx context.Context, m wish, once bool) error {
+	sequence, err := n.request(ctx, m, 0)
+	if m.role != cxtp.RoleLeaving || once || sequence == 0 || !n.arrives(ctx) {
+		return err
+	}
+	_, err = n.request(ctx, wish{at: m.naming, naming: m.at, role: cxtp.RoleArriving}, sequence)
+	return err
+}
+
+// arrives waits for the line that says that the node is where the other router is. It
+// returns false when nobody will say so any more.
+func (n *node) arrives(ctx context.Context) bool {
+	n.events.write(event{Event: "waiting", What: "for a line of input, which says that the node has arrived"})
+	line := make(chan bool, 1)
+	go func() { line <- bufio.NewScanner(n.in).Scan() }()
+	select {
+	case came := <-line:
+		return came
+	case <-ctx.Done():
+	case <-n.ended:
+	}
+	return false
+}
+
+// request asks a router, and tells what it answers: that there is no move is an error.
+// The sequence number is 0 when the router was not asked.
+func (n *node) request(ctx context.Context, m wish, sequence uint32) (uint32, error) {
+	answered, err := n.agent.Request(ctx, m.at, m.naming, m.role, sequence)
 	if ctx.Err() != nil {
-		return errors.New("interrupted before the router answered; the move may go on")
+		return 0, errors.New("interrupted before the router answered; the move may go on")
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	e := event{Event: "answered", Router: m.at, Sequence: answered.Sequence, TimedOut: answered.TimedOut, Moved: answered.Moved()}
 	for _, f := range answered.Failed {
@@ -219,13 +258,13 @@ func (n *node) request(ctx context.Context, m wish) error {
 	n.events.write(e)
 	switch {
 	case answered.TimedOut && n.icmp:
-		return fmt.Errorf("router %s did not answer: is it on this node's link, and has its configuration [node] icmp = true?", m.at)
+		err = fmt.Errorf("router %s did not answer: is it on this node's link, and has its configuration [node] icmp = true?", m.at)
 	case answered.TimedOut:
-		return fmt.Errorf("router %s did not answer: is it running, and is its endpoint in [routers] right?", m.at)
+		err = fmt.Errorf("router %s did not answer: is it running, and is its endpoint in [routers] right?", m.at)
 	case !answered.Moved():
-		return fmt.Errorf("router %s refused: %s (%s)", m.at, answered.Failed[0].Status, answered.Failed[0].FPT)
+		err = fmt.Errorf("router %s refused: %s (%s)", m.at, answered.Failed[0].Status, answered.Failed[0].FPT)
 	}
-	return nil
+	return answered.Sequence, err
 }
 
 // follow points the node's SAs at another gateway: the kernel's, and by the
@@ -312,7 +351,7 @@ func hookError(err error) error {
 // event is what the agent tells, a JSON document a line.
 type event struct {
 	Time     time.Time      `json:"time"`
-	Event    string         `json:"event"` // "listening", "answered", "following", "not following", "send", "receive", "drop"
+	Event    string         `json:"event"` // "listening", "answered", "waiting", "following", "not following", "send", "receive", "drop"
 	Address  netip.AddrPort `json:"address,omitzero"`
 	Router   netip.Addr     `json:"router,omitzero"`
 	Number   uint64         `json:"number,omitempty"`

@@ -133,6 +133,58 @@ func TestNodeAsks(t *testing.T) {
 	}
 }
 
+// A node that leaves asks both routers, with one sequence number and one token: the
+// second when it has arrived there, though the first has refused (RFC 4067 sections
+// 2.5.1 and 3.2).
+func TestNodeAsksBoth(t *testing.T) {
+	const pAR, nAR = "198.51.100.1", "198.51.100.2"
+	for name, c := range map[string]struct {
+		failed []cxtp.ContextStatus
+		input  string
+		asked  bool
+	}{
+		"sent ahead":   {nil, "\n", true},
+		"refused":      {[]cxtp.ContextStatus{{FPT: cxtp.FPTControl, Status: cxtp.StatusNotAuthorised}}, "here\n", true},
+		"end of input": {[]cxtp.ContextStatus{{FPT: cxtp.FPTControl, Status: cxtp.StatusNotAuthorised}}, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			first, second := make(chan *cxtp.CTAA, 1), make(chan *cxtp.CTAA, 1)
+			p, atP, _ := routerAt(t, first)
+			n, atN, _ := routerAt(t, second)
+			config := nodeConfig(t, p.LocalAddr(), "")
+			file, err := os.OpenFile(config, os.O_APPEND|os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(file, "%q = %q\n", nAR, n.LocalAddr())
+			if err := file.Close(); err != nil {
+				t.Fatal(err)
+			}
+			first <- &cxtp.CTAA{Previous: nodeAddr, Failed: c.failed}
+			second <- &cxtp.CTAA{Previous: nodeAddr, Failed: []cxtp.ContextStatus{{FPT: cxtp.FPTControl, Status: cxtp.StatusBusy}}} // so that it ends
+			var out, errs strings.Builder
+			code := Run(t.Context(), []string{"cxtp", "mn", "--config", config, "--at", pAR, "--naming", nAR, "--leaving", "--json"}, "1",
+				Streams{In: strings.NewReader(c.input), Out: &out, Err: &errs})
+			if code != exitFailed || strings.Contains(errs.String(), "busy") != c.asked {
+				t.Fatalf("ended with %d and said %q", code, errs.String())
+			}
+			one := <-atP
+			if one.Router != netip.MustParseAddr(nAR) {
+				t.Errorf("the router to leave is named %s", one.Router)
+			}
+			if !c.asked {
+				if len(atN) > 0 {
+					t.Error("the other router was asked")
+				}
+				return
+			}
+			if two := <-atN; two.Router != netip.MustParseAddr(pAR) || two.Sequence != one.Sequence || two.Token != one.Token {
+				t.Errorf("asked with %+v, and then with %+v", one, two)
+			}
+		})
+	}
+}
+
 // The agent runs its program for an update, acknowledges it only when that
 // succeeds, remembers it, and ends cleanly when it is interrupted.
 func TestNodeFollows(t *testing.T) {
