@@ -10,16 +10,16 @@
 //
 // A row's level is the key word of RFC 2119 that the document uses (its SHALL is
 // written MUST, its RECOMMENDED SHOULD), or "constant" for a number, a size or a
-// place on the wire. Much of RFC 4067 is told as a story, without key words: "nAR
-// requires MN to present its authorization token". Where whoever does otherwise
-// could not work together with others, or would harm them, such a sentence is a
-// row too, and is marked as implied.
+// place on the wire. Much of RFC 4067 is told as a story, without key words: what the
+// nAR does then, what the pAR sends. Where whoever does otherwise could not work
+// together with others, or would harm them, such a sentence is a row too, and is
+// marked as implied.
 //
-// A row is done, or open, or not applicable, with the reason. What shows that a row
-// is done are the Go tests that it names, the vectors and the conformance cases that
-// name it. The tests of this package fail for a done row that nothing shows, a test
-// that does not exist, and a vector or case that shows neither a row nor a section
-// of our own specifications.
+// A row is done, or not applicable, with the reason. What shows that a row is done
+// are the Go tests that it names, the vectors and the conformance cases that name
+// it. The tests of this package fail for a done row that nothing shows, a test that
+// does not exist, and a vector or case that shows neither a row nor a section of our
+// own specifications.
 //
 //	go test -v -run TestRowsAreWellFormed ./rfc
 //
@@ -49,7 +49,7 @@ type Row struct {
 	Implied bool   `json:"implied,omitempty"`
 	Text    string `json:"text"`
 	State   State  `json:"state"`
-	// Reason says why the row is not applicable, or what an open one lacks.
+	// Reason says why the row is not applicable.
 	Reason string `json:"reason,omitempty"`
 	// Tests are Go tests that fail when the row is broken: the package's folder,
 	// the function, and perhaps a subtest: "cxtp.TestTranscripts/busy".
@@ -79,7 +79,6 @@ type State string
 // The states.
 const (
 	Done          State = "done"
-	Open          State = "open" // not done yet
 	NotApplicable State = "not applicable"
 )
 
