@@ -133,7 +133,8 @@ func (g *Gateway) succeed(ctx context.Context, s, next *session) error {
 	for i := range next.sas {
 		if at := s.place(next.sas[i].id); at >= 0 {
 			next.sas[i].ceiling, next.sas[i].heard = s.sas[at].ceiling, s.sas[at].heard
-			next.static.SAs[i].Window = s.static.SAs[at].Window // what a source still has to say is of that size
+			next.static.SAs[i].Window = s.static.SAs[at].Window             // what a source still has to say is of that size
+			next.static.SAs[i].Hard.Packets = s.static.SAs[at].Hard.Packets // what the kernel has may be the ceiling
 		}
 	}
 	before, err := g.exchange(s, next.layout)

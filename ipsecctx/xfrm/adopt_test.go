@@ -96,6 +96,30 @@ func TestOperatorsPoliciesStay(t *testing.T) {
 	}
 }
 
+// TestAdoptLimited: a ceiling can be moved up and taken away, also when the IKE daemon's
+// SAs have been adopted again meanwhile; it is no lifetime of theirs.
+func TestAdoptLimited(t *testing.T) {
+	b := newBench(t, newJudge(), adopting)
+	must(t, b.begin(testSession(), nil))
+	for _, c := range []struct {
+		ceilings ipsecctx.Ceilings
+		want     uint64
+	}{{ipsecctx.Ceilings{outbound: 1000}, 1000}, {ipsecctx.Ceilings{outbound: 2000}, 2000}, {nil, uapi.Unlimited}} {
+		must(t, b.Limit(ctx, testID, c.ceilings))
+		if got := b.kernel.states[outboundID].Limits.HardPackets; got != c.want {
+			t.Errorf("with the ceilings %v the kernel's is %d, want %d", c.ceilings, got, c.want)
+		}
+		must(t, b.Adopt(ctx, testID, announced(testSession())))
+		s, _, err := b.Export(ctx, testID)
+		must(t, err)
+		for i := range s.SAs {
+			if s.SAs[i].Hard.Packets != 0 {
+				t.Errorf("with the ceilings %v an SA has the lifetime %+v", c.ceilings, s.SAs[i].Hard)
+			}
+		}
+	}
+}
+
 // TestAdoptAgain follows the IKE daemon through a rekey.
 func TestAdoptAgain(t *testing.T) {
 	w := newJudge()
