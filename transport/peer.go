@@ -94,19 +94,20 @@ func (p *peer) handle(msg []byte) {
 func (p *peer) up(s *session) error {
 	p.changing.Lock()
 	defer p.changing.Unlock()
-	if old := p.current(); old != nil {
-		p.downLocked(old, ErrPeerReplaced)
-		p.endpoint.start(func() { old.finish(ErrPeerReplaced) })
-	}
 	p.mu.Lock()
 	if p.endpoint.closing.Load() {
 		p.mu.Unlock()
 		return ErrClosed
 	}
+	old := p.session
 	p.session = s
 	p.stats.Handshakes++
 	p.stats.LastError = ""
 	p.mu.Unlock()
+	if old != nil {
+		p.endpoint.config.Events(PeerDown{p.Name, old.remote(), ErrPeerReplaced})
+		p.endpoint.start(func() { old.finish(ErrPeerReplaced) })
+	}
 	p.endpoint.config.Events(PeerUp{p.Name, s.remote()})
 	p.endpoint.start(s.receive)
 	p.endpoint.start(s.tend)
@@ -118,16 +119,15 @@ func (p *peer) up(s *session) error {
 func (p *peer) down(s *session, reason error) {
 	p.changing.Lock()
 	defer p.changing.Unlock()
-	if p.current() == s {
-		p.downLocked(s, reason)
-	}
-}
-
-func (p *peer) downLocked(s *session, reason error) {
 	p.mu.Lock()
-	p.session = nil
+	current := p.session == s
+	if current {
+		p.session = nil
+	}
 	p.mu.Unlock()
-	p.endpoint.config.Events(PeerDown{p.Name, s.remote(), reason})
+	if current {
+		p.endpoint.config.Events(PeerDown{p.Name, s.remote(), reason})
+	}
 }
 
 // redial has the peer dialed without a pause.

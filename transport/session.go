@@ -48,11 +48,11 @@ func (s *session) receive() {
 
 // reason turns a read error into the reason that PeerDown gives.
 func (s *session) reason(err error) error {
-	if errors.Is(err, ErrPeerReplaced) {
-		return err
-	}
 	if s.peer.endpoint.closing.Load() {
 		return ErrClosed
+	}
+	if errors.Is(err, ErrPeerReplaced) {
+		return err
 	}
 	return fmt.Errorf("%w: %w", ErrPeerLeft, err)
 }

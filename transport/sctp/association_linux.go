@@ -27,7 +27,7 @@ type Association struct {
 	waiting atomic.Bool // for room
 	waiters sync.WaitGroup
 
-	over     chan struct{} // Read has returned its last error
+	over     chan struct{} // Read has returned its last error, or there is nothing to read
 	overOnce sync.Once
 }
 
@@ -230,5 +230,6 @@ func (a *Association) Abort() {
 // Close frees the association. If it is still up, the kernel ends it in order.
 func (a *Association) Close() {
 	_ = a.file.Close()
+	a.overOnce.Do(func() { close(a.over) })
 	a.waiters.Wait()
 }
