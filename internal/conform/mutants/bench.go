@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"time"
 
@@ -31,9 +33,17 @@ func (b bench) try(ctx context.Context, m mutant) (result, error) {
 		return r, err
 	}
 	defer os.RemoveAll(b.work)
-	program, err := b.build(ctx, m)
+	command := "cxtpd"
+	if m.offline {
+		command = "cxtp"
+	}
+	program, err := b.build(ctx, m, command)
 	if err != nil {
 		r.broken = err.Error()
+		return r, ctx.Err()
+	}
+	if m.offline {
+		r.ask(ctx, program)
 		return r, ctx.Err()
 	}
 	daemon, err := rig.Start(ctx, program, b.work)
@@ -88,22 +98,48 @@ func (r *result) probe(ctx context.Context, c conform.Case) {
 	if found.Verdict != conform.Failed {
 		return
 	}
+	r.blame(c.Rows, c.Name+": "+found.Detail)
+}
+
+// blame notes a case that has failed for each row that has caught nothing yet.
+func (r *result) blame(rows []string, found string) {
 	for _, row := range r.mutant.rows {
-		if r.caught[row] == "" && names(c, row) {
-			r.caught[row] = c.Name + ": " + found.Detail
+		if r.caught[row] == "" && slices.Contains(rows, "rfc4067-"+row) {
+			r.caught[row] = found
 		}
 	}
 }
 
 func names(c conform.Case, row string) bool { return slices.Contains(c.Rows, "rfc4067-"+row) }
 
-// build compiles the daemon with the mutated files in place of the real ones, and
+// ask has a mutant of the tool ask its own codec about the vectors.
+func (r *result) ask(ctx context.Context, program string) {
+	out, err := exec.CommandContext(ctx, program, "conform", "--json").Output()
+	var report struct {
+		Results []struct {
+			Name, Detail string
+			Verdict      conform.Verdict
+			Rows         []string
+		}
+	}
+	if json.Unmarshal(out, &report) != nil {
+		r.broken = fmt.Sprintf("it gives no report: %v", err)
+		return
+	}
+	for _, c := range report.Results {
+		if c.Verdict == conform.Failed {
+			r.blame(c.Rows, c.Name+": "+c.Detail)
+		}
+	}
+}
+
+// build compiles a command with the mutated files in place of the real ones, and
 // returns where it is. Nothing is optimised, because most of a mutant's work goes
 // here.
-func (b bench) build(ctx context.Context, m mutant) (string, error) {
+func (b bench) build(ctx context.Context, m mutant, command string) (string, error) {
 	list, err := overlay.Write(b.dir, b.work, m.edits(), nil)
 	if err != nil {
 		return "", err
 	}
-	return rig.Build(ctx, b.work, "-gcflags=github.com/cxtp/cxtp/...=-N -l", "-ldflags=-s -w", "-overlay", list)
+	return rig.BuildCommand(ctx, command, b.work, "-gcflags=github.com/cxtp/cxtp/...=-N -l", "-ldflags=-s -w", "-overlay", list)
 }

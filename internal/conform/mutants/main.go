@@ -1,6 +1,7 @@
-// Command mutants shows that the live cases of the conformance kit see what they are
-// for: it breaks our own daemon, one demand of RFC 4067 after another, runs the cases
-// that name the demand's row against it, and prints whether they fail.
+// Command mutants shows that the cases of the conformance kit see what they are for: it
+// breaks our own daemon, one demand of RFC 4067 after another, runs the live cases that
+// name the demand's row against it, and prints whether they fail. What no router shows
+// it breaks in our codec, which is asked about the vectors then.
 //
 //	go run ./internal/conform/mutants [-run NAME]
 //

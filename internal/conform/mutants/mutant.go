@@ -15,6 +15,7 @@ type mutant struct {
 	file     string   // from the module's folder
 	old, new string   // its text, there exactly once, and what breaks the demand
 	more     []overlay.Edit
+	offline  bool   // the vectors are to catch it, and not the live cases
 	only     string // the one case that is to catch it; "" = any of the rows'
 }
 
@@ -23,7 +24,7 @@ var whole = mutant{name: "none"}
 
 // mutants are all of them.
 func mutants() []mutant {
-	return slices.Concat(codecMutants, requestMutants, sourceMutants, targetMutants)
+	return slices.Concat(vectorMutants, codecMutants, requestMutants, sourceMutants, targetMutants)
 }
 
 // edits are what makes the mutant of the daemon.

@@ -62,11 +62,16 @@ type node struct {
 
 // Build compiles cxtpd into a folder and returns where it is. flags are for go build.
 func Build(ctx context.Context, folder string, flags ...string) (program string, err error) {
-	program = filepath.Join(folder, "cxtpd")
+	return BuildCommand(ctx, "cxtpd", folder, flags...)
+}
+
+// BuildCommand is Build for any command of this module.
+func BuildCommand(ctx context.Context, name, folder string, flags ...string) (program string, err error) {
+	program = filepath.Join(folder, name)
 	args := append([]string{"build", "-o", program}, flags...)
-	out, err := exec.CommandContext(ctx, "go", append(args, "github.com/cxtp/cxtp/cmd/cxtpd")...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "go", append(args, "github.com/cxtp/cxtp/cmd/"+name)...).CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("failed to compile cxtpd: %w\n%s", err, out)
+		return "", fmt.Errorf("failed to compile %s: %w\n%s", name, err, out)
 	}
 	return program, nil
 }
