@@ -54,7 +54,8 @@ var requestChecks = []check{
 		expect: "a CTAR with A = 1 gets a CTAA, which says so when nothing was transferred",
 		run: func(t *trial) {
 			m := t.strange(true, true)
-			t.passedOn(m)
+			t.connected()
+			t.send(m)
 			answer, a := expect[cxtp.CTAA](t, m.Previous)
 			t.check(a.side == fromNode, "the CTAA came over the association, and not to the node")
 			t.check(len(answer.Failed) > 0, "the CTAA names no context type that was not transferred, but nothing was")
@@ -65,7 +66,8 @@ var requestChecks = []check{
 		expect: "a router that gives up an unanswered CT-Req may tell the pAR with a CTC",
 		run: func(t *trial) {
 			m := t.strange(true, true)
-			t.passedOn(m)
+			t.connected()
+			t.send(m)
 			expect[cxtp.CTC](t, m.Previous)
 		},
 	}, {
@@ -73,7 +75,8 @@ var requestChecks = []check{
 		expect: "what a router sends when it gives up a CT-Req is a CTC, and nothing else than the node's address is in it",
 		run: func(t *trial) {
 			m := t.strange(true, true)
-			t.passedOn(m)
+			t.connected()
+			t.send(m)
 			t.canonical(t.gaveUp(m))
 		},
 	}, {

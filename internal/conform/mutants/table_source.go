@@ -13,7 +13,7 @@ var sourceMutants = []mutant{
 	{
 		name: "ctar-ignored", rows: []string{"2.1.1-1"},
 		file: "cxtp/request.go",
-		old:  "	atStandby := s.state == stateStaged && s.src.standby && s.src.to == to.ID\n", new: "	atStandby := s.src.standby\n	return\n",
+		old:  "	atStandby := s.state == stateStaged && s.src.standby && s.src.to == to.ID\n", new: "	atStandby := false\n	if !atStandby {\n		return\n	}\n",
 	}, {
 		name: "no-key-in-the-pctd", rows: []string{"2.1.1-2", "2.5.6-14", "2.5.3-11"},
 		file: "cxtp/source_send.go",
