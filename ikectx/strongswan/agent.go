@@ -349,27 +349,39 @@ func (a *Agent) strike(s *session) {
 // how long a rekey may take: it keeps the old SA for five seconds.
 const settleTime = 8 * time.Second
 
-// takeIn has the kernel's SAs of a client adopted, once charon has installed
-// what it announced.
+// takeIn has the kernel's SAs of a client adopted, once charon has installed what it
+// announced. One that has much to do gets the time that it takes.
 func (a *Agent) takeIn(ctx context.Context, s *session, first bool) {
-	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	for a.tryTakeIn(ctx, s, first, settleTime) {
+		a.log.Info("charon takes its time with a client's SAs", "session", s.id, "client", s.l.String())
+	}
+}
+
+// tryTakeIn does that within a time, and reports whether to try again: the client is
+// still there then, and awaited.
+func (a *Agent) tryTakeIn(ctx context.Context, s *session, first bool, within time.Duration) (again bool) {
+	once, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	sa, err := a.charon.awaitAs(ctx, a.name(s), func(sa IKESA) bool { return located(sa.Remote) && a.agrees(s, sa) })
+	sa, err := a.charon.awaitAs(once, a.name(s), func(sa IKESA) bool { return located(sa.Remote) && a.agrees(s, sa) })
+	late := err != nil && once.Err() != nil && ctx.Err() == nil
 	a.mu.Lock()
-	s.awaited = false
+	s.awaited = late && a.sessions[s.id] == s
+	again = s.awaited
 	a.mu.Unlock()
 	var static *ipsecctx.Session
 	if err == nil {
-		static, err = a.adopt(ctx, s, sa)
+		static, err = a.adopt(once, s, sa)
 	}
 	switch {
-	case ctx.Err() != nil && err != nil, errors.Is(err, ErrUnknownSA):
+	case again:
+	case late, ctx.Err() != nil && err != nil, errors.Is(err, ErrUnknownSA):
 		a.log.Info("a client went before its SAs could be taken in", "session", s.id, "client", s.l.String(), "error", err)
 	case err != nil:
 		a.log.Warn("a client that cannot be moved", "session", s.id, "client", s.l.String(), "error", err)
 	case first && !s.known:
 		a.cfg.Came(s.id, static)
 	}
+	return again
 }
 
 // adopt has the kernel's SAs of a client adopted that charon shows.

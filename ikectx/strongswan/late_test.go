@@ -88,3 +88,30 @@ func TestLateToForget(t *testing.T) {
 		t.Errorf("it cannot come back: %v", err)
 	}
 }
+
+// TestTakenInLate: a client whose SAs charon has not installed in time is waited for
+// on, as long as it is there.
+func TestTakenInLate(t *testing.T) {
+	a, s, p := beside(t, "gcm")
+	go p.work()
+	came := 0
+	a.cfg.Came = func(cxtp.SessionID, *ipsecctx.Session) { came++ }
+	announced := p.now().children
+	p.change(func(sa *fakeSA) { sa.children = nil })
+	s.awaited = true
+	if !a.tryTakeIn(t.Context(), s, true, 50*time.Millisecond) || !s.awaited {
+		t.Error("given up, while charon was at it")
+	}
+	p.change(func(sa *fakeSA) { sa.children = announced })
+	if a.tryTakeIn(t.Context(), s, true, settleTime) || s.awaited || came != 1 {
+		t.Errorf("awaited %t, came %d times", s.awaited, came)
+	}
+
+	p.change(func(sa *fakeSA) { sa.children = nil })
+	a.mu.Lock()
+	a.strike(s)
+	a.mu.Unlock()
+	if a.tryTakeIn(t.Context(), s, true, 50*time.Millisecond) {
+		t.Error("a client that is gone is waited for")
+	}
+}
