@@ -57,10 +57,14 @@ var codecMutants = []mutant{
 		file: "cxtp/wire_writer.go",
 		old:  "PutUint16(w.dst[w.start+2:], uint16(size))", new: "PutUint16(w.dst[w.start+2:], uint16(size-4))",
 	}, {
-		name: "v-flag-turned-round", rows: []string{"2.5-3", "2.5.1-2", "2.5.2-2", "2.5.3-3", "2.5.4-2", "2.5.5-2", "2.5.6-2"},
+		name: "v-flag-turned-round", rows: []string{"2.5-3", "2.5.1-2", "2.5.2-2", "2.5.3-3", "2.5.4-2", "2.5.6-2"},
 		file: "cxtp/wire_writer.go",
 		old:  "	w.flags(w.v4, second)\n", new: "	w.flags(!w.v4, second)\n",
 		more: []overlay.Edit{{File: "cxtp/wire_reader.go", Old: "	r.v4 = r.bits(\"V\", octet, flagFirst) == 1\n", New: "	r.v4 = r.bits(\"V\", octet, flagFirst) == 0\n"}},
+	}, {
+		name: "v-flag-of-a-ctc", rows: []string{"2.5.5-2"},
+		file: "cxtp/ctc.go",
+		old:  "	w := newWriter(dst, TypeCTC, false, m.Previous)\n", new: "	w := newWriter(dst, TypeCTC, false, m.Previous)\n	w.dst[w.start+1] ^= flagFirst\n",
 	}, {
 		name: "type-of-a-ct-req", rows: []string{"2.5.6-1"},
 		file: "cxtp/message.go", old: "	TypeCTReq Type = 7\n", new: "	TypeCTReq Type = 8\n",
