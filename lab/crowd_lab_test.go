@@ -134,9 +134,9 @@ func (v *vpn) answered(by *gateway) (n int) {
 // TestStrongSwanCrowd drains a gateway of 50 stock clients under traffic, of 200
 // when every case is asked for, and brings them back. No client notices.
 func TestStrongSwanCrowd(t *testing.T) {
-	size, every := 50, 100*time.Millisecond
+	size, every := 50, 400*time.Millisecond
 	if os.Getenv("LAB_FULL") != "" {
-		size, every = 200, 400*time.Millisecond
+		size = 200
 	}
 	steadily(t, func(t *testing.T) *rig { return moveCrowd(t, size, every) })
 }
