@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -129,18 +130,26 @@ func run(ctx context.Context, o options) (int, error) {
 	return status, nil
 }
 
-// failures is what a package's tests said when they failed.
+// outset is how many lines are repeated of a message: it may have a daemon's whole log.
+const outset = 12
+
+// message is how a message of a test begins.
+var message = regexp.MustCompile(`^ +\w+\.go:\d+: `)
+
+// failures is what a package's tests said when they failed, of each message the outset.
 func failures(output []byte) string {
 	var said strings.Builder
-	inside := false
+	inside, lines := false, 0
 	for line := range strings.Lines(string(output)) {
 		switch told := strings.TrimLeft(line, " \t"); {
 		case strings.HasPrefix(told, "--- FAIL"), strings.HasPrefix(told, "panic:"):
-			inside = true
+			inside, lines = true, 0
 		case told == line: // what a test says of itself is indented
 			inside = false
+		case message.MatchString(line):
+			lines = 0
 		}
-		if inside {
+		if lines++; inside && lines <= outset {
 			said.WriteString(line)
 		}
 	}

@@ -2,10 +2,16 @@
 
 package main
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestFailures(t *testing.T) {
-	const output = `--- FAIL: TestDrain (2.00s)
+	log := strings.Repeat("        a daemon did something\n", outset-1)
+	output := `--- FAIL: TestDrain (2.00s)
+    drain_lab_test.go:10: a daemon said:
+` + log + `        and much more of it
     drain_lab_test.go:10: 2 of 20 were lost
         and more of it
     --- FAIL: TestDrain/v6 (1.00s)
@@ -18,8 +24,9 @@ panic: test timed out after 28m0s
 goroutine 1 [running]:
 FAIL
 `
-	const want = `--- FAIL: TestDrain (2.00s)
-    drain_lab_test.go:10: 2 of 20 were lost
+	want := `--- FAIL: TestDrain (2.00s)
+    drain_lab_test.go:10: a daemon said:
+` + log + `    drain_lab_test.go:10: 2 of 20 were lost
         and more of it
     --- FAIL: TestDrain/v6 (1.00s)
         drain_lab_test.go:12: one was lost
