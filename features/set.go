@@ -30,6 +30,8 @@ type Set struct {
 	up, down []Feature // the features, in both orders
 	byFPT    map[cxtp.FPT]Feature
 
+	pauses *pauses
+
 	mu  sync.Mutex
 	out map[cxtp.SessionID][]Feature
 }
@@ -41,7 +43,7 @@ var (
 
 // NewSet registers features, each behind those that it builds on.
 func NewSet(features ...Feature) (*Set, error) {
-	s := &Set{up: features, down: slices.Clone(features), byFPT: map[cxtp.FPT]Feature{}, out: map[cxtp.SessionID][]Feature{}}
+	s := &Set{up: features, down: slices.Clone(features), byFPT: map[cxtp.FPT]Feature{}, pauses: newPauses(), out: map[cxtp.SessionID][]Feature{}}
 	slices.Reverse(s.down)
 	for _, f := range features {
 		for _, fpt := range f.FPTs() {
@@ -202,8 +204,18 @@ func (s *Set) TakeOver(ctx context.Context, ref Ref) error {
 }
 
 // Freeze freezes every feature. One that is busy ends it: those that were frozen
-// before it go on, so that nothing is stopped.
+// before it go on, so that nothing is stopped. In a mass move, few sessions are frozen
+// at once, and the next one waits until another gateway has one of them.
 func (s *Set) Freeze(ctx context.Context, ref Ref) (Snapshot, error) {
+	s.pauses.begin(ctx, ref.Session)
+	all, err := s.freeze(ctx, ref)
+	if err != nil {
+		s.pauses.end(ref.Session)
+	}
+	return all, err
+}
+
+func (s *Set) freeze(ctx context.Context, ref Ref) (Snapshot, error) {
 	var busy error
 	var frozen []Feature
 	all, err := s.gather(ref, s.down, func(f Feature) (Snapshot, error) {
@@ -260,16 +272,19 @@ func (s *Set) Activate(ctx context.Context, ref Ref, dynamic []cxtp.CDB) error {
 
 // Thaw thaws every feature.
 func (s *Set) Thaw(ctx context.Context, ref Ref, floors []cxtp.ManifestEntry) error {
+	s.pauses.end(ref.Session)
 	return s.each(ref, s.up, func(f Feature) error { return f.Thaw(ctx, ref, s.manifestOf(f, floors)) })
 }
 
 // Redirect redirects every feature.
 func (s *Set) Redirect(ctx context.Context, ref Ref, to cxtp.RouterID) error {
+	s.pauses.end(ref.Session)
 	return s.each(ref, s.down, func(f Feature) error { return f.Redirect(ctx, ref, to) })
 }
 
 // Close closes every feature.
 func (s *Set) Close(ctx context.Context, ref Ref) (Snapshot, error) {
+	s.pauses.end(ref.Session)
 	return s.gather(ref, s.down, func(f Feature) (Snapshot, error) { return f.Close(ctx, ref) })
 }
 
@@ -281,12 +296,14 @@ func (s *Set) Merge(ctx context.Context, ref Ref, last []cxtp.CDB) error {
 // Release makes every feature forget, also what nobody asked for: the session
 // goes as a whole.
 func (s *Set) Release(ctx context.Context, ref Ref) error {
+	s.pauses.end(ref.Session)
 	s.forget(ref)
 	return s.each(ref, s.down, func(f Feature) error { return f.Release(ctx, ref) })
 }
 
 // Discard makes every feature forget what was staged.
 func (s *Set) Discard(ctx context.Context, ref Ref) error {
+	s.pauses.end(ref.Session)
 	s.forget(ref)
 	return s.each(ref, s.down, func(f Feature) error { return f.Discard(ctx, ref) })
 }

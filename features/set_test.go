@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/cxtp/cxtp/cxtp"
@@ -25,9 +26,13 @@ type recorder struct {
 	calls      []string
 	got        []cxtp.CDB
 	turns      *[]cxtp.FPT // where not nil: whose turn it was, across features
+
+	mu sync.Mutex // sessions come side by side
 }
 
 func (r *recorder) call(name string, blocks ...cxtp.CDB) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.calls = append(r.calls, name)
 	r.got = append(r.got, blocks...)
 	if r.turns != nil {

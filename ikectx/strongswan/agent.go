@@ -71,7 +71,6 @@ type Agent struct {
 	plugin *plugin
 	switcher
 	imports  *semaphore.Weighted // those under way
-	pauses   *semaphore.Weighted // of sessions that stand still
 	departed *departed
 
 	mu       sync.Mutex
@@ -101,7 +100,6 @@ type session struct {
 	inherited bool    // it was taken over
 	halfway   bool    // a restart found it passive beside SAs at work
 	orphan    bool    // its charon has ended
-	paused    bool    // it has one of the agent's pauses
 	late      lateness
 
 	restoring chan struct{} // closed when the next one has got it; nil = it is not about to
@@ -125,7 +123,7 @@ func Start(cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{cfg: cfg, log: cfg.Log, charon: NewCharon(cfg.Socket), plugin: p, journal: newJournal(), departed: away,
-		imports: semaphore.NewWeighted(importsAtOnce), pauses: semaphore.NewWeighted(pausesAtOnce),
+		imports:  semaphore.NewWeighted(importsAtOnce),
 		sessions: map[cxtp.SessionID]*session{}, of: map[*lineage]*session{}, recollection: newRecollection()}
 	a.switcher = switcher{plugin: p, charon: a.charon, segments: cfg.Segments, crowd: a.clients}
 	return a, nil
@@ -341,7 +339,6 @@ func (a *Agent) begin(l *lineage) *session {
 func (a *Agent) strike(s *session) {
 	delete(a.sessions, s.id)
 	delete(a.of, s.l)
-	a.endPause(s)
 	a.charon.forget(s.l.id())
 }
 
@@ -447,9 +444,7 @@ func (a *Agent) rested(ctx context.Context, id cxtp.SessionID) (*session, error)
 func (a *Agent) turn(s *session, p ipsecctx.Phase) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if s.phase = p; p == ipsecctx.Active {
-		a.endPause(s)
-	}
+	s.phase = p
 }
 
 // with finds a session in a phase that allows an operation; nil if it is not here.

@@ -218,14 +218,7 @@ func (a *Agent) Freeze(ctx context.Context, id cxtp.SessionID) (ikectx.Dynamic, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
-	a.beginPause(ctx, s)
-	d, err := a.freeze(ctx, s)
-	if err != nil {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.endPause(s)
-	}
-	return d, err
+	return a.freeze(ctx, s)
 }
 
 // freeze stops a client that charon has, or had until now.
@@ -367,14 +360,7 @@ func (a *Agent) waits(s *session) bool {
 
 // Redirect implements [ikectx.Backend]: the packets are the gateway's business, and
 // the client is another's.
-func (a *Agent) Redirect(_ context.Context, id cxtp.SessionID, _ cxtp.RouterID) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if s := a.sessions[id]; s != nil {
-		a.endPause(s)
-	}
-	return nil
-}
+func (a *Agent) Redirect(context.Context, cxtp.SessionID, cxtp.RouterID) error { return nil }
 
 // Closed implements [ikectx.Backend]: charon rekeys when it likes.
 func (a *Agent) Closed(context.Context, cxtp.SessionID) error { return nil }

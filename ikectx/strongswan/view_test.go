@@ -7,15 +7,13 @@ import (
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/ipsecctx"
-
-	"golang.org/x/sync/semaphore"
 )
 
 // recorded is an agent that has heard the beginning of a recorded stream.
 func recorded(t *testing.T, name string) *Agent {
 	t.Helper()
 	a := &Agent{journal: newJournal(), sessions: map[cxtp.SessionID]*session{}, of: map[*lineage]*session{}, recollection: newRecollection(),
-		pauses: semaphore.NewWeighted(pausesAtOnce), departed: elsewhere(t, "")}
+		departed: elsewhere(t, "")}
 	a.settle()
 	hearAll(t, a.journal, streams(t)[name][0].messages)
 	l := only(t, a.journal)
