@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cxtp/cxtp/internal/control"
 	"github.com/cxtp/cxtp/lab/charon"
@@ -42,7 +41,7 @@ func TestStrongSwanRestart(t *testing.T) {
 					c.away(v)
 				}
 				v.must(flows.Await(v.ctx, some))
-				v.must(v.start(here))
+				v.restarts(here)
 				for i := range 2 {
 					from := v.gateways[i]
 					v.stands(from, id, "active")
@@ -78,14 +77,13 @@ func TestStrongSwanKill(t *testing.T) {
 				}
 				victim.kill()
 				victim.fault = p.name + ofAny
-				v.must(v.start(victim))
+				v.restarts(victim)
 				v.stands(v.gateways[0], id, "active")
 				w, flows := v.watch(), v.flows(inner)
 				v.must(flows.Await(v.ctx, some))
 				ordered := v.orderOf(v.gateways[0], id)
-				victim.cmd.Wait()
-				victim.cmd, victim.fault = nil, ""
-				v.must(v.start(victim))
+				v.dies(victim, ordered)
+				v.restarts(victim)
 				at := v.endingOf(id)
 				want := p.at
 				if p.name == "source-after-grant" {
@@ -125,19 +123,17 @@ func TestStrongSwanKill(t *testing.T) {
 func (v *vpn) oneAnswers(at *gateway) {
 	v.t.Helper()
 	var here, there []charon.IKESA
-	for range 200 {
+	if !comes(func() bool {
 		var err error
 		here, err = v.charons[slices.Index(v.gateways[:], at)].SAs()
 		v.must(err)
 		there, err = v.charons[slices.Index(v.gateways[:], at.Peer)].SAs()
 		v.must(err)
 		awake := func(sa charon.IKESA) bool { return sa.State != "PASSIVE" }
-		if len(here) == 1 && here[0].State == "ESTABLISHED" && !slices.ContainsFunc(there, awake) {
-			return
-		}
-		time.Sleep(50 * time.Millisecond) // until the daemons have seen to it
+		return len(here) == 1 && here[0].State == "ESTABLISHED" && !slices.ContainsFunc(there, awake)
+	}) {
+		v.t.Fatalf("%s has %+v, %s has %+v", at.Name, here, at.Peer.Name, there)
 	}
-	v.t.Fatalf("%s has %+v, %s has %+v", at.Name, here, at.Peer.Name, there)
 }
 
 // rekeyIKE has the client rekey its IKE SA.
@@ -201,13 +197,15 @@ func TestStrongSwanAilments(t *testing.T) {
 				t.Errorf("%s: cxtp check says %v", name, err)
 			}
 			v.stands(from, id, "active")
-			if left, err := to.Run(v.ctx, "ip", "xfrm", "state"); err != nil || left != "" {
-				t.Errorf("%s: left at the target: %v %s", name, err, left)
-			}
+			v.isRid(to, "state", "src ")
 		}
 		for _, a := range ailments {
 			v.must(sick.Edit(a.file, a.was, a.is))
-			v.must(sick.Again())
+			if a.status == "" {
+				v.meets(to, sick.Again)
+			} else {
+				v.must(sick.Again())
+			}
 			refused(a.name, a.status, a.refuse)
 			if a.after != "" {
 				v.awaitStatus(to, a.after)
@@ -216,8 +214,7 @@ func TestStrongSwanAilments(t *testing.T) {
 		}
 		sick.Kill()
 		refused("not running", "charon is not running", "cxtp status there says")
-		v.must(sick.Restart())
-		v.awaitStatus(to, "")
+		v.meets(to, sick.Restart)
 		v.must(flows.Await(v.ctx, some))
 		if said, err := v.cxtp(from, "check", "--to", to.Name); err != nil || !strings.Contains(said, "can go") {
 			t.Errorf("mended: cxtp check says %v %s", err, said)
@@ -235,7 +232,7 @@ func TestStrongSwanAilments(t *testing.T) {
 func (v *vpn) awaitStatus(g *gateway, problem string) {
 	v.t.Helper()
 	var said string
-	for range 200 {
+	if !comes(func() bool {
 		client := control.Dial(v.socket(g))
 		status, err := client.Status(v.ctx)
 		client.Close()
@@ -244,10 +241,8 @@ func (v *vpn) awaitStatus(g *gateway, problem string) {
 		if problem != "" {
 			said += strings.Join(status.Notes, " ")
 		}
-		if said == problem || problem != "" && strings.Contains(said, problem) {
-			return
-		}
-		time.Sleep(50 * time.Millisecond) // its daemon has no way to tell us
+		return said == problem || problem != "" && strings.Contains(said, problem)
+	}) {
+		v.t.Fatalf("the status of %s is %q, not %q", g.Name, said, problem)
 	}
-	v.t.Fatalf("the status of %s is %q, not %q", g.Name, said, problem)
 }

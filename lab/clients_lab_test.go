@@ -3,13 +3,12 @@
 package lab
 
 import (
-	"context"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/lab/charon"
@@ -38,9 +37,6 @@ func newVPN(t *testing.T, extra charon.Extra) *vpn {
 func newVPNOf(t *testing.T, k clientKind) *vpn {
 	t.Helper()
 	v := newVPNGateways(t, k)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	t.Cleanup(cancel)
-	v.ctx = ctx
 	v.mn = v.stock(v.MN)
 	return v
 }
@@ -63,11 +59,10 @@ func newVPNGateways(t testing.TB, k clientKind) *vpn {
 		v.must(os.Symlink(v.charons[i].Socket(), filepath.Join(v.folder, g.Name+".vici")))
 	}
 	for i, g := range v.gateways {
-		there := `msg="charon is there" release=`
+		v.met(g, 1)
 		if k.releases[i] != "" {
-			there += "6."
+			v.awaitLog(g, met+" release=6.")
 		}
-		v.awaitLog(g, there)
 	}
 	v.shell(v.Host, "ip", "route", "replace", clientPool.String(), "dev", topology.Inner)
 	return v
@@ -84,13 +79,36 @@ func (v *vpn) stock(n *topology.Node) *charon.Daemon {
 // awaitLog waits until a daemon has logged something.
 func (v *vpn) awaitLog(g *gateway, what string) {
 	v.t.Helper()
-	for range 200 {
-		if strings.Contains(g.log.String(), what) {
-			return
-		}
-		time.Sleep(50 * time.Millisecond) // its daemon has no way to tell us
+	if !comes(func() bool { return strings.Contains(g.log.String(), what) }) {
+		v.t.Fatalf("%s has not said %q", g.Name, what)
 	}
-	v.t.Fatalf("%s has not said %q", g.Name, what)
+}
+
+// met is what a gateway's daemon logs of each charon that is as a move needs it. Before
+// that, it does not know of anything that is wrong.
+const met = `msg="charon is there"`
+
+// met waits until a gateway's daemon has met so many charons, or one so many times, and
+// its clients can be moved.
+func (v *vpn) met(g *gateway, times int) {
+	v.t.Helper()
+	v.await(func() bool { return strings.Count(g.log.String(), met) >= times })
+	v.awaitStatus(g, "")
+}
+
+// meets does something that has a gateway's daemon and a charon meet, and waits until
+// its clients can be moved.
+func (v *vpn) meets(g *gateway, do func() error) {
+	v.t.Helper()
+	before := strings.Count(g.log.String(), met)
+	v.must(do())
+	v.met(g, before+1)
+}
+
+// restarts starts a gateway's daemon that was ended.
+func (v *vpn) restarts(g *gateway) {
+	v.t.Helper()
+	v.meets(g, func() error { return v.start(g) })
 }
 
 // connect has the client connect, and waits until the gateway's daemon has its
@@ -110,16 +128,24 @@ func (v *vpn) connects(d *charon.Daemon) (cxtp.SessionID, netip.Addr) {
 	if len(sas[0].LocalVIPs) > 0 {
 		inner = netip.MustParseAddr(sas[0].LocalVIPs[0])
 	}
-	for range 200 {
-		for _, s := range v.views(v.gateways[0]) {
-			if len(s.Inner) > 0 && s.Inner[0].Contains(inner) {
-				return s.Session, inner
-			}
+	return v.hasCome(v.gateways[0], inner), inner
+}
+
+// hasCome waits until a gateway's daemon has the session of a client that has connected.
+func (v *vpn) hasCome(to *gateway, inner netip.Addr) (id cxtp.SessionID) {
+	v.t.Helper()
+	v.await(func() bool {
+		views := v.views(to)
+		i := slices.IndexFunc(views, func(s cxtp.View) bool {
+			return s.State == "active" && len(s.Inner) > 0 && s.Inner[0].Contains(inner)
+		})
+		if i < 0 {
+			return false
 		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	v.t.Fatalf("%s has no session of the client at %s", v.gateways[0].Name, inner)
-	return cxtp.SessionID{}, inner
+		id = views[i].Session
+		return true
+	})
+	return id
 }
 
 // flows sends traffic between the client and the host.
@@ -173,7 +199,10 @@ func TestStrongSwanSPIConflict(t *testing.T) {
 	steadily(t, func(t *testing.T) *rig {
 		v := newVPN(t, charon.Extra{})
 		here, there := v.gateways[0], v.gateways[1]
-		v.reconfigure(there, "[gateway]\n", "[gateway]\nspi_conflict = \"renegotiate\"\n")
+		v.meets(there, func() error {
+			v.reconfigure(there, "[gateway]\n", "[gateway]\nspi_conflict = \"renegotiate\"\n")
+			return nil
+		})
 		id, inner := v.connect()
 		_, child := v.only(v.charons[0], anySA)
 		v.shell(there.Node, "ip", "xfrm", "state", "add", "src", "198.51.100.77", "dst", topology.Virtual.V4.String(),

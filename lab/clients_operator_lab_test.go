@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/internal/control"
@@ -28,14 +27,17 @@ func (v *vpn) client(at *gateway, id cxtp.SessionID) control.Session {
 	return all[i]
 }
 
-// shown checks that a gateway's daemon shows what the client has.
+// shown waits until a gateway's daemon shows what the client has.
 func (v *vpn) shown(at *gateway, id cxtp.SessionID) {
 	v.t.Helper()
 	ike, child := v.only(v.mn, anySA)
 	s := v.client(at, id).IKE
-	if s.Connection != charon.Clients || s.Identity != "fqdn:mn.example" || s.InitiatorSPI != ike.InitiatorSPI || s.ResponderSPI != ike.ResponderSPI ||
-		len(s.Virtual) != 1 || s.Virtual[0].Addr().String() != ike.LocalVIPs[0] || len(s.Children) != 1 ||
-		s.Children[0].Name != charon.Child || s.Children[0].Inbound != child.SPIOut || s.Children[0].Outbound != child.SPIIn {
+	if !comes(func() bool {
+		s = v.client(at, id).IKE
+		return s.Connection == charon.Clients && s.Identity == "fqdn:mn.example" && s.InitiatorSPI == ike.InitiatorSPI && s.ResponderSPI == ike.ResponderSPI &&
+			len(s.Virtual) == 1 && s.Virtual[0].Addr().String() == ike.LocalVIPs[0] && len(s.Children) == 1 &&
+			s.Children[0].Name == charon.Child && s.Children[0].Inbound == child.SPIOut && s.Children[0].Outbound == child.SPIIn
+	}) {
 		v.t.Errorf("%s shows %+v; the client has %+v", at.Name, s, ike)
 	}
 }
@@ -44,16 +46,14 @@ func (v *vpn) shown(at *gateway, id cxtp.SessionID) {
 func (v *vpn) says(at *gateway, what string) {
 	v.t.Helper()
 	var out string
-	for range 100 {
+	if !comes(func() bool {
 		var err error
 		out, err = v.cxtp(at, "status")
 		v.must(err)
-		if strings.Contains(out, what) {
-			return
-		}
-		time.Sleep(50 * time.Millisecond) // its daemon has no way to tell us
+		return strings.Contains(out, what)
+	}) {
+		v.t.Fatalf("the status of %s does not say %q:\n%s", at.Name, what, out)
 	}
-	v.t.Fatalf("the status of %s does not say %q:\n%s", at.Name, what, out)
 }
 
 // TestStrongSwanDrain empties a gateway as an operator does: what is shown before
@@ -79,9 +79,8 @@ func TestStrongSwanDrain(t *testing.T) {
 
 		// What its own daemon has said outlives that; nothing goes there meanwhile.
 		here.kill()
-		v.must(v.start(here))
+		v.restarts(here)
 		v.says(here, "cxtp undrain ends that")
-		v.awaitLog(here, "charon is there")
 		if _, err := v.cxtp(there, "drain", "--to", here.Name); err == nil || !strings.Contains(err.Error(), "1 sessions were not moved") {
 			t.Errorf("drained to a gateway that is drained: %v", err)
 		}
@@ -92,6 +91,7 @@ func TestStrongSwanDrain(t *testing.T) {
 
 		// The last client leaves by itself, and the next one is not let in.
 		v.must(v.mn.Terminate("ike", charon.Home))
+		v.stands(here, id, "ended", "gone", "")
 		_, err = v.cxtp(there, "undrain")
 		v.must(err)
 		before := v.charons[0].Log()

@@ -36,40 +36,45 @@ func (n newcomer) visit() (inner netip.Addr) {
 // has left: it gets another address, also from the next charon, and from that which the
 // next daemon finds. When the client has come back and left for good, its own is free.
 func TestStrongSwanPool(t *testing.T) {
-	v := newDirect(t, false, charon.Extra{})
-	here, there := v.gateways[0], v.gateways[1]
-	next := newcomer{v, charon.Start(t, v.MN2, charon.Client{
-		Identity: "mn2.example", Authority: v.ca, Gateway: "vpn.example", Address: topology.SG1.V4,
-	})}
-	id, inner := v.connect()
-	before := v.mn.Log()
-	w, flows := v.watch(), v.flows(inner)
-	v.must(flows.Await(v.ctx, some))
-	v.follows(here, id, flows, false)
-	reserved := func(when string) {
-		t.Helper()
-		if got := next.visit(); got == inner {
-			t.Errorf("%s another client has its address %s", when, got)
+	steadily(t, func(t *testing.T) *rig {
+		v := newDirect(t, false, charon.Extra{})
+		here, there := v.gateways[0], v.gateways[1]
+		next := newcomer{v, charon.Start(t, v.MN2, charon.Client{
+			Identity: "mn2.example", Authority: v.ca, Gateway: "vpn.example", Address: topology.SG1.V4,
+		})}
+		id, inner := v.connect()
+		before := v.mn.Log()
+		w, flows := v.watch(), v.flows(inner)
+		v.must(flows.Await(v.ctx, some))
+		v.follows(here, id, flows, false)
+		reserved := func(when string) {
+			t.Helper()
+			if got := next.visit(); got == inner {
+				t.Errorf("%s another client has its address %s", when, got)
+			}
+			v.says(here, "1 inner addresses reserved")
 		}
-		v.says(here, "1 inner addresses reserved")
-	}
-	reserved("moved,")
-	v.must(v.charons[0].Again())
-	reserved("with another charon")
-	here.kill()
-	v.must(v.start(here))
-	reserved("with another daemon")
-	here.kill()
-	v.charons[0].Kill()
-	v.must(v.start(here))
-	v.must(v.charons[0].Restart())
-	reserved("with another charon and another daemon")
+		reserved("moved,")
+		v.must(v.charons[0].Again())
+		reserved("with another charon")
+		here.kill()
+		v.must(v.start(here))
+		reserved("with another daemon")
+		here.kill()
+		v.charons[0].Kill()
+		v.must(v.start(here))
+		v.meets(here, func() error {
+			err := v.charons[0].Restart()
+			reserved("with another charon and another daemon")
+			return err // clients are taken before all is ready for a move
+		})
 
-	v.awaitStatus(here, "") // clients are taken before all is ready for a move
-	v.stands(there, id, "active")
-	v.follows(there, id, flows, false)
-	v.verdictOnFollower(w, inner, flows.Stop(settle))
-	v.undisturbed(before)
-	v.must(v.mn.Terminate("ike", charon.Home))
-	v.await(func() bool { return next.visit() == inner }) // charon confirms before it gives back
+		v.stands(there, id, "active")
+		v.follows(there, id, flows, false)
+		v.verdictOnFollower(w, inner, flows.Stop(settle))
+		v.undisturbed(before)
+		v.must(v.mn.Terminate("ike", charon.Home))
+		v.await(func() bool { return next.visit() == inner }) // charon confirms before it gives back
+		return v.rig
+	})
 }

@@ -81,33 +81,36 @@ func (v *vpn) renewed(at *gateway, id cxtp.SessionID) {
 // client's traffic goes on, with numbers above the ceiling, its IKE SA too, and it has
 // noticed nothing but a gap.
 func TestStrongSwanStandby(t *testing.T) {
-	v := newVPNOf(t, clientKind{client: charon.Extra{Connection: asks}})
-	there := v.gateways[1]
-	id, inner := v.connect()
-	before := v.mn.Log()
-	w, flows := v.watch(), v.flows(inner)
-	v.must(flows.Await(v.ctx, some))
-	v.standing(id)
-	v.rekeys(v.charons[0])
-	v.fresh()
-	_, child := v.only(v.mn, anySA)
-	v.takenOver(id)
-	last := v.ceiling()
-	v.must(flows.Await(v.ctx, some))
-	t.Logf("taken over: %v", flows.Stop(settle))
-	v.awaitAnswer(v.mn)
-	v.renewed(there, id)
-	v.shown(there, id)
-	flows = v.flows(inner)
-	v.rekeys(v.charons[1])
-	v.must(flows.Await(v.ctx, some))
-	first := v.firstFrom(w, there, child)
-	t.Logf("the ceiling is %d, and %s began with %d", last, there.Name, first)
-	if first <= last {
-		t.Error("that is not above it")
-	}
-	v.verdict(w, inner, flows.Stop(settle))
-	v.undisturbed(before)
+	steadily(t, func(t *testing.T) *rig {
+		v := newVPNOf(t, clientKind{client: charon.Extra{Connection: asks}})
+		there := v.gateways[1]
+		id, inner := v.connect()
+		before := v.mn.Log()
+		w, flows := v.watch(), v.flows(inner)
+		v.must(flows.Await(v.ctx, some))
+		v.standing(id)
+		v.rekeys(v.charons[0])
+		v.fresh()
+		_, child := v.only(v.mn, anySA)
+		v.takenOver(id)
+		last := v.ceiling()
+		v.must(flows.Await(v.ctx, some))
+		t.Logf("taken over: %v", flows.Stop(settle))
+		v.awaitAnswer(v.mn)
+		v.renewed(there, id)
+		v.shown(there, id)
+		flows = v.flows(inner)
+		v.rekeys(v.charons[1])
+		v.must(flows.Await(v.ctx, some))
+		first := v.firstFrom(w, there, child)
+		t.Logf("the ceiling is %d, and %s began with %d", last, there.Name, first)
+		if first <= last {
+			t.Error("that is not above it")
+		}
+		v.verdict(w, inner, flows.Stop(settle))
+		v.undisturbed(before)
+		return v.rig
+	})
 }
 
 // firstFrom is the lowest sequence number that a gateway has sent with to a client's SA.
@@ -144,26 +147,29 @@ func TestStrongSwanStandbyBehind(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			v := newVPNOf(t, c.kind)
-			id, inner := v.connect()
-			before := v.mn.Log()
-			w, flows := v.watch(), v.flows(inner)
-			v.standing(id)
-			flows.Stop(settle)
-			v.isolate(v.gateways[0])
-			c.happens(v)
-			v.takenOver(id)
-			there := v.gateways[1]
-			v.renewed(there, id)
-			child := v.client(there, id).IKE.Children[0]
-			v.only(v.mn, func(_ charon.IKESA, c charon.ChildSA) bool {
-				return c.SPIOut == child.Inbound && c.SPIIn == child.Outbound
+			steadily(t, func(t *testing.T) *rig {
+				v := newVPNOf(t, c.kind)
+				id, inner := v.connect()
+				before := v.mn.Log()
+				w, flows := v.watch(), v.flows(inner)
+				v.standing(id)
+				flows.Stop(settle)
+				v.isolate(v.gateways[0])
+				c.happens(v)
+				v.takenOver(id)
+				there := v.gateways[1]
+				v.renewed(there, id)
+				child := v.client(there, id).IKE.Children[0]
+				v.only(v.mn, func(_ charon.IKESA, c charon.ChildSA) bool {
+					return c.SPIOut == child.Inbound && c.SPIIn == child.Outbound
+				})
+				v.rekeyIKE()
+				flows = v.flows(inner)
+				v.must(flows.Await(v.ctx, some))
+				v.verdict(w, inner, flows.Stop(settle))
+				v.undisturbed(before)
+				return v.rig
 			})
-			v.rekeyIKE()
-			flows = v.flows(inner)
-			v.must(flows.Await(v.ctx, some))
-			v.verdict(w, inner, flows.Stop(settle))
-			v.undisturbed(before)
 		})
 	}
 }
@@ -175,27 +181,31 @@ func (v *vpn) isolate(g *gateway) { v.shell(g.Node, "ip", "link", "set", topolog
 // IKE SA and could not tell its standby. That says that the client does not answer. The
 // client's traffic goes on until it misses its gateway, and then it connects again.
 func TestStrongSwanStandbyLost(t *testing.T) {
-	v := newVPNOf(t, clientKind{client: charon.Extra{
-		Connection: asks, Child: "dpd_action = restart", Daemon: "retransmit_tries = 3\nretransmit_timeout = 2.0\nretransmit_base = 1.0",
-	}})
-	here, there := v.gateways[0], v.gateways[1]
-	id, inner := v.connect()
-	before := v.mn.Log()
-	w, flows := v.watch(), v.flows(inner)
-	v.must(flows.Await(v.ctx, some))
-	v.standing(id)
-	v.isolate(here)
-	v.rekeyIKE()
-	v.takenOver(id)
-	v.must(flows.Await(v.ctx, some))
-	v.awaitLog(there, "the client does not answer")
-	t.Logf("taken over: %v", flows.Stop(settle))
-	v.await(func() bool {
-		return strings.Contains(strings.TrimPrefix(v.mn.Log(), before), "parsed IKE_AUTH response")
+	steadily(t, func(t *testing.T) *rig {
+		v := newVPNOf(t, clientKind{client: charon.Extra{
+			Connection: asks, Child: "dpd_action = restart", Daemon: "retransmit_tries = 3\nretransmit_timeout = 2.0\nretransmit_base = 1.0",
+		}})
+		here, there := v.gateways[0], v.gateways[1]
+		id, inner := v.connect()
+		before := v.mn.Log()
+		w, flows := v.watch(), v.flows(inner)
+		v.must(flows.Await(v.ctx, some))
+		v.standing(id)
+		v.isolate(here)
+		v.rekeyIKE()
+		v.takenOver(id)
+		v.must(flows.Await(v.ctx, some))
+		v.awaitLog(there, "the client does not answer")
+		t.Logf("taken over: %v", flows.Stop(settle))
+		v.await(func() bool {
+			return strings.Contains(strings.TrimPrefix(v.mn.Log(), before), "parsed IKE_AUTH response")
+		})
+		sa, _ := v.only(v.mn, anySA)
+		inner = netip.MustParseAddr(sa.LocalVIPs[0])
+		v.hasCome(there, inner)
+		flows = v.flows(inner)
+		v.must(flows.Await(v.ctx, some))
+		v.verdict(w, inner, flows.Stop(settle))
+		return v.rig
 	})
-	sa, _ := v.only(v.mn, anySA)
-	inner = netip.MustParseAddr(sa.LocalVIPs[0])
-	flows = v.flows(inner)
-	v.must(flows.Await(v.ctx, some))
-	v.verdict(w, inner, flows.Stop(settle))
 }

@@ -136,8 +136,7 @@ func kill(t *testing.T, p crashPoint, encap string) *death {
 	w, flows := f.watch(), f.traffic(l)
 	f.must(flows.Await(f.ctx, some))
 	ordered := f.order(f.gateways[0])
-	victim.cmd.Wait()
-	victim.cmd, victim.fault = nil, ""
+	f.dies(victim, ordered)
 	time.Sleep(200 * time.Millisecond) // it is missed: messages to it get lost
 	f.must(f.start(victim))
 	at := f.settled()
@@ -160,19 +159,37 @@ func kill(t *testing.T, p crashPoint, encap string) *death {
 type order struct {
 	cancel context.CancelFunc
 	ended  chan struct{}
+	said   string // when it has ended
 }
 
 func (f *fleet) order(from *gateway) *order { return f.orderOf(from, faultySession) }
 
 func (f *fleet) orderOf(from *gateway, id cxtp.SessionID) *order {
 	ctx, cancel := context.WithCancel(f.ctx)
-	o := &order{cancel, make(chan struct{})}
+	o := &order{cancel: cancel, ended: make(chan struct{})}
 	cmd := f.command(ctx, from, "handover", id.String(), "--to", from.Peer.Name)
 	go func() {
 		defer close(o.ended)
-		cmd.Run()
+		said, err := cmd.CombinedOutput()
+		o.said = fmt.Sprintf("%v: %s", err, said)
 	}()
 	return o
+}
+
+// dies waits until a daemon has ended as its fault says, which befalls it in a move.
+func (f *fleet) dies(victim *gateway, of *order) {
+	f.t.Helper()
+	dead := make(chan struct{})
+	go func(cmd *exec.Cmd) { cmd.Wait(); close(dead) }(victim.cmd)
+	select {
+	case <-dead:
+	case <-time.After(patience):
+		victim.cmd.Process.Kill()
+		<-dead
+		of.end()
+		f.t.Fatalf("%s did not come to %s; the order ended with %s", victim.Name, victim.fault, of.said)
+	}
+	victim.cmd, victim.fault = nil, ""
 }
 
 // end ends the command: a daemon that was started again knows nothing of it.
@@ -252,23 +269,22 @@ func (f *fleet) settled() *gateway {
 func (f *fleet) endingOf(id cxtp.SessionID) *gateway {
 	f.t.Helper()
 	var states [2]string
-	for range 400 {
+	var at *gateway
+	if !comes(func() bool {
 		for i, g := range f.gateways {
 			states[i] = f.states(g)[id]
 		}
 		over := func(i int) bool { return slices.Contains([]string{"", "gone", "moved", "ended"}, states[i]) }
 		for i, g := range f.gateways {
 			if states[i] == "active" && (over(1-i) || slices.Contains([]string{"staged", "held"}, states[1-i])) {
-				return g
+				at = g
 			}
 		}
-		if over(0) && over(1) {
-			return nil
-		}
-		time.Sleep(50 * time.Millisecond) // the daemons have no way to tell us
+		return at != nil || over(0) && over(1)
+	}) {
+		f.t.Fatalf("the session stays %q at sg1 and %q at sg2", states[0], states[1])
 	}
-	f.t.Fatalf("after 20 s the session is %q at sg1 and %q at sg2", states[0], states[1])
-	return nil
+	return at
 }
 
 // holdUp is told what the daemon does next.

@@ -101,7 +101,7 @@ answer  = true
 {{end}}{{if eq .Kind "strongswan"}}[strongswan]
 vici = "{{.Name}}.vici"
 {{end}}[timers]
-max_transfer = "3s"
+max_transfer = "{{.Transfer}}"
 request_wait = "5s"
 [[peer]]
 name     = "{{.Peer.Name}}"
@@ -122,6 +122,7 @@ type gateway struct {
 	Mode, Kind      string
 	Outside, Inside string
 	Carrier         string // "" = that of a file that names none
+	Transfer        string // CT_MAX_TRANSFER_TIME, in which nothing should be given up that goes well
 	Shares          bool   // the virtual address, with its peer
 	Peer            *gateway
 
@@ -178,7 +179,7 @@ func newFleet(t testing.TB, mode string, prepare ...func(*gateway)) *fleet {
 	f.must(err)
 	f.write("ca.pem", ca.CertPEM())
 	for i, g := range f.gateways {
-		g.Kind = "kernel"
+		g.Kind, g.Transfer = "kernel", "10s"
 		g.Mode, g.Outside, g.Inside, g.Peer, g.folder = mode, topology.Outer, topology.Inner, f.gateways[1-i], f.folder
 		cert, err := ca.Issue(g.Name)
 		f.must(err)

@@ -29,7 +29,7 @@ const (
 	access     = "access" // the bridge
 	port       = "port1"  // of it, towards the node
 	streamPort = 7000
-	membership = 4 * time.Second // at the second gateway
+	membership = 10 * time.Second // at the second gateway
 )
 
 var (
@@ -181,20 +181,22 @@ func (w *wire) seen() (arrived, reported int) {
 // silent waits until the stream does not come any more: none of ten packets.
 func (l *listening) silent(w *wire) {
 	l.t.Helper()
-	for range 200 {
+	if !comes(func() bool {
 		before, _ := w.seen()
 		time.Sleep(200 * time.Millisecond) // nothing tells of packets that do not come
-		if after, _ := w.seen(); after == before {
-			return
-		}
+		after, _ := w.seen()
+		return after == before
+	}) {
+		l.t.Fatal("the stream comes where nobody listens")
 	}
-	l.t.Fatal("the stream comes where nobody listens")
 }
 
-// flows waits until the stream comes.
-func (l *listening) flows(w *wire) {
+// flows waits until the stream comes because of something that is done: it may have
+// ended when that has.
+func (l *listening) flows(w *wire, because func()) {
 	l.t.Helper()
 	before, _ := w.seen()
+	because()
 	l.await(func() bool { after, _ := w.seen(); return after > before+2 })
 }
 
@@ -251,8 +253,7 @@ func TestMulticast(t *testing.T) {
 			here, there := l.tap(first.Name), l.tap(second.Name)
 			l.silent(here)
 			l.silent(there)
-			l.join(first.Name)
-			l.flows(here)
+			l.flows(here, func() { l.join(first.Name) })
 			l.knock()
 			s := control.NewSession{Session: id, Previous: l.node}
 			if withSAs {
@@ -268,8 +269,7 @@ func TestMulticast(t *testing.T) {
 			l.await(func() bool { return slices.ContainsFunc(l.groups(first, id), listens) })
 
 			l.silent(there)
-			l.handover(first, id)
-			l.flows(there)
+			l.flows(there, func() { l.handover(first, id) })
 			l.stands(first, id, "gone")
 			l.stands(second, id, "active")
 			if _, reported := there.seen(); reported > 0 {

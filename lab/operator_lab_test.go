@@ -90,14 +90,9 @@ func fleetOf(t *testing.T, c matrix.Case) *fleet {
 func (f *fleet) stands(at *gateway, id cxtp.SessionID, want ...string) {
 	f.t.Helper()
 	state := ""
-	for range 100 {
-		state = f.states(at)[id]
-		if slices.Contains(want, state) {
-			return
-		}
-		time.Sleep(50 * time.Millisecond) // its daemon has no way to tell us
+	if !comes(func() bool { state = f.states(at)[id]; return slices.Contains(want, state) }) {
+		f.t.Fatalf("%s has the session %q, want %q", at.Name, state, want)
 	}
-	f.t.Fatalf("%s has the session %q, want %q", at.Name, state, want)
 }
 
 // TestTwentyMoves moves one session to and fro under the same traffic and loses
@@ -136,11 +131,14 @@ var daemonCase = matrix.All([]matrix.Axis{
 	{Name: axisEncap, Values: []string{"udp"}}, {Name: axisUplink, Values: []string{"direct"}},
 }, nil)[0]
 
+// impatient has a gateway give up soon what is not confirmed.
+func impatient(g *gateway) { g.Transfer = "3s" }
+
 // TestWrongOrders: each mistake is named, has a status of its own, and changes
 // nothing.
 func TestWrongOrders(t *testing.T) {
 	steadily(t, func(t *testing.T) *rig {
-		f, l, id := newFleet(t, "lossless"), linkOf(daemonCase), cxtp.SessionID{0xab}
+		f, l, id := newFleet(t, "lossless", impatient), linkOf(daemonCase), cxtp.SessionID{0xab}
 		f.install(l, f.gateways[0], id)
 		flows := f.traffic(l)
 		at := f.gateways[0]
@@ -181,19 +179,22 @@ const drainedSessions = 500
 // TestDrain drains a gateway of 500 sessions, with a partition in the middle, and
 // brings them back.
 func TestDrain(t *testing.T) {
-	f := newFleet(t, "lossless")
+	f := newFleet(t, "lossless", impatient)
 	here, there := f.gateways[0], f.gateways[1]
 	f.populate(here, drainedSessions)
 	done := make(chan error, 1)
 	go func() { _, err := f.cxtp(here, "drain", "--to", there.Name); done <- err }()
 	f.await(func() bool { return f.count(there, "active") > drainedSessions/10 })
 	f.must(f.ImpairSync(topology.Impairment{Loss: 100}))
+	var err error
 	select {
-	case err := <-done: // it gave those up that it could not move
-		t.Logf("across the partition: %v", err)
+	case err = <-done: // it gave those up that it could not move
+		f.must(f.ImpairSync(topology.Impairment{}))
 	case <-time.After(8 * time.Second):
+		f.must(f.ImpairSync(topology.Impairment{}))
+		err = <-done
 	}
-	f.must(f.ImpairSync(topology.Impairment{}))
+	t.Logf("across the partition: %v", err)
 	f.await(func() bool { return f.count(here, "draining", "frozen", "closing", "staging", "staged") == 0 })
 	if _, err := f.cxtp(here, "drain", "--to", there.Name); err != nil {
 		t.Errorf("after the partition: %v", err)
@@ -247,11 +248,8 @@ func (f *fleet) count(at *gateway, states ...string) int {
 // await waits until something is so.
 func (f *fleet) await(so func() bool) {
 	f.t.Helper()
-	for range 600 {
-		if so() {
-			return
-		}
-		time.Sleep(100 * time.Millisecond) // the daemons have no way to tell us
+	if comes(so) {
+		return
 	}
 	for _, g := range f.gateways {
 		f.t.Logf("%s: %d active, %v", g.Name, f.count(g, "active"), f.tally(g))

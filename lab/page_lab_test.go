@@ -13,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -145,14 +144,10 @@ func (h *host) serve(program string) *exec.Cmd {
 func (h *host) await(script, what string) string {
 	h.t.Helper()
 	said := ""
-	for range 200 {
-		if said = h.do(script); strings.Contains(said, what) {
-			return said
-		}
-		time.Sleep(50 * time.Millisecond) // they have no way to tell us
+	if !comes(func() bool { said = h.do(script); return strings.Contains(said, what) }) {
+		h.t.Fatalf("%s: %s does not say %q:\n%s", h.Name, script, what, said)
 	}
-	h.t.Fatalf("%s: %s does not say %q:\n%s", h.Name, script, what, said)
-	return ""
+	return said
 }
 
 // started is the program that a unit of systemd's starts.

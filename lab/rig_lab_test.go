@@ -45,6 +45,21 @@ type end struct {
 // settle is how long what is under way may take to arrive.
 const settle = 2 * time.Second
 
+// patience is how long a test waits for what must happen, on a machine that stands
+// still now and then. It only ever costs time when a test fails.
+const patience = 2 * time.Minute
+
+// comes looks until something is so of which nothing tells, and reports whether it has
+// come about.
+func comes(so func() bool) bool {
+	for deadline := time.Now().Add(patience); !so(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	lab, err := topology.New()

@@ -46,7 +46,7 @@ func (f *fleet) holder(ipv6 bool) string {
 	f.t.Helper()
 	address := topology.Virtual.Of(ipv6)
 	known := ""
-	for range 100 {
+	comes(func() bool {
 		f.must(f.Router.Do(func() error { // to nobody in particular: somebody has to ask where it is
 			c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(address, 9)))
 			if err != nil {
@@ -58,11 +58,8 @@ func (f *fleet) holder(ipv6 bool) string {
 		var err error
 		known, err = f.Router.Run(f.ctx, "ip", "neigh", "show", address.String())
 		f.must(err)
-		if strings.Contains(known, "lladdr") {
-			break
-		}
-		time.Sleep(20 * time.Millisecond) // until the kernel has asked
-	}
+		return strings.Contains(known, "lladdr") // the kernel has asked
+	})
 	for _, g := range f.gateways {
 		hardware, err := g.Hardware(topology.Outer)
 		f.must(err)
@@ -77,17 +74,16 @@ func (f *fleet) holder(ipv6 bool) string {
 // does.
 func (f *fleet) awaitHolder(g *gateway, ipv6 bool) {
 	f.t.Helper()
-	var addresses string
-	for range 100 {
+	var holder, addresses string
+	if !comes(func() bool {
 		var err error
 		addresses, err = g.Peer.Run(f.ctx, "ip", "address", "show", "dev", topology.Outer)
 		f.must(err)
-		if f.holder(ipv6) == g.Name && !strings.Contains(addresses, topology.Virtual.Of(ipv6).String()+"/") {
-			return
-		}
-		time.Sleep(100 * time.Millisecond) // the daemons have no way to tell us
+		holder = f.holder(ipv6)
+		return holder == g.Name && !strings.Contains(addresses, topology.Virtual.Of(ipv6).String()+"/")
+	}) {
+		f.t.Fatalf("the virtual address is at %s, want %s; %s has\n%s", holder, g.Name, g.Peer.Name, addresses)
 	}
-	f.t.Fatalf("the virtual address is at %s, want %s; %s has\n%s", f.holder(ipv6), g.Name, g.Peer.Name, addresses)
 }
 
 // forwarded counts the filters of a gateway that forward packets of an SPI.
@@ -362,8 +358,7 @@ func TestForwardedThaw(t *testing.T) {
 		f.install(l, here, faultySession)
 		w := f.watch()
 		ordered := f.order(here)
-		there.cmd.Wait()
-		there.cmd, there.fault = nil, ""
+		f.dies(there, ordered)
 		f.must(f.start(there))
 		if at := f.settled(); at != here {
 			t.Fatalf("the session is at %s", at.Name)

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
 	"github.com/cxtp/cxtp/lab/charon"
@@ -30,10 +29,7 @@ type stock struct {
 
 func newStock(t *testing.T) *stock {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	t.Cleanup(cancel)
 	s := &stock{rig: newRig(t)}
-	s.ctx = ctx
 	ca, err := testcert.New()
 	s.must(err)
 	s.must(s.MoveVirtual(s.SG1))
@@ -53,19 +49,38 @@ func newStock(t *testing.T) *stock {
 // that is installed, and suits.
 func (r *rig) only(d *charon.Daemon, suits func(charon.IKESA, charon.ChildSA) bool) (charon.IKESA, charon.ChildSA) {
 	r.t.Helper()
-	for {
-		sas, err := d.SAs()
+	var sas []charon.IKESA
+	var child charon.ChildSA
+	if !comes(func() (so bool) {
+		var err error
+		sas, err = d.SAs()
 		r.must(err)
 		if len(sas) == 1 && sas[0].State == "ESTABLISHED" {
-			for _, c := range sas[0].Children {
-				if c.State == "INSTALLED" && suits(sas[0], c) {
-					return sas[0], c
+			for _, child = range sas[0].Children {
+				if child.State == "INSTALLED" && suits(sas[0], child) {
+					return true
 				}
 			}
 		}
-		if r.ctx.Err() != nil {
-			r.t.Fatalf("%s has %+v", d.Name, sas)
-		}
+		return false
+	}) {
+		r.t.Fatalf("%s has %+v", d.Name, sas)
+	}
+	return sas[0], child
+}
+
+// without waits until a daemon has no IKE SA: it confirms the end of one before it
+// forgets it.
+func (r *rig) without(d *charon.Daemon) {
+	r.t.Helper()
+	var left []charon.IKESA
+	if !comes(func() bool {
+		var err error
+		left, err = d.SAs()
+		r.must(err)
+		return len(left) == 0
+	}) {
+		r.t.Fatalf("left at %s: %+v", d.Name, left)
 	}
 }
 
@@ -96,42 +111,48 @@ func kinds(messages []ha.Message) []ha.Type {
 // TestStrongSwanConnects has a stock client connect to a stock gateway, both
 // rekey, and the client leave; the ha plugin tells of it.
 func TestStrongSwanConnects(t *testing.T) {
-	s := newStock(t)
-	s.must(s.mn.Initiate(charon.Child))
-	client, first := s.only(s.mn, anySA)
-	if !clientPool.Contains(netip.MustParseAddr(client.LocalVIPs[0])) {
-		t.Errorf("the client's inner addresses are %v", client.LocalVIPs)
-	}
-	said, err := s.agent.Await(s.ctx, 5)
-	s.must(err)
-	want := []ha.Type{ha.TypeIKEAdd, ha.TypeMIDResponder, ha.TypeIKEUpdate, ha.TypeChildAdd, ha.TypeIKEUpdate}
-	if !slices.Equal(kinds(said), want) {
-		t.Errorf("the ha plugin said %v, not %v", kinds(said), want)
-	}
-	s.passes()
+	steadily(t, func(t *testing.T) *rig {
+		s := newStock(t)
+		s.must(s.mn.Initiate(charon.Child))
+		client, first := s.only(s.mn, anySA)
+		if !clientPool.Contains(netip.MustParseAddr(client.LocalVIPs[0])) {
+			t.Errorf("the client's inner addresses are %v", client.LocalVIPs)
+		}
+		ctx, cancel := context.WithTimeout(s.ctx, patience)
+		defer cancel()
+		said, err := s.agent.Await(ctx, 5)
+		s.must(err)
+		want := []ha.Type{ha.TypeIKEAdd, ha.TypeMIDResponder, ha.TypeIKEUpdate, ha.TypeChildAdd, ha.TypeIKEUpdate}
+		if !slices.Equal(kinds(said), want) {
+			t.Errorf("the ha plugin said %v, not %v", kinds(said), want)
+		}
+		s.passes()
 
-	s.must(s.mn.Rekey("child", charon.Child))
-	s.only(s.mn, func(_ charon.IKESA, c charon.ChildSA) bool { return c.SPIIn != first.SPIIn })
-	s.must(s.sg1.Rekey("ike", charon.Clients))
-	s.only(s.mn, func(i charon.IKESA, _ charon.ChildSA) bool { return i.InitiatorSPI != client.InitiatorSPI })
-	s.passes()
+		s.must(s.mn.Rekey("child", charon.Child))
+		s.only(s.mn, func(_ charon.IKESA, c charon.ChildSA) bool { return c.SPIIn != first.SPIIn })
+		s.must(s.sg1.Rekey("ike", charon.Clients))
+		s.only(s.mn, func(i charon.IKESA, _ charon.ChildSA) bool { return i.InitiatorSPI != client.InitiatorSPI })
+		s.passes()
 
-	s.must(s.mn.Terminate("ike", charon.Home))
-	if left, err := s.sg1.SAs(); err != nil || len(left) > 0 {
-		t.Errorf("left at the gateway: %+v, %v", left, err)
-	}
+		s.must(s.mn.Terminate("ike", charon.Home))
+		s.without(s.sg1)
+		return s.rig
+	})
 }
 
 // TestStrongSwanCrash kills a gateway's daemon: its kernel goes on, and the
 // daemon that follows it knows nothing of that.
 func TestStrongSwanCrash(t *testing.T) {
-	s := newStock(t)
-	s.must(s.mn.Initiate(charon.Child))
-	s.sg1.Kill()
-	s.passes()
-	s.must(s.sg1.Restart())
-	s.passes()
-	if left, err := s.sg1.SAs(); err != nil || len(left) > 0 {
-		t.Errorf("a daemon that has just started has %+v, %v", left, err)
-	}
+	steadily(t, func(t *testing.T) *rig {
+		s := newStock(t)
+		s.must(s.mn.Initiate(charon.Child))
+		s.sg1.Kill()
+		s.passes()
+		s.must(s.sg1.Restart())
+		s.passes()
+		if left, err := s.sg1.SAs(); err != nil || len(left) > 0 {
+			t.Errorf("a daemon that has just started has %+v, %v", left, err)
+		}
+		return s.rig
+	})
 }
