@@ -39,29 +39,47 @@ func (a *Addresses) Ask(ctx context.Context, ip netip.Addr) ([]net.HardwareAddr,
 	if _, err := unix.Write(fd, question); err != nil {
 		return nil, fmt.Errorf("failed to ask for %s: %w", ip, err)
 	}
-	var found []net.HardwareAddr
+	found, err := heard(ctx, fd, ip, time.Now().Add(answerTime))
+	if err != nil {
+		return nil, fmt.Errorf("failed to await an answer for %s: %w", ip, err)
+	}
+	return slices.DeleteFunc(found, func(h net.HardwareAddr) bool { return bytes.Equal(h, self) }), ctx.Err()
+}
+
+// heard lists who answers until a moment. What has come by then is read after it, too: a
+// process that stood still meanwhile would take an address for nobody's.
+func heard(ctx context.Context, fd int, ip netip.Addr, end time.Time) (found []net.HardwareAddr, err error) {
 	frame := make([]byte, 128)
-	for end := time.Now().Add(answerTime); ctx.Err() == nil; {
-		left := time.Until(end)
+	for late := 0; ctx.Err() == nil && late < queued; {
+		left, flags := time.Until(end), 0
 		if left <= 0 {
+			late, flags = late+1, unix.MSG_DONTWAIT
+		} else if err := setWait(fd, left); err != nil {
+			return nil, err
+		}
+		n, _, err := unix.Recvfrom(fd, frame, flags)
+		switch {
+		case errors.Is(err, unix.EAGAIN) && left <= 0:
 			return found, nil
-		}
-		wait := unix.NsecToTimeval(int64(left))
-		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait); err != nil {
-			return nil, fmt.Errorf("failed to await an answer for %s: %w", ip, err)
-		}
-		n, err := unix.Read(fd, frame)
-		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
 			continue
+		case err != nil:
+			return nil, err
 		}
-		if err != nil {
-			return nil, fmt.Errorf("failed to await an answer for %s: %w", ip, err)
-		}
-		if who := answers(frame[:n], ip); who != nil && !bytes.Equal(who, self) && !slices.ContainsFunc(found, func(h net.HardwareAddr) bool { return bytes.Equal(h, who) }) {
+		if who := answers(frame[:n], ip); who != nil && !slices.ContainsFunc(found, func(h net.HardwareAddr) bool { return bytes.Equal(h, who) }) {
 			found = append(found, who)
 		}
 	}
-	return found, ctx.Err()
+	return found, nil
+}
+
+// queued is more frames than a socket has room for.
+const queued = 1000
+
+// setWait sets how long a socket is read.
+func setWait(fd int, left time.Duration) error {
+	wait := unix.NsecToTimeval(max(int64(left), int64(time.Microsecond))) // 0 would be for ever
+	return unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait)
 }
 
 // listen opens a socket for the answers: ARP, or neighbour advertisements alone.
