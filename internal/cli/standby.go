@@ -1,10 +1,14 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 
 	urfave "github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/internal/control"
@@ -61,7 +65,8 @@ func resolveCommand() *urfave.Command {
 			"   staged here, no standby    is given up: nothing was granted\n" +
 			"   its standby is fenced      goes on without a standby; nothing is risked\n" +
 			"   moved there                the session has ended with that gateway\n" +
-			"Rekey the session afterwards.",
+			"Rekey the session afterwards. Many sessions are resolved at once. Interrupting the\n" +
+			"command asks for no more of them, and what was asked goes on.",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "fenced", Usage: "the `router` that is powered off"},
 			&urfave.BoolFlag{Name: "all", Usage: "every session here that has to do with that router"},
@@ -94,15 +99,44 @@ func resolve(c *urfave.Context) error {
 			}
 		}
 	}
-	var errs []error
-	good := []cxtp.Event{cxtp.EventClosed, cxtp.EventThawed, cxtp.EventStandby, cxtp.EventActive, cxtp.EventRefused, cxtp.EventEnded}
-	for _, id := range sessions {
-		errs = append(errs, follow(c, good, func(report func(control.Progress)) (control.Progress, error) {
-			return client.Resolve(c.Context, control.Resolve{Session: id, Fenced: fenced}, report)
-		}))
-	}
 	if len(sessions) == 0 {
 		fmt.Fprintf(c.App.ErrWriter, "no session here has to do with %s\n", fenced)
+	}
+	return resolveEach(c, client, sessions, fenced)
+}
+
+// resolvedAtOnce is how many sessions are resolved at the same time.
+const resolvedAtOnce = 32
+
+// resolveEach gives the word on each session, on many at once: a gateway is dead,
+// and the traffic of all waits. One that fails does not keep the others back.
+func resolveEach(c *urfave.Context, client *control.Client, sessions []cxtp.SessionID, fenced cxtp.RouterID) error {
+	good := []cxtp.Event{cxtp.EventClosed, cxtp.EventThawed, cxtp.EventStandby, cxtp.EventActive, cxtp.EventRefused, cxtp.EventEnded}
+	var orders errgroup.Group
+	orders.SetLimit(resolvedAtOnce)
+	var printing sync.Mutex
+	errs := make([]error, len(sessions))
+	for i, id := range sessions {
+		orders.Go(func() error {
+			errs[i] = follow(c, good, func(report func(control.Progress)) (control.Progress, error) {
+				final, err := client.Resolve(c.Context, control.Resolve{Session: id, Fenced: fenced}, func(p control.Progress) {
+					printing.Lock()
+					defer printing.Unlock()
+					report(p)
+				})
+				if err != nil {
+					err = fmt.Errorf("%s: %w", id, err)
+				}
+				return final, err
+			})
+			return nil
+		})
+	}
+	orders.Wait()
+	interrupted := func(err error) bool { return errors.Is(err, context.Canceled) }
+	if slices.ContainsFunc(errs, interrupted) {
+		errs = append(slices.DeleteFunc(errs, interrupted),
+			errors.New("interrupted; what was asked goes on, see cxtp sessions, and give the order again for what still waits"))
 	}
 	return errors.Join(errs...)
 }
