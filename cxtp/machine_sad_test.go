@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -151,6 +152,7 @@ func (w *world) carryOut(n *simRouter, d Do) Done {
 	case VerbSample:
 		if must(saActive) {
 			result.Blocks, result.Manifest = sa.dynamic(), sa.manifest()
+			slices.Reverse(result.Manifest) // its order is nobody's business
 		}
 	case VerbLimit:
 		if must(saActive, saFrozen) {

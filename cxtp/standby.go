@@ -1,7 +1,7 @@
 package cxtp
 
 import (
-	"slices"
+	"maps"
 	"time"
 )
 
@@ -164,11 +164,20 @@ func (s *Session) sampled(d Done) {
 	}
 }
 
+// sameSAs reports whether two manifests name the same SAs, in whatever order: that of
+// a sample is the feature's.
 func sameSAs(a, b []ManifestEntry) bool {
-	return slices.EqualFunc(a, b, func(x, y ManifestEntry) bool {
-		x.Ceiling, y.Ceiling = 0, 0
-		return x == y
-	})
+	return maps.Equal(sasOf(a), sasOf(b))
+}
+
+// sasOf counts the SAs that a manifest names.
+func sasOf(m []ManifestEntry) map[ManifestEntry]int {
+	count := make(map[ManifestEntry]int, len(m))
+	for _, e := range m {
+		e.Ceiling = 0
+		count[e]++
+	}
+	return count
 }
 
 // sendRenewal numbers a renewal and sends it. With the first the lease begins:
