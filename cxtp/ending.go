@@ -31,9 +31,12 @@ func (s *Session) finish(why string) {
 func (s *Session) complete(detail string) {
 	m := s.src
 	s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventClosed, Peer: m.to, Detail: detail, Final: true})
-	s.why = ""
+	s.why = movedTo(m.to)
 	s.forget()
 }
+
+// movedTo is why a session that has moved away is gone.
+func movedTo(to RouterID) string { return "moved to " + string(to) }
 
 // forget leaves nothing of the move but the record.
 func (s *Session) forget() {

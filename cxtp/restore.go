@@ -24,6 +24,7 @@ func (r *Router) restore(journal []Record, held []Held) []Record {
 			s.remember(rec.Epoch, OutcomeLost) // until a later record knows better
 		case RecordRefused:
 			s.remember(rec.Epoch, OutcomeRefused)
+			s.why = cmp.Or(s.why, rec.Why)
 		case RecordActive:
 			s.remember(rec.Epoch, OutcomeActive)
 		case RecordClosed:
@@ -32,6 +33,7 @@ func (r *Router) restore(journal []Record, held []Held) []Record {
 			s.remember(rec.Epoch, OutcomeLost)
 		case RecordMoved:
 			s.remove()
+			s.why = movedTo(rec.Peer)
 		case RecordEnded:
 			s.why = rec.Why
 		}

@@ -454,7 +454,7 @@ type View struct {
 	// wrong ones were shown here.
 	TokenAlgorithm Algorithm `json:"token_algorithm,omitzero"`
 	WrongTokens    uint64    `json:"wrong_tokens,omitempty"`
-	Why            string    `json:"why,omitempty"`     // it has ended here
+	Why            string    `json:"why,omitempty"`     // it is gone: moved away, ended, or never taken
 	Standby        bool      `json:"standby,omitempty"` // the copy that is staged, here or at Peer, is kept fresh
 }
 

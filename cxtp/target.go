@@ -444,6 +444,7 @@ func (s *Session) refused() {
 	t := s.tgt
 	s.tgt = nil
 	s.remember(t.epoch, OutcomeRefused, t.statuses...)
+	s.why = cmp.Or(s.why, t.why)
 	s.tell(t.from, t.epoch)
 	s.dataReply(t, failures(t.statuses))
 	s.acknowledge(failures(t.statuses))
