@@ -16,33 +16,50 @@ import (
 const (
 	firstPause = 50 * time.Millisecond
 	lastPause  = 2 * time.Second
+	// lasting is how long an association has to last for the next dial to come at once.
+	// Two routers with one certificate take the peer from each other again and again.
+	lasting = 2 * lastPause
 )
 
 // keepUp dials the peer whenever it is down, if its address is known, until the
 // context ends: RFC 4067 section 6 wants the secure channel there in advance.
 func (p *peer) keepUp(ctx context.Context) {
-	pause := firstPause
+	p.setPause(firstPause)
 	for ctx.Err() == nil {
-		if p.current() != nil {
-			pause = firstPause
+		if s := p.current(); s != nil {
 			select {
 			case <-p.wake:
 			case <-ctx.Done():
 			}
+			if p.current() != nil {
+				continue
+			}
+			if time.Since(s.began) >= lasting {
+				p.setPause(firstPause)
+				continue
+			}
+		} else if p.Addr != "" && p.dial(ctx) == nil {
 			continue
 		}
-		if p.Addr != "" && p.dial(ctx) == nil {
-			continue
-		}
-		select {
-		case <-time.After(pause/2 + mathrand.N(pause/2)):
-			pause = min(2*pause, lastPause)
-		case <-p.wake:
-		case <-ctx.Done():
-		}
+		p.rest(ctx)
 		p.drain() // what waits may have become stale
 	}
 }
+
+// rest lets the pause pass, and doubles it.
+func (p *peer) rest(ctx context.Context) {
+	pause := p.pausing()
+	select {
+	case <-time.After(pause/2 + mathrand.N(pause/2)):
+		p.setPause(min(2*pause, lastPause))
+	case <-p.wake:
+	case <-ctx.Done():
+	}
+}
+
+func (p *peer) setPause(d time.Duration) { p.pause.Store(int64(d)) }
+
+func (p *peer) pausing() time.Duration { return time.Duration(p.pause.Load()) }
 
 // dial tries once to set up an association.
 func (p *peer) dial(ctx context.Context) error {

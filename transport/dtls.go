@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/pion/dtls/v3"
@@ -202,9 +203,9 @@ func (l *dtlsLink) read() ([]byte, error) {
 		n, payload, err := l.stream.ReadSCTP(l.buf)
 		if err != nil {
 			if cause := l.flow.ended(); errors.Is(cause, ErrPeerReplaced) {
-				err = cause
+				return nil, cause
 			}
-			return nil, err
+			return nil, told(err)
 		}
 		if payload == payloadMessage {
 			msg := make([]byte, n)
@@ -213,6 +214,19 @@ func (l *dtlsLink) read() ([]byte, error) {
 			return msg, nil
 		}
 	}
+}
+
+// told is the end of an association as the peer has told it, without the library's
+// words around that.
+func told(err error) error {
+	_, said, ok := strings.Cut(err.Error(), "User Initiated Abort: ")
+	switch said = strings.TrimRight(said, ")\n"); {
+	case !ok:
+		return err
+	case said == ErrPeerReplaced.Error():
+		return errReplacedThere
+	}
+	return fmt.Errorf("it says %q", said)
 }
 
 // write implements link. What the library has taken never expires: its own

@@ -29,6 +29,8 @@ var (
 	// ErrPeerReplaced: the peer, authenticated, opened a new association; most
 	// likely it restarted.
 	ErrPeerReplaced = errors.New("peer opened a new association")
+	// What such a peer says to the association that it has no more.
+	errReplacedThere = errors.New("it has a newer one with a router of this name: if that comes again and again, another router has this one's certificate")
 	// ErrUnprotected: no IPsec policy covers the peer any more. Why a peer was
 	// refused, too.
 	ErrUnprotected = sctp.ErrUnprotected

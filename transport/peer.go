@@ -16,6 +16,7 @@ type peer struct {
 	changing sync.Mutex // held over a change of session and the event that tells it
 	handling sync.Mutex // held over a call of the handler
 	wake     chan struct{}
+	pause    atomic.Int64 // before the next dial, in nanoseconds; keepUp's
 
 	mu      sync.Mutex // guards what follows; never held over a callback
 	session *session

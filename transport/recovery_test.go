@@ -63,6 +63,21 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// Two routers with one certificate take their peer from each other. They do so more and
+// more slowly, and each is told why.
+func TestTwoOfOneName(t *testing.T) {
+	ca := newAuthority(t)
+	b := start(t, ca, "b", []Peer{peerAt("a", "")})
+	first := start(t, ca, "a", []Peer{peerAt("b", b.addr())})
+	first.waitUp("b")
+	second := start(t, ca, "a", []Peer{peerAt("b", b.addr())})
+	first.waitDown("b", errReplacedThere)
+	second.waitDown("b", errReplacedThere)
+	for _, r := range []*router{first, second} {
+		eventually(t, "longer pauses", func() bool { return r.byName["b"].pausing() >= 4*firstPause })
+	}
+}
+
 // Two routers that dial each other at the same moment must end with one
 // association that both use.
 func TestBothDial(t *testing.T) { onCarriers(t, bothDial) }

@@ -25,13 +25,14 @@ const (
 // session is one association with a peer, while it is the peer's.
 type session struct {
 	link
-	peer *peer
-	done chan struct{}
-	once sync.Once // guards the end
+	peer  *peer
+	began time.Time
+	done  chan struct{}
+	once  sync.Once // guards the end
 }
 
 func newSession(p *peer, l link) *session {
-	return &session{link: l, peer: p, done: make(chan struct{})}
+	return &session{link: l, peer: p, began: time.Now(), done: make(chan struct{})}
 }
 
 // receive hands messages to the handler until the association ends.
