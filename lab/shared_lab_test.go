@@ -305,7 +305,6 @@ func TestForwardedDrain(t *testing.T) {
 		o.also("on the way", flows.Stop(settle), false)
 		f.judge(w, l)
 		f.oneOwner()
-		f.await(func() bool { return f.forwarded(here, l.spiUp) == 0 })
 		o.also("at rest", f.steady(l), false)
 		f.stop()
 		return o

@@ -263,7 +263,8 @@ func TestTake(t *testing.T) {
 	}
 }
 
-// TestGift: the address is let go of when its new holder answers, and not before.
+// TestGift: the address is let go of when its new holder answers, and not before; and
+// nothing is forwarded any more when the neighbours know it.
 func TestGift(t *testing.T) {
 	s := newSharer(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -292,6 +293,12 @@ func TestGift(t *testing.T) {
 	}
 	s.must(s.lab.SG2.AddAddress(topology.Outer, topology.Virtual))
 	s.await(func() bool { return !holds() })
+	s.wants("handed over", "0100 to sg2 by address", "192. to sg2 by local")
+	s.sharing.mu.Lock()
+	s.sharing.gifts[topology.Virtual.V4].letGo = time.Now().Add(-noticed)
+	s.sharing.mu.Unlock()
+	s.sharing.rouse()
+	s.await(func() bool { return len(s.forwarded()) == 0 })
 }
 
 func (s *sharer) await(so func() bool) {
