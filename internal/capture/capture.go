@@ -4,13 +4,15 @@
 // memory, or not have ended yet:
 //
 //	pcap or pcapng file
-//	packet: link layer, VLAN tags, IPv4 or IPv6, UDP or ICMP
+//	packet: link layer, VLAN tags, IPv4 or IPv6, UDP, ICMP or SCTP
 //	   node link:    one message a datagram, or an ICMP packet
 //	   router link:  DTLS 1.2 record, SCTP packet, chunks, message
+//	   the same, with the kernel's SCTP: SCTP packet, chunks, message
 //
 // The ports decide which link a datagram belongs to, and the sub-type of the
-// Experimental Mobility type what is ours of ICMP. What travels between
-// routers is encrypted, and is read with the key log that a router writes where
+// Experimental Mobility type what is ours of ICMP. SCTP straight over IP has no
+// protection of its own: it is read where IPsec does not hide it. What else travels
+// between routers is encrypted, and is read with the key log that a router writes where
 // its configuration asks for one (transport.insecure_key_log): it has the master
 // secret of each connection, by the random of the ClientHello. The rest of what
 // the keys come from, the server's random and the cipher suite, is in the
@@ -30,7 +32,7 @@
 //
 // What is kept does not grow with the capture. Of what lies between two packets,
 // 4 MiB are read, which also bounds a packet; 512 pairs of addresses are
-// followed, with 4 handshakes and 4 connections each; fragments that wait for
+// followed, with 4 handshakes, 4 connections and 4 associations each; fragments that wait for
 // the rest of their messages have 8 MiB. The key log is held as a whole.
 package capture
 
@@ -87,7 +89,7 @@ type Message struct {
 // Options say where messages are.
 type Options struct {
 	// RouterPorts and NodePorts are the UDP ports of the two links, at either
-	// end of it. A port should not be in both.
+	// end of it, and RouterPorts those of SCTP too. A port should not be in both.
 	RouterPorts, NodePorts []uint16
 	// KeyLog has the secrets of connections between routers; nil: none are known.
 	KeyLog *KeyLog
@@ -146,6 +148,8 @@ func (d *decoder) frame(f frame) error {
 		return d.datagram(f, g)
 	case isICMP:
 		return d.icmp(f, g)
+	case isSCTP:
+		return d.straight(f, g)
 	case isForeign:
 		d.summary.Foreign++
 	case isFragment:

@@ -19,6 +19,7 @@ func FuzzRead(f *testing.F) {
 	for _, v := range icmpVectors(f) {
 		f.Add(capturetest.PcapOf(f, layers.LinkTypeRaw, v.octets), []byte{})
 	}
+	f.Add(straightPcap(f, layers.LinkTypeRaw, 0, straightPackets...), []byte{})
 	f.Fuzz(func(t *testing.T, file, keyLog []byte) {
 		options := nodePort
 		log, err := ReadKeyLog(bytes.NewReader(keyLog))
@@ -36,7 +37,7 @@ func FuzzRead(f *testing.F) {
 		if messages != summary.NodeMessages+summary.RouterMessages {
 			t.Errorf("%d messages, %q", messages, summary.Sentences())
 		}
-		once := messages + summary.Foreign + summary.Cut + summary.Fragments + summary.Unreadable + summary.OtherLinkTypes + summary.BadICMP
+		once := summary.NodeMessages + summary.Foreign + summary.Cut + summary.Fragments + summary.Unreadable + summary.OtherLinkTypes + summary.BadICMP
 		if options.KeyLog == nil && once > summary.Packets {
 			t.Errorf("more than there is: %q, %v", summary.Sentences(), err)
 		}

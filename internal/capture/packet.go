@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"encoding/binary"
 	"errors"
 	"net/netip"
 
@@ -8,11 +9,11 @@ import (
 	"github.com/gopacket/gopacket/layers"
 )
 
-// datagram is a UDP datagram or, with port 0 on both sides, an ICMP packet. Its
-// octets are the frame's.
+// datagram is a UDP datagram, an SCTP packet or, with port 0 on both sides, an ICMP
+// packet. Its octets are the frame's.
 type datagram struct {
 	from, to netip.AddrPort
-	octets   []byte // behind the header of UDP; with that of ICMP
+	octets   []byte // behind the header of UDP; with that of SCTP or ICMP
 	hops     uint8  // the hop limit, or TTL
 	cut      bool   // octets are missing at the end
 }
@@ -23,7 +24,8 @@ type finding int
 const (
 	isDatagram finding = iota
 	isICMP
-	isForeign  // of another protocol than UDP and ICMP
+	isSCTP
+	isForeign  // of another protocol than these
 	isFragment // a part of an IP packet
 	isCut      // so short that it is not known what it is
 	isUnreadable
@@ -38,6 +40,7 @@ type dissector struct {
 	udp     layers.UDP
 	icmp4   rest
 	icmp6   rest
+	sctp    rest
 	parsers map[gopacket.LayerType]*gopacket.DecodingLayerParser // by the outermost layer
 	found   []gopacket.LayerType
 }
@@ -59,12 +62,13 @@ func (r *rest) DecodeFromBytes(octets []byte, _ gopacket.DecodeFeedback) error {
 func newDissector() *dissector {
 	d := &dissector{
 		icmp4: rest{kind: layers.LayerTypeICMPv4}, icmp6: rest{kind: layers.LayerTypeICMPv6},
+		sctp:    rest{kind: layers.LayerTypeSCTP},
 		parsers: map[gopacket.LayerType]*gopacket.DecodingLayerParser{},
 	}
 	known := []gopacket.DecodingLayer{
 		&layers.Ethernet{}, &layers.LinuxSLL{}, &layers.LinuxSLL2{}, &layers.Loopback{}, &layers.Dot1Q{},
 		&d.ip4, &d.ip6, &layers.IPv6ExtensionSkipper{}, &layers.IPv6Fragment{}, // which the skipper must not skip
-		&d.udp, &d.icmp4, &d.icmp6,
+		&d.udp, &d.icmp4, &d.icmp6, &d.sctp,
 	}
 	for _, outermost := range []gopacket.LayerType{
 		layers.LayerTypeEthernet, layers.LayerTypeLinuxSLL, layers.LayerTypeLinuxSLL2, layers.LayerTypeLoopback,
@@ -92,11 +96,14 @@ func (d *dissector) datagram(f frame) (datagram, finding) {
 		return d.packet(0, 0, d.icmp4.Contents, parser.Truncated), isICMP
 	case d.ends(layers.LayerTypeICMPv6):
 		return d.packet(0, 0, d.icmp6.Contents, parser.Truncated), isICMP
+	case d.ends(layers.LayerTypeSCTP) && len(d.sctp.Contents) >= sctpHeaderSize:
+		ports := d.sctp.Contents
+		return d.packet(binary.BigEndian.Uint16(ports), binary.BigEndian.Uint16(ports[2:]), ports, parser.Truncated), isSCTP
 	case !known:
 		return datagram{}, isForeign
 	case f.cut:
 		return datagram{}, isCut
-	case err != nil:
+	case err != nil, d.ends(layers.LayerTypeSCTP):
 		return datagram{}, isUnreadable
 	}
 	return datagram{}, isForeign

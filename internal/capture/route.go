@@ -30,13 +30,14 @@ func pairOf(g datagram) (p pair, side int) {
 
 // route is what is known of the connections between a pair of addresses.
 type route struct {
-	among       *routes
-	pair        pair
-	last        uint64            // the packet that was last seen
-	hellos      [2][]random       // of the ClientHellos that each side sent, the newest last
-	connections []*connection     // that may be in use, the newest last
-	why         Reason            // records that none of them opens are not read
-	sealed      map[Reason]uint64 // how many there were
+	among        *routes
+	pair         pair
+	last         uint64            // the packet that was last seen
+	hellos       [2][]random       // of the ClientHellos that each side sent, the newest last
+	connections  []*connection     // that may be in use, the newest last
+	associations []*association    // straight over IP, the newest last
+	why          Reason            // records that none of them opens are not read
+	sealed       map[Reason]uint64 // how many there were
 }
 
 // routes are those that are followed.
@@ -88,9 +89,7 @@ func (rs *routes) forget(r *route) {
 	for why, records := range r.sealed {
 		rs.summary.addSealed(Sealed{Why: why, Records: records})
 	}
-	for len(r.connections) > 0 {
-		r.remove(0)
-	}
+	r.end()
 	delete(rs.byPair, r.pair)
 }
 
@@ -100,14 +99,29 @@ func (rs *routes) finish() {
 		for why, records := range r.sealed {
 			rs.summary.Sealed = append(rs.summary.Sealed, Sealed{r.pair[0], r.pair[1], why, records})
 		}
-		for len(r.connections) > 0 {
-			r.remove(0)
-		}
+		r.end()
 	}
 	slices.SortFunc(rs.summary.Sealed, func(a, b Sealed) int {
 		return cmp.Or(a.A.Compare(b.A), a.B.Compare(b.B), cmp.Compare(a.Why, b.Why))
 	})
 	clear(rs.byPair)
+}
+
+// leave gives up what one side has sent.
+func (rs *routes) leave(arrived *assembler) {
+	arrived.drop()
+	rs.summary.Incomplete += arrived.lost
+}
+
+// end gives up what is followed on a route.
+func (r *route) end() {
+	for len(r.connections) > 0 {
+		r.remove(0)
+	}
+	for _, a := range r.associations {
+		r.among.leave(&a.arrived)
+	}
+	r.associations = nil
 }
 
 // router takes a datagram of the router link.
@@ -237,9 +251,7 @@ func (r *route) add(c *connection) {
 
 func (r *route) remove(i int) {
 	for side := range r.connections[i].ends {
-		arrived := &r.connections[i].ends[side].arrived
-		arrived.drop()
-		r.among.summary.Incomplete += arrived.lost
+		r.among.leave(&r.connections[i].ends[side].arrived)
 	}
 	r.connections = slices.Delete(r.connections, i, i+1)
 }

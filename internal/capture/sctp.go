@@ -14,6 +14,9 @@ const (
 	payloadKeepalive sctp.PayloadProtocolIdentifier = 0x4358544b // 'CXTK'
 )
 
+// sctpHeaderSize is that of what is before a packet's chunks, in octets.
+const sctpHeaderSize = 12
+
 // chunk is a DATA chunk (RFC 9260 section 3.3.1) or an I-DATA chunk (RFC 8260
 // section 2.1): a message, or a fragment of one.
 type chunk struct {

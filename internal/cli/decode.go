@@ -32,7 +32,7 @@ func decodeCommand() *urfave.Command {
 			"--pcap shows all messages of a packet capture, with --json one document a line.\n" +
 			"Those between routers are encrypted: --keylog FILE has the secrets, which a\n" +
 			"router writes to its transport.insecure_key_log. The capture must have begun\n" +
-			"before the connection.",
+			"before the connection. The kernel's SCTP is shown where IPsec does not hide it.",
 		Flags: append(captureFlags(),
 			&urfave.BoolFlag{Name: "show-secrets", Usage: "show keys, and data that may be keys"},
 		),

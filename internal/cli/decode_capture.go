@@ -23,7 +23,7 @@ func captureFlags() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{Name: "pcap", Usage: "show the messages in a capture `FILE`, pcap or pcapng; - is standard input"},
 		&urfave.StringFlag{Name: "keylog", Usage: "`FILE` that a router wrote its connections' secrets to"},
-		&urfave.UintSliceFlag{Name: "router-port", Value: urfave.NewUintSlice(capture.DefaultRouterPort), Usage: "UDP `port` between routers; may be repeated"},
+		&urfave.UintSliceFlag{Name: "router-port", Value: urfave.NewUintSlice(capture.DefaultRouterPort), Usage: "UDP and SCTP `port` between routers; may be repeated"},
 		&urfave.UintSliceFlag{Name: "node-port", Value: urfave.NewUintSlice(capture.DefaultNodePort), Usage: "UDP `port` for nodes; may be repeated"},
 	}
 }

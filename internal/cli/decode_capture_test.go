@@ -103,6 +103,20 @@ func TestICMPCapture(t *testing.T) {
 	}
 }
 
+// TestSCTPCapture shows a message that has come by SCTP straight over IP.
+func TestSCTPCapture(t *testing.T) {
+	chunk := octetsOf(t, "00070018"+"00000001"+"00000000"+"43585450"+ctc)
+	packet := capturetest.Serialize(t, capturetest.SCTP(capturetest.Datagram{
+		From: netip.MustParseAddrPort("192.0.2.1:5091"), To: netip.MustParseAddrPort("192.0.2.2:5091"), Octets: chunk,
+	}, 7)...)
+	file := capturetest.PcapOf(t, layers.LinkTypeRaw, packet)
+	var out, errs bytes.Buffer
+	code := Run(t.Context(), []string{"cxtp", "decode", "--pcap", "-"}, "1", Streams{In: bytes.NewReader(file), Out: &out, Err: &errs})
+	if want := "2025-06-01T12:00:00Z 192.0.2.1:5091 > 192.0.2.2:5091 CTC, 8 octets (router link, packet 1)\n"; code != exitDone || !strings.HasPrefix(out.String(), want) {
+		t.Errorf("status %d: %s%s", code, out.String(), errs.String())
+	}
+}
+
 func nodeCapture(t *testing.T) []byte {
 	var tape capturetest.Tape
 	mn, ar := netip.MustParseAddrPort("192.0.2.10:40000"), netip.MustParseAddrPort("[2001:db8::1]:5092")

@@ -172,15 +172,31 @@ func Frame(tb testing.TB, d Datagram) []byte {
 // Packet is the layers of a datagram from IP on.
 func Packet(d Datagram) []gopacket.SerializableLayer {
 	udp := &layers.UDP{SrcPort: layers.UDPPort(d.From.Port()), DstPort: layers.UDPPort(d.To.Port())}
-	from, to := d.From.Addr().AsSlice(), d.To.Addr().AsSlice()
-	if d.From.Addr().Is6() {
-		ip := &layers.IPv6{Version: 6, HopLimit: 64, NextHeader: layers.IPProtocolUDP, SrcIP: from, DstIP: to}
-		_ = udp.SetNetworkLayerForChecksum(ip)
-		return []gopacket.SerializableLayer{ip, udp, gopacket.Payload(d.Octets)}
-	}
-	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: from, DstIP: to}
+	ip := header(d, layers.IPProtocolUDP)
 	_ = udp.SetNetworkLayerForChecksum(ip)
 	return []gopacket.SerializableLayer{ip, udp, gopacket.Payload(d.Octets)}
+}
+
+// SCTP is the layers, from IP on, of an SCTP packet straight over IP with a
+// verification tag. The datagram's octets are its chunks.
+func SCTP(d Datagram, tag uint32) []gopacket.SerializableLayer {
+	sctp := &layers.SCTP{SrcPort: layers.SCTPPort(d.From.Port()), DstPort: layers.SCTPPort(d.To.Port()), VerificationTag: tag}
+	return []gopacket.SerializableLayer{header(d, layers.IPProtocolSCTP), sctp, gopacket.Payload(d.Octets)}
+}
+
+// ipHeader is one of IPv4 or IPv6.
+type ipHeader interface {
+	gopacket.NetworkLayer
+	gopacket.SerializableLayer
+}
+
+// header is the IP header of what a datagram's addresses say.
+func header(d Datagram, protocol layers.IPProtocol) ipHeader {
+	from, to := d.From.Addr().AsSlice(), d.To.Addr().AsSlice()
+	if d.From.Addr().Is6() {
+		return &layers.IPv6{Version: 6, HopLimit: 64, NextHeader: protocol, SrcIP: from, DstIP: to}
+	}
+	return &layers.IPv4{Version: 4, TTL: 64, Protocol: protocol, SrcIP: from, DstIP: to}
 }
 
 // Serialize writes layers, the outermost first, with their lengths and
