@@ -60,20 +60,17 @@ type outcome struct {
 	t        testing.TB
 }
 
-// stall is the longest time for which a sender stood still.
-func (o outcome) stall() time.Duration { return max(o.Echo.Stall, o.Up.Stall, o.Down.Stall) }
-
 // undisturbed tries again when packets were lost while the machine stood still
 // for longer than a gateway's queue lasts: that says nothing. A law that is
 // broken is broken at the first time.
 func undisturbed(try func() outcome) outcome {
-	const tries, disturbed = 3, 100 * time.Millisecond
+	const tries, disturbed = 5, 100 * time.Millisecond
 	for n := 1; ; n++ {
 		o := try()
 		switch {
 		case o.missing == "" || o.t.Failed():
-		case o.stall() > disturbed && n < tries:
-			o.t.Logf("once more, the machine stood still for %v: %s", o.stall(), o.missing)
+		case o.Stall() > disturbed && n < tries:
+			o.t.Logf("once more, the machine stood still for %v: %s", o.Stall(), o.missing)
 			continue
 		default:
 			o.t.Errorf("lost: %s", o.missing)
@@ -94,7 +91,7 @@ func steadily(t *testing.T, try func(t *testing.T) *rig) {
 		t.Run(fmt.Sprintf("try-%d", n), func(t *testing.T) {
 			lost := try(t).lost
 			lost.judged = true
-			o.missing, o.Echo.Stall = lost.missing, lost.stall()
+			o.missing, o.Echo.Stall = lost.missing, lost.Stall()
 		})
 		return o
 	})
@@ -179,7 +176,7 @@ func (r results) add(t *testing.T, c matrix.Case, o outcome) {
 		verdict = "FAILED"
 	}
 	r.Add(c, verdict, o.Lost(), o.Echo.Sent+o.Up.Sent+o.Down.Sent, o.Blackout().Round(time.Millisecond),
-		o.stall().Round(time.Millisecond), o.replayed)
+		o.Stall().Round(time.Millisecond), o.replayed)
 }
 
 func delayOf(t *testing.T, c matrix.Case) time.Duration {

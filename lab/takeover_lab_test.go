@@ -114,7 +114,7 @@ func (t *takeover) gaps() (all []time.Duration) {
 // stall is for how long the senders stood still: the guest has other things to do.
 func (t *takeover) stall() (longest time.Duration) {
 	for _, r := range t.reports {
-		longest = max(longest, r.Echo.Stall, r.Up.Stall, r.Down.Stall)
+		longest = max(longest, r.Stall())
 	}
 	return longest
 }

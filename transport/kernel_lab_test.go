@@ -254,7 +254,7 @@ func TestLifetimeEndsStagesOnly(t *testing.T) {
 	a.waitUp("b")
 	b.waitUp("a")
 	w.cut(100)
-	expires := time.Now().Add(300 * time.Millisecond)
+	expires := time.Now().Add(2 * time.Second)
 	if err := a.Send("b", []byte("stage"), expires); err != nil {
 		t.Fatal(err)
 	}
@@ -342,10 +342,16 @@ func TestSCTPDoesNotWaitToBundle(t *testing.T) {
 	for range 3 {
 		b.receive()
 	}
-	packets := 0
+	packets, seen := 0, map[uint32]bool{}
 	for _, frame := range captured(protocolSCTP) {
-		p := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.Default)
-		if p.Layer(layers.LayerTypeSCTPData) != nil {
+		fresh := false // sent again it may share a packet, and may be on a busy machine
+		for _, l := range gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.Default).Layers() {
+			if data, ok := l.(*layers.SCTPData); ok {
+				fresh = fresh || !seen[data.TSN]
+				seen[data.TSN] = true
+			}
+		}
+		if fresh {
 			packets++
 		}
 	}

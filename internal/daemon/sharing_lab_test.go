@@ -303,11 +303,10 @@ func TestGift(t *testing.T) {
 
 func (s *sharer) await(so func() bool) {
 	s.t.Helper()
-	for range 300 {
-		if so() {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if so() { // the kernel has no way to tell us
 			return
 		}
-		time.Sleep(50 * time.Millisecond) // the kernel has no way to tell us
 	}
 	s.t.Fatalf("it never came about; it said: %s", &s.log)
 }

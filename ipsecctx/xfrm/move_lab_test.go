@@ -4,6 +4,7 @@ package xfrm
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"sync"
 	"testing"
@@ -139,15 +140,18 @@ func mirrored(s *ipsecctx.Session) *ipsecctx.Session {
 	return m
 }
 
+// course is a move there and back of a session.
+type course struct {
+	name                          string
+	strict, encap, inner6, outer6 bool
+	adopt                         bool
+}
+
 // TestMoveOfPackets moves a session that carries traffic to the other gateway
 // and back, in the order of package comment. In the lossless mode nothing is
 // lost; in neither is anything sent or accepted twice, or in the clear.
 func TestMoveOfPackets(t *testing.T) {
-	for _, c := range []struct {
-		name                          string
-		strict, encap, inner6, outer6 bool
-		adopt                         bool
-	}{
+	for _, c := range []course{
 		{"lossless", false, false, false, false, false},
 		{"lossless in UDP", false, true, true, false, false},
 		{"lossless over IPv6", false, false, false, true, false},
@@ -158,44 +162,62 @@ func TestMoveOfPackets(t *testing.T) {
 		{"adopted strict", true, false, false, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			n := newNetwork(t, func(k *Config) { k.Strict, k.Adopt = c.strict, c.adopt })
-			s := n.session(c.encap, c.inner6, c.outer6)
-			must(t, n.MoveVirtual(n.SG1))
-			must(t, n.RouteInner(topology.MNInner, topology.SG1Inner))
-			n.begin(s)
-			must(t, n.node.Install(ctx, testID, mirrored(s), nil))
-			near, far := topology.MNInner.Of(c.inner6), topology.Host.Of(c.inner6)
-			o := traffic.Options{Near: traffic.End{Node: n.MN, Addr: near}, Far: []traffic.End{{Node: n.Host, Addr: far}}}
-			warm, err := traffic.Start(o)
-			must(t, err)
-			time.Sleep(100 * time.Millisecond)
-			warm.Stop(time.Second)
-
-			w, err := witness.Watch(witness.OuterPoints(n.Topology)...)
-			must(t, err)
-			flows, err := traffic.Start(o)
-			must(t, err)
-			time.Sleep(200 * time.Millisecond)
-			n.move(n.sg1, n.sg2, n.SG2, topology.SG2Inner)
-			n.replay(w, n.SG2, s)
-			time.Sleep(200 * time.Millisecond)
-			n.move(n.sg2, n.sg1, n.SG1, topology.SG1Inner)
-			n.replay(w, n.SG1, s)
-			time.Sleep(200 * time.Millisecond)
-			report := flows.Stop(time.Second)
-			frames, err := w.Stop()
-			must(t, err)
-			t.Log(report, n.refusals())
-			if lost := report.Lost(); lost > 0 && !c.strict || report.Duplicated() > 0 {
-				t.Errorf("lost or repeated: %v; %v", report, n.refusals())
-			}
-			seen := witness.Examine(frames, witness.Rules{Gateways: []string{"sg1", "sg2"}, IV: 8,
-				Protected: []witness.Selector{{A: full(near), B: full(far)}}})
-			if !seen.Kept() {
-				t.Errorf("the witness: %v", seen)
+			// What is lost while the machine stands still for longer than a queue lasts
+			// says nothing. A law that is broken is broken at the first time.
+			const tries, disturbed = 3, 100 * time.Millisecond
+			for n := 1; ; n++ {
+				var report traffic.Report
+				t.Run(fmt.Sprintf("try-%d", n), func(t *testing.T) { report = thereAndBack(t, c) })
+				switch {
+				case t.Failed() || c.strict || report.Lost() == 0:
+					return
+				case report.Stall() <= disturbed || n == tries:
+					t.Fatalf("lost: %v", report)
+				}
 			}
 		})
 	}
+}
+
+// thereAndBack runs a course, and returns what became of the traffic.
+func thereAndBack(t *testing.T, c course) traffic.Report {
+	n := newNetwork(t, func(k *Config) { k.Strict, k.Adopt = c.strict, c.adopt })
+	s := n.session(c.encap, c.inner6, c.outer6)
+	must(t, n.MoveVirtual(n.SG1))
+	must(t, n.RouteInner(topology.MNInner, topology.SG1Inner))
+	n.begin(s)
+	must(t, n.node.Install(ctx, testID, mirrored(s), nil))
+	near, far := topology.MNInner.Of(c.inner6), topology.Host.Of(c.inner6)
+	o := traffic.Options{Near: traffic.End{Node: n.MN, Addr: near}, Far: []traffic.End{{Node: n.Host, Addr: far}}}
+	warm, err := traffic.Start(o)
+	must(t, err)
+	must(t, warm.Await(ctx, 10))
+	warm.Stop(time.Second)
+
+	w, err := witness.Watch(witness.OuterPoints(n.Topology)...)
+	must(t, err)
+	flows, err := traffic.Start(o)
+	must(t, err)
+	must(t, flows.Await(ctx, 20))
+	n.move(n.sg1, n.sg2, n.SG2, topology.SG2Inner)
+	n.replay(w, n.SG2, s)
+	must(t, flows.Await(ctx, 20))
+	n.move(n.sg2, n.sg1, n.SG1, topology.SG1Inner)
+	n.replay(w, n.SG1, s)
+	must(t, flows.Await(ctx, 20))
+	report := flows.Stop(time.Second)
+	frames, err := w.Stop()
+	must(t, err)
+	t.Log(report, n.refusals())
+	if report.Duplicated() > 0 {
+		t.Errorf("repeated: %v; %v", report, n.refusals())
+	}
+	seen := witness.Examine(frames, witness.Rules{Gateways: []string{"sg1", "sg2"}, IV: 8,
+		Protected: []witness.Selector{{A: full(near), B: full(far)}}})
+	if !seen.Kept() {
+		t.Errorf("the witness: %v", seen)
+	}
+	return report
 }
 
 // move hands the session over, downlink first: what comes for the node waits at

@@ -37,7 +37,7 @@ func ask(t *testing.T, from *Node, source netip.Addr, to *Node, target netip.Add
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
-		conn.SetDeadline(time.Now().Add(2 * time.Second))
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
 		return conn
 	}
 	client, server := listen(from, source, 0), listen(to, target, 0)

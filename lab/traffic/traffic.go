@@ -81,6 +81,9 @@ func (r Report) Blackout() time.Duration {
 	return max(r.Echo.Blackout, r.Up.Blackout, r.Down.Blackout)
 }
 
+// Stall is the longest time for which a sender stood still.
+func (r Report) Stall() time.Duration { return max(r.Echo.Stall, r.Up.Stall, r.Down.Stall) }
+
 // String sums up each direction.
 func (r Report) String() string { return fmt.Sprintf("echo %v; up %v; down %v", r.Echo, r.Up, r.Down) }
 
@@ -237,17 +240,19 @@ func (t *Traffic) Await(ctx context.Context, packets int) error {
 }
 
 // Stop sends nothing more, waits for what is under way until all has arrived
-// or the time is over, and reports.
+// or the time is over, and reports. It counts ticks: while a busy machine stands
+// still nothing can arrive, and a clock that went on would say that it is late.
 func (t *Traffic) Stop(settle time.Duration) Report {
 	close(t.stopSending)
 	t.senders.Wait()
-	late := time.NewTimer(settle)
-	defer late.Stop()
-	for over := false; !over && !(t.echo.Complete() && t.up.Complete() && t.down.Complete()); {
+	const ticks = 20
+	tick := time.NewTicker(max(settle/ticks, time.Millisecond))
+	defer tick.Stop()
+	for late := 0; late < ticks && !(t.echo.Complete() && t.up.Complete() && t.down.Complete()); {
 		select {
 		case <-t.arrived:
-		case <-late.C:
-			over = true
+		case <-tick.C:
+			late++
 		}
 	}
 	t.close()

@@ -119,21 +119,25 @@ func TestWatchStates(t *testing.T) {
 	}
 }
 
-// At its limit of time an SA is gone, and that is told.
+// At its limit of time an SA is gone, and that is told. (Of one with both limits, a
+// kernel whose timer is late tells only of the hard one.)
 func TestWatchExpiry(t *testing.T) {
 	c, ctx := namespace(t), within(t)
 	next := watch(t, c, GroupExpire)
-	s := tunnel(1000)
-	s.Limits.SoftAdd, s.Limits.HardAdd = 1, 2
-	if err := c.AddState(ctx, s); err != nil {
-		t.Fatal(err)
-	}
-	for _, hard := range []bool{false, true} {
-		if e, ok := next().(*StateExpired); !ok || e.Hard != hard || e.State.ID() != s.ID() {
+	soft, hard := tunnel(1000), tunnel(1001)
+	soft.Limits.SoftAdd, hard.Limits.HardAdd = 1, 1
+	for _, s := range []*State{soft, hard} {
+		if err := c.AddState(ctx, s); err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := next().(*StateExpired); !ok || e.Hard != (s == hard) || e.State.ID() != s.ID() {
 			t.Errorf("%+v", e)
 		}
 	}
-	if _, err := c.GetState(ctx, s.ID()); !errors.Is(err, ErrNotFound) {
+	if _, err := c.GetState(ctx, soft.ID()); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.GetState(ctx, hard.ID()); !errors.Is(err, ErrNotFound) {
 		t.Errorf("%v", err)
 	}
 }

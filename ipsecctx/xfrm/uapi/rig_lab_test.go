@@ -44,7 +44,7 @@ func ip(t testing.TB, words string) {
 
 // within is a context that ends before the guest's patience does.
 func within(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
