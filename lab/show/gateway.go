@@ -45,7 +45,7 @@ answer  = true
 [strongswan]
 vici = "{{.Name}}.vici"
 [timers]
-max_transfer = "3s"
+max_transfer = "5s"
 [[peer]]
 name          = "{{.Peer.Name}}"
 address       = ["{{.Peer.Outer.V4}}"]
@@ -137,13 +137,35 @@ func (g *gateway) ready(ctx context.Context) error {
 		switch {
 		case err != nil:
 			return err
-		case status.IKE.Protocol != "" && status.IKE.Problem == "" && status.Peers[0].Up:
+		case !status.IKE.Since.IsZero() && status.IKE.Problem == "" && status.Peers[0].Up: // before, nothing is known to be wrong
 			return nil
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready: %s %s", g.Name, status.IKE.Problem, status.Peers[0].Error)
+		}
+	}
+}
+
+// has waits until a gateway's daemon has the client's session.
+func (g *gateway) has(ctx context.Context) error {
+	client := control.Dial(g.socket())
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		sessions, err := client.Sessions(ctx)
+		if err != nil {
+			return err
+		}
+		if len(sessions) > 0 && sessions[0].State == "active" {
+			return nil
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not have the client's session: %+v", g.Name, sessions)
 		}
 	}
 }

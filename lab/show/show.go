@@ -29,7 +29,7 @@ func Run(ctx context.Context, out io.Writer) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("failed to find this program to start it in the guest: %w", err)
 	}
-	const patience = 3 * time.Minute
+	const patience = 10 * time.Minute
 	result, err := uml.Run(ctx, uml.Job{Binary: self, Args: []string{Command}, Output: out, Timeout: patience})
 	return result.Status, err
 }
