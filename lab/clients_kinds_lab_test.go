@@ -3,7 +3,6 @@
 package lab
 
 import (
-	"fmt"
 	"net/netip"
 	"os"
 	"strings"
@@ -98,14 +97,13 @@ func TestStrongSwanKinds(t *testing.T) {
 			continue
 		}
 		t.Run(k.name, func(t *testing.T) {
-			undisturbed(func() outcome { return newVPNOf(t, k).thereAndBack() })
+			steadily(t, func(t *testing.T) *rig { return newVPNOf(t, k).thereAndBack() })
 		})
 	}
 }
 
-// thereAndBack is what becomes of the traffic of the client, which connects and is
-// moved to the second gateway and back.
-func (v *vpn) thereAndBack() outcome {
+// thereAndBack has the client connect, and moves it to the second gateway and back.
+func (v *vpn) thereAndBack() *rig {
 	v.t.Helper()
 	k := v.kind
 	if k.prepare != nil {
@@ -122,13 +120,12 @@ func (v *vpn) thereAndBack() outcome {
 	if k.before != nil {
 		k.before(v)
 	}
-	replayed := 0
 	for i, from := range v.gateways {
 		v.handover(from, id)
 		v.stands(from, id, "gone")
 		v.stands(from.Peer, id, "active")
 		v.must(flows.Await(v.ctx, some))
-		replayed += v.replay(w, from.Peer)
+		v.replay(w, from.Peer)
 		v.must(flows.Await(v.ctx, some))
 		if i == 0 && k.between != nil {
 			k.between(v)
@@ -136,15 +133,15 @@ func (v *vpn) thereAndBack() outcome {
 	}
 	v.rekeys(v.charons[0])
 	v.must(flows.Await(v.ctx, some))
-	o := v.outcome(flows)
-	o.replayed = replayed
-	v.lawful(w, inner)
+	v.verdict(w, inner, flows.Stop(settle))
+	if v.staying != nil {
+		v.lossless("the client that stayed", v.staying.Stop(settle))
+	}
 	if k.after != nil {
 		k.after(v)
 	}
 	v.connectedOnce(v.mn, connected)
-	v.stop()
-	return o
+	return v.rig
 }
 
 // identified sees that the daemon knows a client by its name.
@@ -162,7 +159,7 @@ func (v *vpn) identified(id cxtp.SessionID) {
 }
 
 // replay shows a gateway what the client has sent until now.
-func (v *vpn) replay(w *witness.Witness, to *gateway) int {
+func (v *vpn) replay(w *witness.Witness, to *gateway) {
 	v.t.Helper()
 	gate := topology.Virtual.Of(v.kind.ipv6)
 	old := witness.Select(w.Frames(), func(f witness.Frame, p witness.Packet) bool {
@@ -172,7 +169,6 @@ func (v *vpn) replay(w *witness.Witness, to *gateway) int {
 	if len(old) < 2*some {
 		v.t.Errorf("only %d packets could be replayed", len(old))
 	}
-	return len(old)
 }
 
 // lawful ends the capture, and fails the test if a law was broken.
@@ -240,9 +236,7 @@ func secondClient(v *vpn) {
 	})
 	v.must(err)
 	v.must(f.Await(v.ctx, some))
-	v.t.Cleanup(func() {
-		v.lossless("the client that stayed", f.Stop(settle))
-	})
+	v.staying = f
 }
 
 // routeToSite does for the host what a routing protocol would: the site is behind
@@ -281,18 +275,4 @@ func (v *vpn) awaitAnswer(d *charon.Daemon) {
 		_, asked, ok := strings.Cut(d.Log()[before:], "sending DPD request")
 		return ok && strings.Contains(asked, "parsed INFORMATIONAL response")
 	})
-}
-
-// outcome ends a client's traffic.
-func (v *vpn) outcome(flows *traffic.Traffic) outcome {
-	v.t.Helper()
-	o := outcome{Report: flows.Stop(settle), t: v.t}
-	if o.Lost() > 0 {
-		o.missing = fmt.Sprintf("%v; %s", o.Report, v.refusals())
-	}
-	if o.Duplicated() > 0 {
-		v.t.Errorf("a gateway accepted what the other one had: %v", o.Report)
-	}
-	v.t.Log(o.Report)
-	return o
 }

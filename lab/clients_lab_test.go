@@ -26,6 +26,7 @@ type vpn struct {
 	mn      *charon.Daemon
 	kind    clientKind
 	ca      *testcert.Authority // of all certificates
+	staying *traffic.Traffic    // of another client, which is not moved
 }
 
 func newVPN(t *testing.T, extra charon.Extra) *vpn {

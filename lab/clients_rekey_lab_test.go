@@ -14,7 +14,7 @@ import (
 // TestStrongSwanTwentyMoves moves a client to and fro, and has it and its gateway
 // rekey in the middle.
 func TestStrongSwanTwentyMoves(t *testing.T) {
-	undisturbed(func() outcome {
+	steadily(t, func(t *testing.T) *rig {
 		v := newVPNOf(t, clientKind{})
 		id, inner := v.connect()
 		connected := v.mn.Log()
@@ -29,11 +29,9 @@ func TestStrongSwanTwentyMoves(t *testing.T) {
 			v.stands(v.gateways[i%2], id, "gone")
 		}
 		v.must(flows.Await(v.ctx, some))
-		o := v.outcome(flows)
-		v.lawful(w, inner)
+		v.verdict(w, inner, flows.Stop(settle))
 		v.connectedOnce(v.mn, connected)
-		v.stop()
-		return o
+		return v.rig
 	})
 }
 
@@ -41,7 +39,7 @@ func TestStrongSwanTwentyMoves(t *testing.T) {
 // moments about moves. A move waits for it, or is before it, or is refused because
 // of it and works when it is ordered again.
 func TestStrongSwanRekeyWhileMoving(t *testing.T) {
-	undisturbed(func() outcome {
+	steadily(t, func(t *testing.T) *rig {
 		v := newVPNOf(t, clientKind{gateway: charon.Extra{Daemon: soon}, client: charon.Extra{Daemon: soon}})
 		id, inner := v.connect()
 		connected := v.mn.Log()
@@ -60,11 +58,9 @@ func TestStrongSwanRekeyWhileMoving(t *testing.T) {
 		}
 		v.rekeys(v.charons[moves%2])
 		v.must(flows.Await(v.ctx, some))
-		o := v.outcome(flows)
-		v.lawful(w, inner)
+		v.verdict(w, inner, flows.Stop(settle))
 		v.connectedOnce(v.mn, connected)
-		v.stop()
-		return o
+		return v.rig
 	})
 }
 

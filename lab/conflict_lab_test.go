@@ -50,9 +50,7 @@ func TestSPIConflict(t *testing.T) {
 			f.handover(here, id)
 			f.stands(there, id, "active")
 			f.must(flows.Await(f.ctx, some))
-			if f.nodeSends(l.spiUp) {
-				t.Errorf("the node still sends on %#x", l.spiUp)
-			}
+			f.await(func() bool { return !f.nodeSends(l.spiUp) })
 			f.handover(there, id) // and back, with the SPI that it got
 			f.stands(here, id, "active")
 			f.must(flows.Await(f.ctx, some))

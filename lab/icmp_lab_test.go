@@ -58,7 +58,7 @@ session      = "%s"
 update_key   = "%s"
 kernel_reqid = %d
 retry        = "100ms"
-retry_max    = "5s"
+retry_max    = "15s"
 [[token]]
 number = 1
 key    = "%s"

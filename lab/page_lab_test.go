@@ -280,7 +280,7 @@ func (w *walk) start() {
 		h.do("swanctl --load-all --noprompt")
 	}
 	for _, h := range w.hosts {
-		h.await("cxtp status", "5.9.8, ha version 3")
+		h.await("cxtp status", "5.9.8, ha version 3, since ")
 		h.await("cxtp status", "up at")
 	}
 	w.client = charon.Start(w.t, w.MN, charon.Client{Identity: "mn.example", Authority: w.ca, Gateway: "vpn.example", Address: topology.Virtual.V4})

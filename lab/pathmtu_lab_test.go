@@ -118,7 +118,7 @@ func (l *learner) largest(ctx context.Context) (mtu int, err error) {
 func (f *fleet) paths(up, down *learner, outer int) {
 	f.t.Helper()
 	for who, l := range map[string]*learner{"the node": up, "the host": down} {
-		ctx, cancel := context.WithTimeout(f.ctx, 20*time.Second)
+		ctx, cancel := context.WithTimeout(f.ctx, patience)
 		mtu, err := l.largest(ctx)
 		cancel()
 		if err != nil || mtu >= outer || mtu < outer-100 {

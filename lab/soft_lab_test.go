@@ -64,17 +64,18 @@ func (g softBackend) Install(_ context.Context, id cxtp.SessionID, s *ipsecctx.S
 func TestSoftWithKernel(t *testing.T) {
 	for _, c := range matrix.Cases(softConnections, possible) {
 		t.Run(c.String(), func(t *testing.T) {
-			r, l := newRig(t), linkOf(c)
-			g := r.softGateway(r.SG1, l)
-			r.must(g.Install(r.ctx, session, l.session(), nil))
-			r.connectNode(l)
-			w := r.watch()
-			flows := r.traffic(l)
-			r.must(flows.Await(r.ctx, some))
-			if report := flows.Stop(settle); report.Lost()+report.Duplicated() > 0 {
-				t.Errorf("%v; %s", report, r.refusals())
-			}
-			r.judge(w, l)
+			steadily(t, func(t *testing.T) *rig {
+				r, l := newRig(t), linkOf(c)
+				g := r.softGateway(r.SG1, l)
+				r.must(g.Install(r.ctx, session, l.session(), nil))
+				r.connectNode(l)
+				w := r.watch()
+				flows := r.traffic(l)
+				r.must(flows.Await(r.ctx, some))
+				r.lossless("at rest", flows.Stop(settle))
+				r.judge(w, l)
+				return r
+			})
 		})
 	}
 }

@@ -29,19 +29,20 @@ var connections = []matrix.Axis{
 func TestConnection(t *testing.T) {
 	for _, c := range matrix.Cases(connections, possible) {
 		t.Run(c.String(), func(t *testing.T) {
-			r, l := newRig(t), linkOf(c)
-			r.connectNode(l)
-			r.connectGate(r.sg1, l)
-			w := r.watch()
-			flows := r.traffic(l)
-			r.must(flows.Await(r.ctx, some))
-			if report := flows.Stop(settle); report.Lost()+report.Duplicated() > 0 {
-				t.Errorf("%v; %s", report, r.refusals())
-			}
-			_, seen := r.judge(w, l)
-			if len(seen.SAs) != 2 || seen.SAs[0].Packets < 2*some || seen.SAs[1].Packets < 2*some {
-				t.Errorf("the witness saw %+v", seen.SAs)
-			}
+			steadily(t, func(t *testing.T) *rig {
+				r, l := newRig(t), linkOf(c)
+				r.connectNode(l)
+				r.connectGate(r.sg1, l)
+				w := r.watch()
+				flows := r.traffic(l)
+				r.must(flows.Await(r.ctx, some))
+				r.lossless("at rest", flows.Stop(settle))
+				_, seen := r.judge(w, l)
+				if len(seen.SAs) != 2 || seen.SAs[0].Packets < 2*some || seen.SAs[1].Packets < 2*some {
+					t.Errorf("the witness saw %+v", seen.SAs)
+				}
+				return r
+			})
 		})
 	}
 }

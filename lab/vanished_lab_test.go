@@ -26,7 +26,7 @@ func TestVanished(t *testing.T) {
 		}
 	}
 	f.shell(here.Node, "ip", "xfrm", "state", "flush")
-	f.await(func() bool { return f.count(here, "active") == 0 })
+	f.await(func() bool { return f.count(here, "gone") == len(f.views(here)) })
 	for _, v := range f.views(here) {
 		if v.State != "gone" || !strings.Contains(v.Why, "SAs is left in the kernel") {
 			t.Errorf("%s is %q: %q", v.Session, v.State, v.Why)
