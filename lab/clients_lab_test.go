@@ -85,8 +85,8 @@ func (v *vpn) awaitLog(g *gateway, what string) {
 	}
 }
 
-// met is what a gateway's daemon logs of each charon that is as a move needs it. Before
-// that, it does not know of anything that is wrong.
+// met is what a gateway's daemon logs of each charon that is as a move needs it. Until it
+// has missed one that was started again, its status is that of the one before.
 const met = `msg="charon is there"`
 
 // met waits until a gateway's daemon has met so many charons, or one so many times, and

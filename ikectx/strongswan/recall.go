@@ -61,6 +61,15 @@ func (r *recollection) settle() {
 	}
 }
 
+func (r *recollection) settled() bool {
+	select {
+	case <-r.over:
+		return true
+	default:
+		return false
+	}
+}
+
 // recall finds the sessions from before a restart again, among the IKE SAs that
 // charon lists.
 func (a *Agent) recall(ctx context.Context, listed []IKESA) error {

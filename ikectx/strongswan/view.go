@@ -38,6 +38,9 @@ func (a *Agent) View() ikectx.ViewDaemon {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	v := ikectx.ViewDaemon{Program: Implementation, Release: a.seen.release, Problem: a.seen.problem, Reserved: a.departed.count()}
+	if v.Problem == "" && !a.settled() {
+		v.Problem = "charon has not been met yet"
+	}
 	if a.seen.version != 0 {
 		v.Protocol = fmt.Sprintf("ha version %d", a.seen.version)
 	}

@@ -44,6 +44,11 @@ func TestViews(t *testing.T) {
 // TestView: charon is shown as it was met last, with what is wrong now.
 func TestView(t *testing.T) {
 	a := recorded(t, "gcm")
+	a.recollection = newRecollection()
+	if v := a.View(); v.Problem == "" {
+		t.Error("before charon was looked for, nothing is known to be right")
+	}
+	a.settle()
 	if v := a.View(); v.Release != "" || v.Clients != 1 || v.Protocol != "" || !v.Since.IsZero() {
 		t.Errorf("never met: %+v", v)
 	}

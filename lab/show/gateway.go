@@ -137,7 +137,7 @@ func (g *gateway) ready(ctx context.Context) error {
 		switch {
 		case err != nil:
 			return err
-		case !status.IKE.Since.IsZero() && status.IKE.Problem == "" && status.Peers[0].Up: // before, nothing is known to be wrong
+		case status.IKE.Problem == "" && status.Peers[0].Up:
 			return nil
 		}
 		select {
