@@ -2,7 +2,6 @@ package transport
 
 import (
 	"crypto/x509"
-	"net"
 	"sync"
 	"testing"
 	"time"
@@ -95,7 +94,7 @@ func bareAssociations(b *testing.B) (client, server *sctp.Stream) {
 	config := Config{MTU: DefaultMTU, MinCwnd: DefaultMinCwnd, Roots: ca.Pool(), Certificate: issue(b, ca, "x")}
 	c := &dtlsCarrier{endpoint: &Endpoint{config: config}}
 	options := c.dtlsOptions(func(*x509.Certificate) error { return nil })
-	var conns [2]*net.UDPConn
+	var conns [2]*udpSocket
 	for i := range conns {
 		conn, err := listenUDP("127.0.0.1:0")
 		if err != nil {

@@ -54,7 +54,7 @@ func listenDTLS(e *Endpoint) (*dtlsCarrier, error) {
 
 func (c *dtlsCarrier) run() { c.mux.run() }
 
-func (c *dtlsCarrier) localAddr() netip.AddrPort { return localAddr(c.mux.conn) }
+func (c *dtlsCarrier) localAddr() netip.AddrPort { return c.mux.conn.localAddr() }
 
 func (c *dtlsCarrier) close() error { return c.mux.conn.Close() }
 

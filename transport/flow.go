@@ -27,6 +27,7 @@ type flow struct {
 	mux    *mux
 	remote netip.AddrPort
 	addr   net.Addr
+	source []byte // where its peer has found us; empty = the system chooses
 	queue  *packetio.Buffer
 
 	// dialed is whether we are the DTLS client; random is the ClientHello's.
@@ -87,7 +88,7 @@ func (f *flow) WriteTo(b []byte, _ net.Addr) (int, error) {
 	if f.ended() != nil {
 		return 0, net.ErrClosed
 	}
-	if _, err := f.mux.conn.WriteToUDPAddrPort(b, f.remote); errors.Is(err, net.ErrClosed) {
+	if err := f.mux.conn.send(f.source, f.remote, b); errors.Is(err, net.ErrClosed) {
 		return 0, err
 	}
 	return len(b), nil

@@ -230,7 +230,7 @@ func reserve(t testing.TB, n int) []string {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		addrs = append(addrs, localAddr(conn).String())
+		addrs = append(addrs, conn.localAddr().String())
 	}
 	return addrs
 }

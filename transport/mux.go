@@ -3,7 +3,6 @@ package transport
 import (
 	"bytes"
 	"errors"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -35,7 +34,7 @@ var errBusy = errors.New("the peer's address has a connection or a handshake alr
 // address has a route: the one established flow and, beside it, handshakes.
 // Nothing that is not authenticated disturbs the established flow.
 type mux struct {
-	conn *net.UDPConn
+	conn *udpSocket
 	// accept starts the handshake of a flow that a remote opened. It is called
 	// with mu held and must not block; false drops the flow.
 	accept func(*flow) bool
@@ -57,7 +56,7 @@ type route struct {
 	accepts []*flow // handshakes as a server, oldest first
 }
 
-func newMux(conn *net.UDPConn, accept func(*flow) bool) *mux {
+func newMux(conn *udpSocket, accept func(*flow) bool) *mux {
 	return &mux{
 		conn:     conn,
 		accept:   accept,
@@ -68,7 +67,7 @@ func newMux(conn *net.UDPConn, accept func(*flow) bool) *mux {
 }
 
 // run reads the socket until it is closed.
-func (m *mux) run() { readDatagrams(m.conn, maxDatagram, m.deliver) }
+func (m *mux) run() { m.conn.readDatagrams(maxDatagram, m.deliver) }
 
 // favour exempts a configured peer's address from the limits for strangers.
 func (m *mux) favour(addr netip.AddrPort) {
@@ -101,8 +100,9 @@ func (m *mux) route(remote netip.AddrPort) *route {
 	return rt
 }
 
-// deliver gives a datagram to the flows that it may be for.
-func (m *mux) deliver(from netip.AddrPort, datagram []byte) {
+// deliver gives a datagram that came to an address of ours to the flows that it may
+// be for.
+func (m *mux) deliver(from netip.AddrPort, at netip.Addr, datagram []byte) {
 	rec, ok := parseRecord(datagram)
 	if !ok {
 		m.discarded.Add(1)
@@ -113,7 +113,7 @@ func (m *mux) deliver(from netip.AddrPort, datagram []byte) {
 	rt := m.routes[from]
 	switch {
 	case rec.role == clientHello:
-		m.give(m.acceptLocked(rt, from, rec), datagram)
+		m.give(m.acceptLocked(rt, from, at, rec), datagram)
 	case rt == nil:
 		m.discarded.Add(1)
 	case rec.encrypted:
@@ -183,7 +183,7 @@ func (rt *route) handshaking(from role) *flow {
 
 // acceptLocked returns the flow that a ClientHello belongs to, opening one if it
 // begins a handshake and there is room.
-func (m *mux) acceptLocked(rt *route, from netip.AddrPort, hello record) *flow {
+func (m *mux) acceptLocked(rt *route, from netip.AddrPort, at netip.Addr, hello record) *flow {
 	if rt != nil {
 		for _, f := range rt.accepts {
 			if f.random == hello.random {
@@ -198,7 +198,7 @@ func (m *mux) acceptLocked(rt *route, from netip.AddrPort, hello record) *flow {
 		return nil
 	}
 	f := newFlow(m, from, hello.random, false)
-	f.favoured = m.favoured[from]
+	f.source, f.favoured = source(at), m.favoured[from]
 	if !m.accept(f) {
 		return nil
 	}

@@ -32,7 +32,7 @@ type NodeConfig struct {
 // NodeMessage is a message from a node.
 type NodeMessage struct {
 	From   netip.AddrPort // IPv4 addresses never in their IPv6 form; by ICMP, port 0
-	At     netip.Addr     // the address of ours that it was sent to; by UDP, not valid
+	At     netip.Addr     // the address of ours that it was sent to; not valid by UDP that listens at one, or where the system does not tell
 	Octets []byte         // the handler's to keep
 }
 
@@ -42,7 +42,7 @@ type NodeMessage struct {
 // own authorization tokens are what protects them, and the sender's address proves
 // nothing but, by ICMP, that it is on the link.
 type NodeConn struct {
-	udp       *net.UDPConn         // nil = none
+	udp       *udpSocket           // nil = none
 	raw       map[string]rawSocket // by family; empty = no ICMP
 	handler   func(NodeMessage)
 	readers   sync.WaitGroup
@@ -84,8 +84,8 @@ func ListenNode(addr string, handler func(from netip.AddrPort, msg []byte)) (*No
 func (n *NodeConn) start() {
 	if n.udp != nil {
 		n.readers.Go(func() {
-			readDatagrams(n.udp, MaxNodeMessage, func(from netip.AddrPort, datagram []byte) {
-				n.handler(NodeMessage{From: from, Octets: append([]byte(nil), datagram...)})
+			n.udp.readDatagrams(MaxNodeMessage, func(from netip.AddrPort, at netip.Addr, datagram []byte) {
+				n.handler(NodeMessage{from, at, append([]byte(nil), datagram...)})
 			})
 		})
 	}
@@ -101,7 +101,8 @@ func (n *NodeConn) Send(to netip.AddrPort, msg []byte) error {
 }
 
 // SendFrom is Send from an address of ours, which is what a node that asked there
-// takes for an answer. By UDP, and from one that is not valid, the system chooses.
+// takes for an answer. From one that is not valid, and by UDP from one that is not
+// ours any more, the system chooses.
 func (n *NodeConn) SendFrom(from netip.Addr, to netip.AddrPort, msg []byte) error {
 	if len(msg) == 0 || len(msg) > MaxNodeMessage {
 		return fmt.Errorf("%w: %d octets, a node takes 1 to %d", ErrMessageSize, len(msg), MaxNodeMessage)
@@ -113,7 +114,7 @@ func (n *NodeConn) SendFrom(from netip.Addr, to netip.AddrPort, msg []byte) erro
 	case n.udp == nil:
 		err = errors.New("there is no UDP socket")
 	default:
-		_, err = n.udp.WriteToUDPAddrPort(msg, to)
+		err = n.udp.send(source(from), to, msg)
 	}
 	switch {
 	case errors.Is(err, net.ErrClosed):
@@ -129,7 +130,7 @@ func (n *NodeConn) LocalAddr() netip.AddrPort {
 	if n.udp == nil {
 		return netip.AddrPort{}
 	}
-	return localAddr(n.udp)
+	return n.udp.localAddr()
 }
 
 // DiscardedICMP counts the ICMP packets that were dropped: with a wrong checksum,
@@ -154,19 +155,6 @@ func (n *NodeConn) closeSockets() error {
 		all = append(all, s.Close())
 	}
 	return errors.Join(all...)
-}
-
-// readDatagrams calls take for each datagram of 1 to limit octets, until the
-// socket is closed.
-func readDatagrams(conn *net.UDPConn, limit int, take func(from netip.AddrPort, datagram []byte)) {
-	buf := make([]byte, limit+1)
-	untilClosed(func() error {
-		n, from, err := conn.ReadFromUDPAddrPort(buf)
-		if err == nil && n > 0 && n <= limit {
-			take(unmap(from), buf[:n])
-		}
-		return err
-	})
 }
 
 // untilClosed reads until the socket is closed. Whatever other error the network

@@ -163,26 +163,39 @@ func (s raw6) read(buf []byte) (icmp.Packet, error) {
 	if err != nil || cm == nil {
 		return icmp.Packet{}, err
 	}
-	to := addrOf(cm.Dst)
-	if to.IsLinkLocalUnicast() {
-		if link, err := net.InterfaceByIndex(cm.IfIndex); err == nil {
-			to = to.WithZone(link.Name)
-		}
-	}
-	return icmp.Packet{From: remoteOf(from), To: to, HopLimit: uint8(cm.HopLimit), Octets: buf[:n]}, nil
+	return icmp.Packet{From: remoteOf(from), To: zoned(addrOf(cm.Dst), cm.IfIndex), HopLimit: uint8(cm.HopLimit), Octets: buf[:n]}, nil
 }
 
 func (s raw6) write(from, to netip.Addr, octets []byte) error {
+	cm, err := source6(from)
+	if err != nil {
+		return err
+	}
+	_, err = s.WriteTo(octets, cm, &net.IPAddr{IP: to.AsSlice(), Zone: to.Zone()})
+	return err
+}
+
+// source6 has a packet leave from an address of ours, by its own link if it has one.
+func source6(from netip.Addr) (*ipv6.ControlMessage, error) {
 	cm := &ipv6.ControlMessage{Src: from.AsSlice()}
 	if zone := from.Zone(); zone != "" {
 		link, err := net.InterfaceByName(zone)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		cm.IfIndex = link.Index
 	}
-	_, err := s.WriteTo(octets, cm, &net.IPAddr{IP: to.AsSlice(), Zone: to.Zone()})
-	return err
+	return cm, nil
+}
+
+// zoned gives an address that is one of its link alone the link's name.
+func zoned(a netip.Addr, link int) netip.Addr {
+	if a.Is6() && a.IsLinkLocalUnicast() {
+		if found, err := net.InterfaceByIndex(link); err == nil {
+			return a.WithZone(found.Name)
+		}
+	}
+	return a
 }
 
 func addrOf(ip net.IP) netip.Addr {

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"net"
 	"net/netip"
 	"sync/atomic"
 	"testing"
@@ -10,7 +9,7 @@ import (
 // relay is a network between two routers that can swallow everything. One
 // dials front; the datagrams reach the other from a second socket, and back.
 type relay struct {
-	front, back *net.UDPConn
+	front, back *udpSocket
 	client      atomic.Pointer[netip.AddrPort]
 	blackHole   atomic.Bool
 }
@@ -27,14 +26,14 @@ func newRelay(t *testing.T, target netip.AddrPort) *relay {
 	}
 	done := make(chan struct{}, 2)
 	go func() {
-		readDatagrams(r.front, maxDatagram, func(from netip.AddrPort, datagram []byte) {
+		r.front.readDatagrams(maxDatagram, func(from netip.AddrPort, _ netip.Addr, datagram []byte) {
 			r.client.Store(&from)
 			r.forward(r.back, target, datagram)
 		})
 		done <- struct{}{}
 	}()
 	go func() {
-		readDatagrams(r.back, maxDatagram, func(_ netip.AddrPort, datagram []byte) {
+		r.back.readDatagrams(maxDatagram, func(_ netip.AddrPort, _ netip.Addr, datagram []byte) {
 			if client := r.client.Load(); client != nil {
 				r.forward(r.front, *client, datagram)
 			}
@@ -50,10 +49,10 @@ func newRelay(t *testing.T, target netip.AddrPort) *relay {
 	return r
 }
 
-func (r *relay) forward(conn *net.UDPConn, to netip.AddrPort, datagram []byte) {
+func (r *relay) forward(conn *udpSocket, to netip.AddrPort, datagram []byte) {
 	if !r.blackHole.Load() {
 		_, _ = conn.WriteToUDPAddrPort(datagram, to)
 	}
 }
 
-func (r *relay) addr() string { return localAddr(r.front).String() }
+func (r *relay) addr() string { return r.front.localAddr().String() }
