@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -22,7 +21,8 @@ func checkCommand() *urfave.Command {
 			"other gateway, which tells all that is missing there, and is taken back: it goes on\n" +
 			"here meanwhile, and nothing is sent from there. --all tries every session, since what\n" +
 			"keeps one client from moving, a NAT for instance, need not keep the others. Nothing is\n" +
-			"tried where no session is. The status is 1 if any of them cannot move.",
+			"tried where no session is. The status is 1 if any of them cannot move, 4 if no such\n" +
+			"gateway is configured, and 6 if it is not connected.",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "to", Usage: "the `router` that is to take them"},
 			&urfave.BoolFlag{Name: "all", Usage: "try every session"},
@@ -82,14 +82,21 @@ func ready(ctx context.Context, client *control.Client, to cxtp.RouterID) error 
 	if status.IKE != nil && status.IKE.Problem != "" {
 		return fmt.Errorf("here: %s", status.IKE.Problem)
 	}
-	i := slices.IndexFunc(status.Peers, func(p control.PeerStatus) bool { return p.Peer == to })
-	switch {
-	case i < 0:
-		return &codedError{fmt.Errorf("no gateway %q is configured here: add a [[peer]]", to), exitRefused}
-	case !status.Peers[i].Up:
-		return &codedError{fmt.Errorf("%s is not connected: cxtp status says more", to), exitSilent}
+	peer, err := peerOf(status, to)
+	if err == nil && !peer.Up {
+		err = &codedError{fmt.Errorf("%s is not connected: cxtp status says more", to), exitSilent}
 	}
-	return nil
+	return err
+}
+
+// peerOf finds a gateway among those that are configured.
+func peerOf(status control.Status, name cxtp.RouterID) (control.PeerStatus, error) {
+	for _, p := range status.Peers {
+		if p.Peer == name {
+			return p, nil
+		}
+	}
+	return control.PeerStatus{}, &codedError{fmt.Errorf("no gateway %q is configured here: cxtp status lists those that are; add a [[peer]] for others", name), exitRefused}
 }
 
 // candidates are the sessions to try: of each connection one that is at rest.

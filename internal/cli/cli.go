@@ -163,7 +163,8 @@ func printTableWith(c *urfave.Context, rows []string, below map[int][]string) er
 	w.Flush()
 	i := 0
 	for line := range bytes.Lines(table.Bytes()) {
-		text.Write(line)
+		text.Write(bytes.TrimRight(line, " \n"))
+		text.WriteByte('\n')
 		for _, more := range below[i] {
 			fmt.Fprintln(&text, more)
 		}
@@ -181,5 +182,5 @@ func row(cells ...any) string {
 	for i, cell := range cells {
 		texts[i] = strings.ReplaceAll(fmt.Sprint(cell), "\n", "; ")
 	}
-	return strings.TrimRight(strings.Join(texts, "\t"), "\t")
+	return strings.Join(texts, "\t")
 }

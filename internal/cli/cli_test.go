@@ -202,6 +202,11 @@ func TestStatusAndSessions(t *testing.T) {
 	if got.code != exitDone || len(lines) != 3 || !slices.Equal(strings.Fields(lines[1]), want) {
 		t.Errorf("sessions: %+v", got)
 	}
+	sessions = append(sessions, cxtp.View{Session: cxtp.SessionID{1}, State: "gone", Epoch: 3, Why: "moved to sg2"})
+	lines = strings.Split(run(t, daemon, "sessions").out, "\n")
+	if at := strings.Index(lines[0], "WHY"); at < 0 || strings.Index(lines[2], "moved to sg2") != at || strings.TrimRight(lines[1], " ") != lines[1] {
+		t.Errorf("the columns do not stand below their names:\n%s", strings.Join(lines, "\n"))
+	}
 	none := func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "null") }
 	if got := run(t, none, "sessions", "--json"); got != (ran{exitDone, "[]\n", ""}) {
 		t.Errorf("no sessions as JSON: %+v", got)

@@ -28,8 +28,8 @@ func drainCommand() *urfave.Command {
 			"refused. cxtp undrain ends that, and nothing else does, a restart of cxtpd neither.\n\n" +
 			"A session that is busy, because it is being rekeyed for instance, is tried again for\n" +
 			"a while. What could not be moved goes on here and is listed with the reason; the\n" +
-			"status is then 1. If nothing could be moved at all, the gateway takes sessions as\n" +
-			"before. Interrupting the command begins no more moves, and those under way go on.",
+			"status is then 1, and 4 if no such gateway is configured. If nothing could be moved at\n" +
+			"all, the gateway takes sessions as before. Interrupting the command begins no more moves, and those under way go on.",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "to", Usage: "the `router` to move to"},
 			&urfave.IntFlag{Name: "outstanding", Usage: "how many moves may be under way at once, `N`: 64, or 16 of clients of an IKE daemon, which does one thing at a time; above twice that they hinder each other"},
@@ -86,9 +86,10 @@ func drain(c *urfave.Context) error {
 	if c.Bool("json") {
 		return errors.Join(printJSON(c, d.document()), err)
 	}
-	fmt.Fprintf(c.App.Writer, "moved %d sessions to %s in %.1f s\n", d.moved, to, time.Since(d.started).Seconds())
-	for _, line := range append(d.reasons(), d.after...) {
-		fmt.Fprintln(c.App.Writer, line)
+	lines := []string{fmt.Sprintf("moved %d sessions to %s in %.1f s", d.moved, to, time.Since(d.started).Seconds())}
+	lines = append(append(lines, d.reasons()...), d.after...)
+	if _, failed := fmt.Fprintln(c.App.Writer, strings.Join(lines, "\n")); failed != nil {
+		err = errors.Join(err, fmt.Errorf("failed to write the result: %w", failed))
 	}
 	return err
 }
@@ -136,6 +137,9 @@ func (f *fate) String() string {
 // nothing leaves it as it was.
 func (d *drainage) empty(ctx context.Context) error {
 	before, err := d.client.Status(ctx)
+	if err == nil {
+		_, err = peerOf(before, d.to)
+	}
 	if err == nil {
 		err = d.client.Drain(ctx, control.Drain{To: d.to})
 	}

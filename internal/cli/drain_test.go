@@ -45,7 +45,7 @@ func (g *gatewayOf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.URL.Path == control.PathStatus {
-		json.NewEncoder(w).Encode(control.Status{Notes: g.notes})
+		json.NewEncoder(w).Encode(control.Status{Notes: g.notes, Peers: []control.PeerStatus{{Peer: "sg2"}}})
 		return
 	}
 	if r.URL.Path == control.PathDrain {
@@ -183,6 +183,21 @@ func TestDrainOfNobody(t *testing.T) {
 	}
 }
 
+// TestUnknownGateway: a name that is a mistake changes nothing and has a status of its
+// own, also where no session would have to do with it.
+func TestUnknownGateway(t *testing.T) {
+	g := newGatewayOf(1, 1)
+	for _, args := range [][]string{{"drain", "--to", "sg9"}, {"check", "--to", "sg9"}, {"resolve", "--all", "--fenced", "sg9"}} {
+		got := run(t, g.ServeHTTP, args...)
+		if got.code != exitRefused || got.out != "" || !strings.Contains(got.err, `no gateway "sg9" is configured here`) || len(g.drained) > 0 {
+			t.Errorf("%q: %+v", args, got)
+		}
+	}
+	if got := run(t, g.ServeHTTP, "resolve", "--all", "--fenced", "sg2"); got != (ran{exitDone, "", "no session here has to do with sg2\n"}) {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestDrainInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	g := newGatewayOf(100, 1)
@@ -215,6 +230,21 @@ func TestInstall(t *testing.T) {
 	write(`{"identity": "node.example", "colour": 1}`, 0o600)
 	if got := run(t, daemon, "install", path); got.code != exitFailed || !strings.Contains(got.err, `unknown field "colour"`) {
 		t.Errorf("%+v", got)
+	}
+	for text, want := range map[string]string{
+		"":                                   "it is empty",
+		"[]":                                 "line 1: it is a JSON array, and not an object",
+		"{\n\"sas\": [\n{\"spi\": \"1\"}]}":  "line 3: sas.spi cannot be a JSON string",
+		"{\n\"identity\": \"a\",\n":          "it ends too early",
+		"{\n\"identity\" \"a\"}":             "line 2: invalid character",
+		"{\n\"previous\": \"192.0.2\"}":      `line 2: ParseAddr("192.0.2")`,
+		"{\"identity\": \"a\"}\n\n{}":        "line 3: there is something behind the session",
+		"{\"identity\": \"a\",\n\"col\": 1}": `line 2: unknown field "col"; cxtp install --help`,
+	} {
+		write(text, 0o600)
+		if got := run(t, daemon, "install", path); got.code != exitFailed || !strings.Contains(got.err, want) || strings.Contains(got.err, "control.") {
+			t.Errorf("%q: %+v, want %q", text, got, want)
+		}
 	}
 	write(`{"identity": "node.example"}`, 0o600)
 	got := run(t, daemon, "install", path)

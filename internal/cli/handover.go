@@ -200,7 +200,14 @@ var exitStatus = map[cxtp.Status]int{
 
 // line is a report for people.
 func line(p control.Progress) string {
-	text := fmt.Sprintf("%s %s epoch %d: %s", p.Time.Local().Format("15:04:05.000"), p.Session, p.Epoch, p.Event)
+	text := p.Time.Local().Format("15:04:05.000")
+	if !p.Session.IsZero() {
+		text += " " + p.Session.String()
+	}
+	if p.Epoch > 0 {
+		text += fmt.Sprintf(" epoch %d", p.Epoch)
+	}
+	text += ": " + p.Event.String()
 	if p.Peer != "" {
 		text += ", peer " + string(p.Peer)
 	}

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -34,6 +37,37 @@ func installCommand() *urfave.Command {
 	}
 }
 
+// readDocument reads one JSON document, and says in which line it is wrong.
+func readDocument(text []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(into)
+	if err == nil {
+		if _, err = decoder.Token(); err == io.EOF {
+			return nil
+		}
+		err = errors.New("there is something behind the session: a file has one")
+	}
+	at := decoder.InputOffset()
+	var syntax *json.SyntaxError
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.Is(err, io.EOF):
+		return errors.New("it is empty")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		at, err = int64(len(text)), errors.New("it ends too early")
+	case errors.As(err, &syntax):
+		at = syntax.Offset
+	case errors.As(err, &wrong) && wrong.Field == "":
+		at, err = wrong.Offset, fmt.Errorf("it is a JSON %s, and not an object", wrong.Value)
+	case errors.As(err, &wrong):
+		at, err = wrong.Offset, fmt.Errorf("%s cannot be a JSON %s", wrong.Field, wrong.Value)
+	default:
+		err = errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return fmt.Errorf("line %d: %w", 1+bytes.Count(text[:min(at, int64(len(text)))], []byte("\n")), err)
+}
+
 func install(c *urfave.Context) error {
 	if c.NArg() != 1 {
 		return usagef("install takes one file; cxtp install --help shows what is in it")
@@ -45,10 +79,8 @@ func install(c *urfave.Context) error {
 	}
 	defer clear(text)
 	var session control.NewSession
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&session); err != nil {
-		return fmt.Errorf("failed to read %s: %w", path, err)
+	if err := readDocument(text, &session); err != nil {
+		return fmt.Errorf("failed to read %s: %w; cxtp install --help shows what is in it", path, err)
 	}
 	if session.Session.IsZero() {
 		rand.Read(session.Session[:])

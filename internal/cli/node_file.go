@@ -145,14 +145,22 @@ func readPrivate(path string) ([]byte, error) {
 		return nil, fmt.Errorf("there is no file %s; the command's --help shows what is in it", path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("failed to read %s: %w", path, err)
+		return nil, unreadable(path, err)
 	}
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("%s has keys and other users may open it: chmod 600 %s", path, path)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("failed to read: %w", err)
+		return nil, unreadable(path, err)
 	}
 	return text, nil
+}
+
+// unreadable says who may read a file with keys.
+func unreadable(path string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("this user may not read %s: run the command as its owner, or as root: %w", path, err)
+	}
+	return fmt.Errorf("failed to read %s: %w", path, err)
 }

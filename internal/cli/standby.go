@@ -66,7 +66,8 @@ func resolveCommand() *urfave.Command {
 			"   its standby is fenced      goes on without a standby; nothing is risked\n" +
 			"   moved there                the session has ended with that gateway\n" +
 			"Rekey the session afterwards. Many sessions are resolved at once. Interrupting the\n" +
-			"command asks for no more of them, and what was asked goes on.",
+			"command asks for no more of them, and what was asked goes on. The status is 4 if\n" +
+			"no such gateway is configured.",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "fenced", Usage: "the `router` that is powered off"},
 			&urfave.BoolFlag{Name: "all", Usage: "every session here that has to do with that router"},
@@ -98,9 +99,9 @@ func resolve(c *urfave.Context) error {
 				sessions = append(sessions, v.Session)
 			}
 		}
-	}
-	if len(sessions) == 0 {
-		fmt.Fprintf(c.App.ErrWriter, "no session here has to do with %s\n", fenced)
+		if len(sessions) == 0 {
+			return nobodyWaits(c, client, fenced)
+		}
 	}
 	return resolveEach(c, client, sessions, fenced)
 }
@@ -139,6 +140,19 @@ func resolveEach(c *urfave.Context, client *control.Client, sessions []cxtp.Sess
 			errors.New("interrupted; what was asked goes on, see cxtp sessions, and give the order again for what still waits"))
 	}
 	return errors.Join(errs...)
+}
+
+// nobodyWaits says so, unless the name of the gateway is a mistake: then sessions may
+// wait for another.
+func nobodyWaits(c *urfave.Context, client *control.Client, fenced cxtp.RouterID) error {
+	status, err := client.Status(c.Context)
+	if err == nil {
+		_, err = peerOf(status, fenced)
+	}
+	if err == nil {
+		fmt.Fprintf(c.App.ErrWriter, "no session here has to do with %s\n", fenced)
+	}
+	return err
 }
 
 // sessionArguments reads session ids.
