@@ -3,8 +3,10 @@
 package lab
 
 import (
+	"errors"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -147,6 +149,24 @@ func (v *vpn) hasCome(to *gateway, inner netip.Addr) (id cxtp.SessionID) {
 		return true
 	})
 	return id
+}
+
+// handover orders a move from the command line, and again as long as the answer is that
+// the client is busy: what was rekeyed takes five seconds to come to rest, which is most
+// of what a move waits.
+func (v *vpn) handover(from *gateway, id cxtp.SessionID) {
+	v.t.Helper()
+	const busy = 5 // the command's status
+	v.await(func() bool {
+		_, err := v.cxtp(from, "handover", id.String(), "--to", from.Peer.Name)
+		var exit *exec.ExitError
+		if errors.As(err, &exit) && exit.ExitCode() == busy {
+			v.t.Log(err)
+			return false
+		}
+		v.must(err)
+		return true
+	})
 }
 
 // flows sends traffic between the client and the host.

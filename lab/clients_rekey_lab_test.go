@@ -77,12 +77,9 @@ func (v *vpn) moveAbout(from *gateway, id cxtp.SessionID, begin func() error) {
 	time.Sleep(then)
 	_, refused := v.cxtp(from, "handover", id.String(), "--to", from.Peer.Name)
 	v.t.Logf("rekeyed after %v, handed over after %v: %v, %v", first, then, <-begun, refused)
-	if refused != nil { // and again, while the rekey goes on
-		v.await(func() bool {
-			v.stands(from, id, "active")
-			_, refused = v.cxtp(from, "handover", id.String(), "--to", from.Peer.Name)
-			return refused == nil
-		})
+	if refused != nil {
+		v.stands(from, id, "active")
+		v.handover(from, id)
 	}
 	v.stands(from, id, "gone")
 	v.stands(from.Peer, id, "active")
