@@ -107,6 +107,21 @@ func TestMachineFinalNeedsAuthority(t *testing.T) {
 	}
 }
 
+// moveWithout has a session move from A to B as far as it gets when all messages of a
+// kind are lost.
+func moveWithout(t *testing.T, kind string) (*world, *simSession) {
+	s := newScript(t, "A", "B", "C")
+	s.dropAll[kind] = true
+	w := s.world
+	w.start()
+	ses := w.newSession("s1", 0, false)
+	w.adopt(ses, "A", 0, false)
+	w.settle()
+	w.command("A", Handover{Session: ses.id, To: "B", Ticket: 1})
+	w.settle()
+	return w, ses
+}
+
 // TestMachineThawsOnProofOnly gives a frozen source answers that differ in one
 // thing from the target's "refused".
 func TestMachineThawsOnProofOnly(t *testing.T) {
@@ -129,15 +144,7 @@ func TestMachineThawsOnProofOnly(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			s := newScript(t, "A", "B", "C")
-			s.dropAll["final"] = true
-			w := s.world
-			w.start()
-			ses := w.newSession("s1", 0, false)
-			w.adopt(ses, "A", 0, false)
-			w.settle()
-			w.command("A", Handover{Session: ses.id, To: "B", Ticket: 1})
-			w.settle()
+			w, ses := moveWithout(t, "final")
 			o := &Outcome{Previous: ses.at, Session: ses.id, Epoch: 1, Incarnation: w.router("B").cfg.Incarnation, State: OutcomeRefused}
 			c.change(o)
 			a := w.router("A")
@@ -166,29 +173,9 @@ func TestMachineFinalNeedsItsBase(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			s := newScript(t, "A", "B", "C")
-			s.dropAll["final"] = true
-			w := s.world
-			w.start()
-			ses := w.newSession("s1", 0, false)
-			w.adopt(ses, "A", 0, false)
-			w.settle()
-			w.command("A", Handover{Session: ses.id, To: "B", Ticket: 1})
-			w.settle()
-			last := w.log[len(w.log)-1]
-			m, err := Decode(last.event.wire)
-			if err != nil || last.kind != "final" {
-				t.Fatalf("the last message is a %s: %v", last.kind, err)
-			}
-			final := m.(*CTD)
-			control, err := ParseControl(final.Blocks[0])
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.change(&control)
-			if final.Blocks[0], err = control.Block(); err != nil {
-				t.Fatal(err)
-			}
+			w, ses := moveWithout(t, "final")
+			final := w.last(t, "final").(*CTD)
+			final.Blocks[0] = respelt(final.Blocks[0], c.change)
 			b := w.router("B")
 			w.step(b, FromRouter{From: c.from, Message: final})
 			if got := b.sad[ses.id].state == saActive; got != c.activates {
@@ -213,28 +200,9 @@ func TestMachineStageMustBeWhole(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			s := newScript(t, "A", "B", "C")
-			s.dropAll["stage"] = true
-			w := s.world
-			w.start()
-			ses := w.newSession("s1", 0, false)
-			w.adopt(ses, "A", 0, false)
-			w.settle()
-			w.command("A", Handover{Session: ses.id, To: "B", Ticket: 1})
-			w.settle()
-			m, err := Decode(w.log[len(w.log)-1].event.wire)
-			if err != nil {
-				t.Fatal(err)
-			}
-			stage := m.(*CTD)
-			control, err := ParseControl(stage.Blocks[0])
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.change(stage, &control)
-			if stage.Blocks[0], err = control.Block(); err != nil {
-				t.Fatal(err)
-			}
+			w, ses := moveWithout(t, "stage")
+			stage := w.last(t, "stage").(*CTD)
+			stage.Blocks[0] = respelt(stage.Blocks[0], func(control *Control) { c.change(stage, control) })
 			b := w.router("B")
 			w.step(b, FromRouter{From: "A", Message: stage})
 			if got := b.sad[ses.id] != nil; got != c.staged {

@@ -14,6 +14,29 @@ import (
 	"github.com/cxtp/cxtp/testvectors"
 )
 
+// vector is a packet of testvectors/icmp, with its IP header.
+type vector struct {
+	testvectors.Vector
+	octets []byte
+}
+
+func vectors(t testing.TB) []vector {
+	t.Helper()
+	loaded, err := testvectors.Load("icmp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []vector
+	for _, v := range loaded {
+		octets, err := v.Octets()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, vector{v, octets})
+	}
+	return all
+}
+
 // unwrap takes the IP header off a packet, and tells how long it was.
 func unwrap(t testing.TB, octets []byte) (Packet, int) {
 	t.Helper()
@@ -26,16 +49,9 @@ func unwrap(t testing.TB, octets []byte) (Packet, int) {
 
 // TestVectors reads and writes the packets that stand in testvectors/icmp.
 func TestVectors(t *testing.T) {
-	vectors, err := testvectors.Load("icmp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, v := range vectors {
+	for _, v := range vectors(t) {
 		t.Run(v.Name, func(t *testing.T) {
-			octets, err := v.Octets()
-			if err != nil {
-				t.Fatal(err)
-			}
+			octets := v.octets
 			p, header := unwrap(t, octets)
 			message, err := p.Message()
 			if !v.Valid {
@@ -94,16 +110,8 @@ func expectError(t *testing.T, err error, want testvectors.Error, header int) {
 // TestTruncated cuts off every packet that can be read, everywhere: its checksum
 // fits no part of it.
 func TestTruncated(t *testing.T) {
-	vectors, err := testvectors.Load("icmp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, v := range vectors {
-		octets, err := v.Octets()
-		if err != nil {
-			t.Fatal(err)
-		}
-		whole, _ := unwrap(t, octets)
+	for _, v := range vectors(t) {
+		whole, _ := unwrap(t, v.octets)
 		for n := 0; v.Valid && n < len(whole.Octets); n++ {
 			p := whole
 			p.Octets = whole.Octets[:n]
@@ -160,16 +168,8 @@ func TestKernelsChecksum(t *testing.T) {
 // FuzzMessage reads packets that claim anything. What is taken is what would have
 // been sent, but for the reserved octets.
 func FuzzMessage(f *testing.F) {
-	vectors, err := testvectors.Load("icmp")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, v := range vectors {
-		octets, err := v.Octets()
-		if err != nil {
-			f.Fatal(err)
-		}
-		p, _ := unwrap(f, octets)
+	for _, v := range vectors(f) {
+		p, _ := unwrap(f, v.octets)
 		f.Add(p.From.AsSlice(), p.To.AsSlice(), p.HopLimit, p.Octets)
 	}
 	f.Fuzz(func(t *testing.T, from, to []byte, hops uint8, octets []byte) {
@@ -196,15 +196,8 @@ func FuzzMessage(f *testing.F) {
 
 // TestFromIP cuts off IP headers everywhere, and changes what is no field of a packet.
 func TestFromIP(t *testing.T) {
-	vectors, err := testvectors.Load("icmp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, v := range vectors {
-		octets, err := v.Octets()
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, v := range vectors(t) {
+		octets := v.octets
 		_, header := unwrap(t, octets)
 		for n := range header {
 			if _, _, err := FromIP(octets[:n:n]); err == nil || errors.Is(err, ErrForeign) {
@@ -225,16 +218,8 @@ func TestFromIP(t *testing.T) {
 
 // FuzzFromIP takes IP headers off whatever comes.
 func FuzzFromIP(f *testing.F) {
-	vectors, err := testvectors.Load("icmp")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, v := range vectors {
-		octets, err := v.Octets()
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(octets)
+	for _, v := range vectors(f) {
+		f.Add(v.octets)
 	}
 	f.Fuzz(func(t *testing.T, octets []byte) {
 		p, header, err := FromIP(octets)
