@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -29,10 +28,6 @@ const patience = 3 * time.Minute
 // try builds a mutant and plays it until the law that should catch it is broken.
 func (b bench) try(ctx context.Context, m mutant) (result, error) {
 	r := result{mutant: m}
-	if err := os.Mkdir(b.work, 0o755); err != nil {
-		return r, err
-	}
-	defer os.RemoveAll(b.work)
 	test, err := b.build(ctx, m)
 	if err != nil {
 		r.broken = err.Error()

@@ -1,6 +1,6 @@
 // Package overlay has this module compiled with something else in it than its files
 // say, and leaves the files alone: for the tools that take a guard away and look
-// whether anything sees it.
+// whether anything sees it. [Each] has several tried at a time.
 //
 //	list, err := overlay.Write(dir, work, edits, nil)
 //	exec.Command("go", "build", "-overlay", list, ...)

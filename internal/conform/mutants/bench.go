@@ -29,10 +29,6 @@ const patience = 4 * time.Second
 // try builds a mutant, and runs the cases of its rows until each row has caught it.
 func (b bench) try(ctx context.Context, m mutant) (result, error) {
 	r := result{mutant: m, caught: map[string]string{}}
-	if err := os.Mkdir(b.work, 0o755); err != nil {
-		return r, err
-	}
-	defer os.RemoveAll(b.work)
 	command := "cxtpd"
 	if m.offline {
 		command = "cxtp"

@@ -19,13 +19,10 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"text/tabwriter"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/cxtp/cxtp/internal/overlay"
 )
@@ -54,35 +51,22 @@ func run(ctx context.Context, only string) error {
 	if err != nil {
 		return err
 	}
-	work, err := os.MkdirTemp("", "mutants")
-	if err != nil {
-		return fmt.Errorf("failed to make a folder to build in: %w", err)
-	}
-	defer os.RemoveAll(work)
-
-	chosen := []mutant{whole}
+	chosen, names := []mutant{whole}, []string{whole.name}
 	for _, m := range mutants() {
 		if wanted.MatchString(m.name) {
 			chosen = append(chosen, m)
+			names = append(names, m.name)
 		}
 	}
 	results := make([]result, len(chosen))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
-	for i, m := range chosen {
-		group.Go(func() error {
-			begin := time.Now()
-			r, err := bench{dir: dir, work: filepath.Join(work, m.name)}.try(ctx, m)
-			if err != nil {
-				return fmt.Errorf("failed to try %s: %w", m.name, err)
-			}
-			r.took = time.Since(begin)
-			results[i] = r
-			fmt.Fprintf(os.Stderr, "%-32s %s\n", m.name, r.short())
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
+	err = overlay.Each(ctx, names, atOnce, func(ctx context.Context, i int, work string) (string, error) {
+		begin := time.Now()
+		r, err := bench{dir: dir, work: work}.try(ctx, chosen[i])
+		r.took = time.Since(begin)
+		results[i] = r
+		return r.short(), err
+	})
+	if err != nil {
 		return err
 	}
 	return judge(results)
