@@ -101,7 +101,8 @@
 // since only packets with hop limit 255 are taken, a node has to be on a link of the
 // router. A filter in the kernel drops what has come from farther away, and what is
 // other ICMP, before it costs anything. UDP, which the section allows for prototypes
-// and demonstrations, needs no privilege and crosses routers. Of both, the kernel
-// keeps as much as a socket's buffer holds while the handler is busy. Repeating a request that is not answered,
-// with doubling pauses, is for the caller.
+// and demonstrations, needs no privilege and crosses routers. By both, an answer can
+// leave from the address of ours that was asked. Of both, the kernel keeps as much as
+// a socket's buffer holds while the handler is busy. Repeating a request that is not
+// answered, with doubling pauses, is for the caller.
 package transport
