@@ -31,7 +31,11 @@ type waiting struct {
 }
 
 func (d *waiting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == control.PathSessions {
+	switch r.URL.Path {
+	case control.PathStatus:
+		json.NewEncoder(w).Encode(control.Status{Peers: []control.PeerStatus{{Peer: "sg1"}, {Peer: "sg3"}}})
+		return
+	case control.PathSessions:
 		views := []cxtp.View{{Session: cxtp.SessionID{0xff}, Peer: "sg3"}}
 		for i := range d.sessions {
 			views = append(views, cxtp.View{Session: cxtp.SessionID{1, byte(i)}, Peer: "sg1"})
