@@ -192,8 +192,8 @@ func TestForgedDatagramsDoNoHarm(t *testing.T) {
 	for name, datagram := range forgeries() {
 		t.Run(name, func(t *testing.T) {
 			a, b := pair(t, newAuthority(t))
-			b.mux().deliver(a.LocalAddr(), netip.Addr{}, datagram)
-			a.mux().deliver(b.LocalAddr(), netip.Addr{}, datagram)
+			b.mux().deliver(a.LocalAddr(), nil, datagram)
+			a.mux().deliver(b.LocalAddr(), nil, datagram)
 			stillUp(t, a, b)
 		})
 	}
@@ -231,7 +231,7 @@ func TestHalfOpenHandshakesAreBounded(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			m := unattended()
 			for i := range 200 {
-				m.deliver(test.from(i), netip.Addr{}, clientHelloDatagram(random{byte(i)}, 0))
+				m.deliver(test.from(i), nil, clientHelloDatagram(random{byte(i)}, 0))
 			}
 			if m.halfOpen != test.want || m.accepting != test.want {
 				t.Errorf("%d half-open, %d counted, want %d", m.halfOpen, m.accepting, test.want)
@@ -239,7 +239,7 @@ func TestHalfOpenHandshakesAreBounded(t *testing.T) {
 			// A configured peer gets in all the same.
 			known := strangerAt(250, 250)
 			m.favour(known)
-			m.deliver(known, netip.Addr{}, clientHelloDatagram(random{1, 1}, 0))
+			m.deliver(known, nil, clientHelloDatagram(random{1, 1}, 0))
 			if m.halfOpen != test.want+1 || m.routes[known] == nil {
 				t.Errorf("%d half-open, want the peer's too", m.halfOpen)
 			}
@@ -260,7 +260,7 @@ func TestUnauthenticatedFlowIsBounded(t *testing.T) {
 	from := strangerAt(1, 1)
 	hello := clientHelloDatagram(random{1}, 0)
 	for range 2 * maxHandshake / len(hello) {
-		m.deliver(from, netip.Addr{}, hello)
+		m.deliver(from, nil, hello)
 	}
 	if f := m.routes[from].accepts[0]; f.queue.Size() > maxHandshake+2*maxHandshake/len(hello) {
 		t.Errorf("%d octets wait, want at most %d and their framing", f.queue.Size(), maxHandshake)
@@ -273,14 +273,14 @@ func TestUnauthenticatedFlowIsBounded(t *testing.T) {
 func TestEstablishedFlowIsBounded(t *testing.T) {
 	m := unattended()
 	from := strangerAt(1, 1)
-	m.deliver(from, netip.Addr{}, clientHelloDatagram(random{1}, 0))
+	m.deliver(from, nil, clientHelloDatagram(random{1}, 0))
 	f := m.routes[from].accepts[0]
 	if err := m.establish(f); err != nil {
 		t.Fatal(err)
 	}
 	sealed := append([]byte{23, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 9, 4, 0}, make([]byte, 1024)...)
 	for range 2 * flowBuffer / len(sealed) {
-		m.deliver(from, netip.Addr{}, sealed)
+		m.deliver(from, nil, sealed)
 	}
 	if size := f.queue.Size(); size > flowBuffer || size < flowBuffer/2 {
 		t.Errorf("%d octets wait, want at most %d", size, flowBuffer)
@@ -297,7 +297,7 @@ func TestLargerRandomGoesOn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.deliver(from, netip.Addr{}, clientHelloDatagram(random{test.theirs}, 0))
+		m.deliver(from, nil, clientHelloDatagram(random{test.theirs}, 0))
 		accepted := m.routes[from].accepts[0]
 		if dial.ended() != nil || accepted.ended() != nil {
 			t.Error("decided before the cookie came back")
@@ -320,7 +320,7 @@ func TestNoDialBesideConnection(t *testing.T) {
 			t.Errorf("%s: dial gives %v, %v, want errBusy", what, f, err)
 		}
 	}
-	m.deliver(at, netip.Addr{}, clientHelloDatagram(random{1}, 0))
+	m.deliver(at, nil, clientHelloDatagram(random{1}, 0))
 	f := m.routes[at].accepts[0]
 	m.answered(f)
 	busy("handshake that was opened by the peer")

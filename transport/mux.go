@@ -100,9 +100,8 @@ func (m *mux) route(remote netip.AddrPort) *route {
 	return rt
 }
 
-// deliver gives a datagram that came to an address of ours to the flows that it may
-// be for.
-func (m *mux) deliver(from netip.AddrPort, at netip.Addr, datagram []byte) {
+// deliver gives a datagram to the flows that it may be for.
+func (m *mux) deliver(from netip.AddrPort, by arrival, datagram []byte) {
 	rec, ok := parseRecord(datagram)
 	if !ok {
 		m.discarded.Add(1)
@@ -113,7 +112,7 @@ func (m *mux) deliver(from netip.AddrPort, at netip.Addr, datagram []byte) {
 	rt := m.routes[from]
 	switch {
 	case rec.role == clientHello:
-		m.give(m.acceptLocked(rt, from, at, rec), datagram)
+		m.give(m.acceptLocked(rt, from, by, rec), datagram)
 	case rt == nil:
 		m.discarded.Add(1)
 	case rec.encrypted:
@@ -183,7 +182,7 @@ func (rt *route) handshaking(from role) *flow {
 
 // acceptLocked returns the flow that a ClientHello belongs to, opening one if it
 // begins a handshake and there is room.
-func (m *mux) acceptLocked(rt *route, from netip.AddrPort, at netip.Addr, hello record) *flow {
+func (m *mux) acceptLocked(rt *route, from netip.AddrPort, by arrival, hello record) *flow {
 	if rt != nil {
 		for _, f := range rt.accepts {
 			if f.random == hello.random {
@@ -198,7 +197,7 @@ func (m *mux) acceptLocked(rt *route, from netip.AddrPort, at netip.Addr, hello 
 		return nil
 	}
 	f := newFlow(m, from, hello.random, false)
-	f.source, f.favoured = source(at), m.favoured[from]
+	f.source, f.favoured = source(by.destination()), m.favoured[from]
 	if !m.accept(f) {
 		return nil
 	}

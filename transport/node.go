@@ -84,8 +84,8 @@ func ListenNode(addr string, handler func(from netip.AddrPort, msg []byte)) (*No
 func (n *NodeConn) start() {
 	if n.udp != nil {
 		n.readers.Go(func() {
-			n.udp.readDatagrams(MaxNodeMessage, func(from netip.AddrPort, at netip.Addr, datagram []byte) {
-				n.handler(NodeMessage{from, at, append([]byte(nil), datagram...)})
+			n.udp.readDatagrams(MaxNodeMessage, func(from netip.AddrPort, by arrival, datagram []byte) {
+				n.handler(NodeMessage{from, by.destination(), append([]byte(nil), datagram...)})
 			})
 		})
 	}

@@ -26,14 +26,14 @@ func newRelay(t *testing.T, target netip.AddrPort) *relay {
 	}
 	done := make(chan struct{}, 2)
 	go func() {
-		r.front.readDatagrams(maxDatagram, func(from netip.AddrPort, _ netip.Addr, datagram []byte) {
+		r.front.readDatagrams(maxDatagram, func(from netip.AddrPort, _ arrival, datagram []byte) {
 			r.client.Store(&from)
 			r.forward(r.back, target, datagram)
 		})
 		done <- struct{}{}
 	}()
 	go func() {
-		r.back.readDatagrams(maxDatagram, func(_ netip.AddrPort, _ netip.Addr, datagram []byte) {
+		r.back.readDatagrams(maxDatagram, func(_ netip.AddrPort, _ arrival, datagram []byte) {
 			if client := r.client.Load(); client != nil {
 				r.forward(r.front, *client, datagram)
 			}

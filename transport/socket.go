@@ -66,26 +66,30 @@ func (s *udpSocket) askDestinations() {
 	}
 }
 
+// arrival is what the system says of a datagram that has come, until the next one is
+// read: its control messages.
+type arrival []byte
+
 // readDatagrams calls take for each datagram of 1 to limit octets, until the socket
-// is closed. The address of ours that it came to is not valid where the socket has
-// one address only, or the system does not tell.
-func (s *udpSocket) readDatagrams(limit int, take func(from netip.AddrPort, at netip.Addr, datagram []byte)) {
+// is closed.
+func (s *udpSocket) readDatagrams(limit int, take func(from netip.AddrPort, by arrival, datagram []byte)) {
 	buf := make([]byte, limit+1)
 	untilClosed(func() error {
 		n, controls, _, from, err := s.ReadMsgUDPAddrPort(buf, s.controls)
 		if err == nil && n > 0 && n <= limit {
-			take(unmap(from), destination(s.controls[:controls]), buf[:n])
+			take(unmap(from), s.controls[:controls], buf[:n])
 		}
 		return err
 	})
 }
 
-// destination is the address of ours in a datagram's control messages, if it is one
-// that an answer can leave from.
-func destination(controls []byte) netip.Addr {
+// destination is the address of ours that the datagram came to. It is not valid where
+// the socket has one address only, where the system does not tell, and where an answer
+// cannot leave from it.
+func (a arrival) destination() netip.Addr {
 	var of4 ipv4.ControlMessage
 	var of6 ipv6.ControlMessage
-	if len(controls) == 0 || of4.Parse(controls) != nil || of6.Parse(controls) != nil {
+	if len(a) == 0 || of4.Parse(a) != nil || of6.Parse(a) != nil {
 		return netip.Addr{}
 	}
 	at := addrOf(of4.Dst)

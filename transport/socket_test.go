@@ -95,7 +95,7 @@ func TestDestination(t *testing.T) {
 		{of6("2001:db8::1")[:9], netip.Addr{}},
 		{nil, netip.Addr{}},
 	} {
-		if got := destination(test.controls); got != test.want {
+		if got := arrival(test.controls).destination(); got != test.want {
 			t.Errorf("%x: %s, want %s", test.controls, got, test.want)
 		}
 	}
