@@ -217,7 +217,7 @@ func (f *fleet) goesOn(l *link, at *gateway, w *witness.Witness) (uplink string)
 	report := flows.Stop(settle)
 	f.lossless("where the session lives", report)
 	if report.Echo.Strange+report.Up.Strange > 0 {
-		f.t.Errorf("%s accepted what it should not: %v", at.Name, report)
+		f.t.Errorf(witness.Broken+"%s accepted what it should not: %v", at.Name, report)
 	}
 	return uplink
 }

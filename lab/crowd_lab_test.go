@@ -168,7 +168,7 @@ func moveCrowd(t *testing.T, size int, every time.Duration) *rig {
 		Protected: []witness.Selector{{A: clientPool, B: full(topology.Host.V4)}}, Gateways: []string{"sg1", "sg2"}, IV: 8,
 	})
 	if !seen.Kept() {
-		t.Errorf("a law is broken: %v", seen)
+		t.Error(seen)
 	}
 	said := strings.TrimPrefix(c.daemon.Log(), before)
 	for _, word := range []string{"IKE_SA_INIT", "IKE_AUTH", "retransmit", "giving up", "reestablish", "reconnect"} {

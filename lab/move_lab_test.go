@@ -123,7 +123,7 @@ func (r *rig) trial(l, to *link, strict bool, move func(*traffic.Traffic)) outco
 	r.must(flows.Await(r.ctx, some))
 	result := outcome{Report: flows.Stop(settle), replayed: len(old), t: r.t}
 	if result.Duplicated() > 0 {
-		r.t.Errorf("the new gateway accepted what the old one had: %v", result.Report)
+		r.t.Errorf(witness.Broken+"the new gateway accepted what the old one had: %v", result.Report)
 	}
 	lost := result.Lost()
 	if l.transport {

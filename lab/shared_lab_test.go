@@ -15,6 +15,7 @@ import (
 	"github.com/cxtp/cxtp/lab/matrix"
 	"github.com/cxtp/cxtp/lab/topology"
 	"github.com/cxtp/cxtp/lab/traffic"
+	"github.com/cxtp/cxtp/lab/witness"
 )
 
 // newSharing is a fleet whose gateways share the virtual address. The first is its
@@ -220,7 +221,7 @@ func TestForwarded(t *testing.T) {
 func (o *outcome) also(what string, r traffic.Report, strict bool) {
 	o.t.Helper()
 	if r.Duplicated() > 0 {
-		o.t.Errorf("%s, accepted twice: %v", what, r)
+		o.t.Errorf(witness.Broken+"%s, accepted twice: %v", what, r)
 	}
 	if r.Lost() > 0 && !strict {
 		o.missing += fmt.Sprintf("%s: %v; ", what, r)

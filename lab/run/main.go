@@ -8,9 +8,14 @@
 //
 // It prints what the tests print. Exit status: that of the first package that
 // failed, 124 when its guest died; 2 when nothing could be run.
+//
+// A guest has one processor, and time goes on while the machine has none for it. With
+// -again, tests that failed get another guest to themselves; what failed is printed all
+// the same. A law that was broken is broken.
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -25,6 +30,7 @@ import (
 	"time"
 
 	"github.com/cxtp/cxtp/lab/uml"
+	"github.com/cxtp/cxtp/lab/witness"
 )
 
 const (
@@ -37,6 +43,7 @@ type options struct {
 	run, bench string
 	full       bool
 	verbose    bool
+	again      bool
 	count      int
 	memory     int
 	timeout    time.Duration
@@ -51,6 +58,7 @@ func main() {
 	flag.StringVar(&o.bench, "bench", "", "run the benchmarks that match this `expression` too")
 	flag.BoolVar(&o.full, "full", false, "run every case of the matrices, not only pairs of their values")
 	flag.BoolVar(&o.verbose, "v", false, "name every test")
+	flag.BoolVar(&o.again, "again", false, "run the tests that failed once more, in another guest")
 	flag.IntVar(&o.count, "count", 1, "run each test so `often`")
 	flag.IntVar(&o.memory, "memory", uml.DefaultMemory, "of a guest, in `MiB`")
 	flag.DurationVar(&o.timeout, "timeout", 0, "of a package's tests (default 10m; with -full 3h)")
@@ -108,17 +116,22 @@ func run(ctx context.Context, o options) (int, error) {
 			fmt.Printf("?   \t%s\t[no test files]\n", p.path)
 			continue
 		}
-		start := time.Now()
-		result, err := uml.Run(ctx, o.job(binary, p.dir))
+		result, err := o.boot(ctx, p, binary)
 		if err != nil {
-			return 0, fmt.Errorf("failed to run %s: %w", p.path, err)
+			return 0, err
 		}
-		verdict := "ok  "
 		if result.Status != 0 {
-			verdict = "FAIL"
 			fmt.Fprintf(&failed, "\nin %s:\n%s", p.path, failures(result.Output))
 		}
-		fmt.Printf("%s\t%s\t%.1fs with boot, status %d\n", verdict, p.path, time.Since(start).Seconds(), result.Status)
+		if names := disturbed(result); o.again && names != nil {
+			once := o
+			once.run = "^(" + strings.Join(names, "|") + ")$"
+			fmt.Fprintf(&failed, "once more: %s\n", strings.Join(names, ", "))
+			if result, err = once.boot(ctx, p, binary); err != nil {
+				return 0, err
+			}
+			fmt.Fprintf(&failed, "status %d now\n%s", result.Status, failures(result.Output))
+		}
 		if status == 0 {
 			status = result.Status
 		}
@@ -128,6 +141,37 @@ func run(ctx context.Context, o options) (int, error) {
 	}
 	fmt.Print(failed.String())
 	return status, nil
+}
+
+// boot runs a package's tests in a guest and prints how that ended.
+func (o options) boot(ctx context.Context, p testPackage, binary string) (uml.Result, error) {
+	start := time.Now()
+	result, err := uml.Run(ctx, o.job(binary, p.dir))
+	if err != nil {
+		return uml.Result{}, fmt.Errorf("failed to run %s: %w", p.path, err)
+	}
+	verdict := "ok  "
+	if result.Status != 0 {
+		verdict = "FAIL"
+	}
+	fmt.Printf("%s\t%s\t%.1fs with boot, status %d\n", verdict, p.path, time.Since(start).Seconds(), result.Status)
+	return result, nil
+}
+
+// disturbed names the tests that failed, if that may be the machine's doing: not if a
+// law was broken, nor if the tests did not come to their end.
+func disturbed(result uml.Result) (names []string) {
+	const failed = 1 // as a test binary's status
+	if result.Status != failed || bytes.Contains(result.Output, []byte(witness.Broken)) {
+		return nil
+	}
+	for line := range strings.Lines(string(result.Output)) {
+		if of, is := strings.CutPrefix(line, "--- FAIL: "); is {
+			name, _, _ := strings.Cut(of, " ")
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // outset is how many lines are repeated of a message: it may have a daemon's whole log.

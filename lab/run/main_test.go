@@ -3,8 +3,12 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/cxtp/cxtp/lab/uml"
+	"github.com/cxtp/cxtp/lab/witness"
 )
 
 func TestFailures(t *testing.T) {
@@ -35,5 +39,26 @@ panic: test timed out after 28m0s
 `
 	if got := failures([]byte(output)); got != want {
 		t.Errorf("the failures are\n%swant\n%s", got, want)
+	}
+}
+
+// TestDisturbed: what may have been the machine's doing is tried once more, and nothing
+// else is.
+func TestDisturbed(t *testing.T) {
+	const output = "--- FAIL: TestDrain (2.00s)\n    --- FAIL: TestDrain/v6 (1.00s)\n        drain_lab_test.go:12: one was lost\n--- PASS: TestOther (0.10s)\n--- FAIL: TestMove (3.00s)\n"
+	for _, c := range []struct {
+		name   string
+		result uml.Result
+		want   []string
+	}{
+		{"failed", uml.Result{Status: 1, Output: []byte(output)}, []string{"TestDrain", "TestMove"}},
+		{"passed", uml.Result{Output: []byte("ok\n")}, nil},
+		{"ended early", uml.Result{Status: 2, Output: []byte(output + "panic: test timed out\n")}, nil},
+		{"the guest died", uml.Result{Status: 124, Output: []byte(output)}, nil},
+		{"a law", uml.Result{Status: 1, Output: []byte(output + "    move_lab_test.go:3: " + witness.Broken + "2 numbers reused\n")}, nil},
+	} {
+		if got := disturbed(c.result); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q is tried again, want %q", c.name, got, c.want)
+		}
 	}
 }

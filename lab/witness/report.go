@@ -78,9 +78,16 @@ func (r *Report) Kept() bool {
 	return len(r.Reused) == 0 && len(r.RepeatIVs) == 0 && len(r.Cleartext) == 0
 }
 
+// Broken begins what a test says of a law that is broken: nobody tries that again to see
+// whether it is so.
+const Broken = "a law is broken: "
+
 // String names what was broken first.
 func (r *Report) String() string {
 	var b strings.Builder
+	if !r.Kept() {
+		b.WriteString(Broken)
+	}
 	fmt.Fprintf(&b, "%d protected packets, %d numbers reused, %d IVs, %d in clear", r.Packets, len(r.Reused), len(r.RepeatIVs), len(r.Cleartext))
 	for _, reuse := range append(r.Reused[:min(1, len(r.Reused))], r.RepeatIVs[:min(1, len(r.RepeatIVs))]...) {
 		fmt.Fprintf(&b, "; SPI %08x number %d by %s and %s", reuse.SPI, reuse.Number, reuse.By[0], reuse.By[1])
