@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/cxtp/cxtp/cxtp"
+	"github.com/cxtp/cxtp/internal/control"
 	"github.com/cxtp/cxtp/lab/charon"
 	"github.com/cxtp/cxtp/lab/topology"
 	"github.com/cxtp/cxtp/lab/traffic"
@@ -139,7 +140,7 @@ func (v *vpn) hasCome(to *gateway, inner netip.Addr) (id cxtp.SessionID) {
 	v.t.Helper()
 	v.await(func() bool {
 		views := v.views(to)
-		i := slices.IndexFunc(views, func(s cxtp.View) bool {
+		i := slices.IndexFunc(views, func(s control.Session) bool {
 			return s.State == "active" && len(s.Inner) > 0 && s.Inner[0].Contains(inner)
 		})
 		if i < 0 {
