@@ -66,8 +66,10 @@ func (c *Charon) open(ctx context.Context) (err error) {
 	}
 	c.session, err = vici.NewSession(vici.WithDialContext(func(context.Context, string, string) (net.Conn, error) {
 		var d net.Dialer
-		c.conn, err = d.DialContext(ctx, "unix", c.path)
-		return c.conn, err
+		if c.conn, err = d.DialContext(ctx, "unix", c.path); err != nil {
+			return nil, err
+		}
+		return newAttentive(c.conn), nil
 	}))
 	return c.explain(err)
 }

@@ -17,12 +17,14 @@ import (
 )
 
 // fakeCharon answers list-sas on a control socket, and list-conns: with a connection
-// "clients", whose child is "net".
+// "clients", whose child is "net". It tells what it has to those alone who have
+// registered the event.
 type fakeCharon struct {
 	mu     sync.Mutex
 	sas    []fakeSA
 	asked  int // how often for one
 	listed int // and for all
+	told   int // how often that an event is to be registered, or is not any more
 
 	rekeys []string // that were asked for, as their parameters
 }
@@ -75,6 +77,13 @@ func (f *fakeCharon) counts() (one, all int) {
 	return f.asked, f.listed
 }
 
+// toldOf is how often it was told of an event.
+func (f *fakeCharon) toldOf() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.told
+}
+
 // The packets of the control protocol: a length, a type, and for a command or an
 // event its name before its message.
 const (
@@ -88,6 +97,12 @@ const (
 
 func (f *fakeCharon) serve(conn net.Conn) {
 	defer conn.Close()
+	registered := map[string]bool{}
+	event := func(name, body string) {
+		if registered[name] {
+			reply(conn, packetEvent, append([]byte{byte(len(name))}, name+body...))
+		}
+	}
 	for {
 		var size uint32
 		if binary.Read(conn, binary.BigEndian, &size) != nil {
@@ -99,18 +114,22 @@ func (f *fakeCharon) serve(conn net.Conn) {
 		}
 		switch packet[0] {
 		case packetRegister, packetUnregister:
+			f.mu.Lock()
+			f.told++
+			f.mu.Unlock()
+			registered[string(packet[2:])] = packet[0] == packetRegister
 			reply(conn, packetConfirm, nil)
 		case packetCommand:
 			switch command := packet[2 : 2+packet[1]]; string(command) {
 			case "list-conns":
-				reply(conn, packetEvent, []byte("\x09list-conn"+"\x01\x07clients"+"\x01\x08children"+"\x01\x03net"+"\x02\x02\x02"))
+				event("list-conn", "\x01\x07clients"+"\x01\x08children"+"\x01\x03net"+"\x02\x02\x02")
 			case "rekey":
 				f.mu.Lock()
 				f.rekeys = append(f.rekeys, string(packet[2+packet[1]:]))
 				f.mu.Unlock()
 			default:
 				for _, sa := range f.wanted(packet[2+packet[1]:]) {
-					reply(conn, packetEvent, append([]byte("\x07list-sa"), sa.message()...))
+					event("list-sa", string(sa.message()))
 				}
 			}
 			reply(conn, packetResponse, nil)
