@@ -2,6 +2,7 @@ package cxtp
 
 import (
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -172,7 +173,7 @@ func TestPlainTarget(t *testing.T) {
 		{"waits for the node", nil, nil, []CDB{groupsOnly}, "CTDR S=true", "held"},
 		{"keys", trusting, nil, []CDB{withKeys}, "CTDR S=false: IPsec SA control block missing", "none"},
 		{"keys beside groups", trusting, nil, []CDB{withKeys, groupsOnly}, "CTDR S=false: IPsec SA control block missing", "active"},
-		{"not usable here", trusting, []ContextStatus{{FPTMulticastListener, 2}}, []CDB{groupsOnly}, "CTDR S=false: multicast listener status 0x02", "gone"},
+		{"not usable here", trusting, []ContextStatus{{FPTMulticastListener, 2}}, []CDB{groupsOnly}, "CTDR S=false: multicast listener status 0x02", "none"},
 		{"nobody may", func(_ *Config, p *Peer) { p.Push = false }, nil, []CDB{groupsOnly}, "CTDR S=false: multicast listener not authorised", "none"},
 		{"nothing may be copied", func(c *Config, p *Peer) { trusting(c, p); c.Copyable = nil }, nil, []CDB{groupsOnly}, "CTDR S=false: multicast listener control block missing", "none"},
 		{"empty", trusting, nil, nil, "CTDR S=false", "none"},
@@ -233,7 +234,7 @@ func TestPlainHold(t *testing.T) {
 	p.gives(true, groupsOnly)
 	p.said()
 	p.tick(DefaultTimers().StageHold)
-	if said := p.said(); said != "CTC" || p.state() != "gone" {
+	if said := p.said(); said != "CTC" || p.state() != "none" {
 		t.Errorf("B says %q and has it %s", said, p.state())
 	}
 }
@@ -360,5 +361,30 @@ func TestPlainPeerIsNoStandby(t *testing.T) {
 	p.step(Standby{Session: id, To: "A", Ticket: 1})
 	if said := p.said(); said != "" || p.state() != "active" {
 		t.Errorf("B says %q and has it %s", said, p.state())
+	}
+}
+
+// TestPlainKeyOfNobody: without a token key, a PCTD has one that is drawn for it, and
+// without random numbers nothing is sent.
+func TestPlainKeyOfNobody(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		random io.Reader
+		said   string
+	}{
+		{"drawn", strings.NewReader(strings.Repeat("x", 100)), "PCTD 0x1 key 20"},
+		{"no source", nil, ""},
+		{"a source that ends", strings.NewReader(strings.Repeat("x", 32)), ""}, // its seed
+	} {
+		p := newPlain(t, func(cfg *Config, _ *Peer) { cfg.Rand = c.random })
+		id := SessionID{5}
+		p.step(Adopt{Session: id, Previous: plainNode})
+		p.step(Handover{Session: id, To: "A", Ticket: 1})
+		if said := p.said(); said != c.said {
+			t.Errorf("%s: B says %q, want %q", c.name, said, c.said)
+		}
+		if last := p.reports[len(p.reports)-1]; c.said == "" && (last.Event != EventFailed || !last.Final || p.state() != "active") {
+			t.Errorf("%s: %s, and the last report is %+v", c.name, p.state(), last)
+		}
 	}
 }

@@ -2,7 +2,12 @@ package cxtp
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
 	"slices"
+
+	"github.com/cxtp/cxtp/cxtp/secret"
 )
 
 // Transfers as RFC 4067 has them, without our control block: with routers that know
@@ -46,27 +51,35 @@ func (r *Router) plainData(peer *Peer, m *CTD) {
 		r.dataReply(peer, m, without(others))
 		return
 	}
+	digest, err := DigestOf(copies)
+	if err != nil {
+		return // they have been decoded, so they can be encoded
+	}
 	id, epoch := r.newID(), Epoch(1)
 	switch s, st := r.find(m.Previous, SessionID{}, (*Session).live); {
 	case st == StatusOK && s.plain && s.from == peer.ID && s.state == stateHeld:
 		id, epoch = s.id, s.epoch+1 // in place of what has come before
+	case st == StatusOK && s.plain && s.from == peer.ID && s.takes(digest):
+		r.drop(DropRepeated) // the CTDR of the first is its answer too
+		return
 	case st != StatusUnknownSession:
 		r.drop(DropBusy)
 		r.dataReply(peer, m, typed(copies, control(StatusBusy)))
 		return
 	}
-	digest, err := DigestOf(copies)
-	if err != nil {
-		return // they have been decoded, so they can be encoded
-	}
-	q := r.requests[m.Previous]
 	data := *m
 	data.Blocks = append([]CDB{{FPT: FPTControl}}, copies...)
 	r.offer(&offer{peer: peer, data: &data, plain: true, absent: without(others), clash: r.clashes, control: Control{
 		Phase: PhaseStage, Mode: r.cfg.Mode, Session: id, Epoch: epoch, Target: r.cfg.Self, Digest: digest,
-		// A CTD answers a token that the source has verified, a PCTD leaves that to us.
-		TokenProved: !m.Predictive && q != nil && q.to == peer.ID && q.token != Token{},
+		// A CTD says that the source has verified the token that we asked with, if we
+		// did; a PCTD leaves that to us.
+		TokenProved: !m.Predictive,
 	}})
+}
+
+// takes reports whether these contexts are being staged, and not answered yet.
+func (s *Session) takes(d Digest) bool {
+	return (s.state == stateChecking || s.state == statePromising) && s.tgt.digest == d
 }
 
 // newID draws the id of a session that begins here.
@@ -130,10 +143,37 @@ func (s *Session) exportedPlain(d Done) {
 	case len(copies) == 0 || m.ordered && !m.whole:
 		s.fail(EventFailed, m.missing, "the target has no control block, and the session has contexts that must not be copied; it goes on here")
 	default:
+		if err := s.plainKey(); err != nil {
+			s.fail(EventFailed, control(StatusInternal), err.Error())
+			return
+		}
 		m.started, m.vouched = s.now, m.proved
 		s.rest(stateStaging, s.cfg.Timers.MaxTransfer)
 		s.sendStage()
 	}
+}
+
+// plainKeySize is the length of a key that nobody has, in octets.
+const plainKeySize = 20
+
+// plainKey gives a transfer the key of its PCTD: that of the node's next token, where
+// the node makes RFC 4067's, and else one that nobody has. Without a key it would be a
+// CTD, which says that a token was verified, and a nAR that has just asked with a
+// forged one would believe it.
+func (s *Session) plainKey() error {
+	m := s.src
+	if m.proved || !m.key.Key.IsZero() && !s.node.strong() {
+		return nil
+	}
+	octets := make([]byte, plainKeySize)
+	if s.cfg.Rand == nil {
+		return errors.New("failed to draw the key of a PCTD: no source of randomness was given")
+	}
+	if _, err := io.ReadFull(s.cfg.Rand, octets); err != nil {
+		return fmt.Errorf("failed to draw the key of a PCTD: %w", err)
+	}
+	m.key.Key = secret.New(octets)
+	return nil
 }
 
 // replied takes a plain target's CTDR (RFC 4067 section 2.5.4): the transfer is over.

@@ -51,6 +51,7 @@ type Record struct {
 	Ceilings []ManifestEntry `json:"ceilings,omitempty"`
 	Why      string          `json:"why,omitempty"`
 
+	Plain       bool        `json:"plain,omitempty"`      // it came here without a control block
 	Standby     bool        `json:"standby,omitempty"`    // Allocated, Granted: for a copy that may take over
 	Digest      Digest      `json:"digest,omitzero"`      // Granted: of what is staged
 	Incarnation Incarnation `json:"incarnation,omitzero"` // Granted: of the target

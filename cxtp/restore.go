@@ -19,6 +19,7 @@ func (r *Router) restore(journal []Record, held []Held) []Record {
 		if rec.Kind >= RecordMayActivate {
 			s.from = rec.Peer // a target's record
 		}
+		s.plain = rec.Plain
 		switch rec.Kind {
 		case RecordMayActivate:
 			s.remember(rec.Epoch, OutcomeLost) // until a later record knows better

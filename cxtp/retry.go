@@ -33,6 +33,7 @@ func (s *Session) proveMove(key NumberedKey, sequence uint32) {
 		m.goodUntil = s.now.Add(s.cfg.Timers.StageHold)
 	}
 	m.proved, m.spent, m.key, m.sequence = true, true, key, sequence
+	m.vouched = m.vouched || m.plain // it has no other word for it
 	switch s.state {
 	case stateStaging:
 		s.sendStage()

@@ -254,6 +254,18 @@ func (r *Router) find(addr netip.Addr, id SessionID, match func(*Session) bool) 
 	return found, StatusOK
 }
 
+// asked finds the session that a request is about. One that came without a control
+// block has a name that its node was never told: such a one at the address is meant
+// where none has the name that the request gives.
+func (r *Router) asked(addr netip.Addr, requests []CDB, match func(*Session) bool) (*Session, Status) {
+	id := namedSession(requests)
+	s, st := r.find(addr, id, match)
+	if st != StatusUnknownSession || id.IsZero() {
+		return s, st
+	}
+	return r.find(addr, SessionID{}, func(s *Session) bool { return s.plain && s.ofItsKind(requests) && match(s) })
+}
+
 // namedSession is the session that a request's blocks name; zero when none does.
 func namedSession(requests []CDB) SessionID {
 	for _, b := range requests {

@@ -238,7 +238,7 @@ func (r *Router) dataReply(peer *Peer, m *CTD, failed []ContextStatus) {
 
 // requestFrom takes a CT-Req from a nAR.
 func (r *Router) requestFrom(peer *Peer, q *CTReq) {
-	s, st := r.find(q.Previous, namedSession(q.Requests), (*Session).sourcing)
+	s, st := r.asked(q.Previous, q.Requests, (*Session).sourcing)
 	if st != StatusOK {
 		r.drop(dropFor(st))
 		r.out = append(r.out, deny(peer.ID, q.Previous, ContextStatus{FPTControl, st}))
@@ -298,7 +298,7 @@ func (r *Router) fromNode(in FromNode) {
 // the pAR), for one that is here and should act (at the nAR, contexts present),
 // or for one that has to be fetched (at the nAR, contexts absent).
 func (r *Router) activateRequest(at asker, m *CTAR) {
-	s, st := r.find(m.Previous, namedSession(m.Requests), (*Session).live)
+	s, st := r.asked(m.Previous, m.Requests, (*Session).live)
 	if !(st == StatusOK && s.answersAgain(m)) && !r.limiter.passes(r.now, at.at.Addr(), st == StatusOK) {
 		r.drop(DropRateLimited)
 		return

@@ -74,7 +74,7 @@ type Session struct {
 	pledge      *pledge       // a token key that waits for its request to come again
 	adopter     Ticket        // waits for stateAdopt to end
 	from        RouterID      // the peer that it came from; "" = it began here
-	plain       bool          // it came from there without a control block
+	plain       bool          // it came from there without a control block: its id was drawn here
 	answer      []answered    // what became of the epochs that were staged here
 	used        usedToken     // the last CTAR that proved itself, to answer its repeats
 	asker       asker         // the node that waits for a CTAA
@@ -212,7 +212,7 @@ func (s *Session) persist(next state, r Record) {
 func (s *Session) note(r Record) { s.act(Persist{Op: s.op(), Record: s.record(r)}) }
 
 func (s *Session) record(r Record) Record {
-	r.Session, r.Previous, r.Agent = s.id, s.addr, s.node.Agent
+	r.Session, r.Previous, r.Agent, r.Plain = s.id, s.addr, s.node.Agent, s.plain
 	return r
 }
 

@@ -70,7 +70,6 @@ func (s *Session) startMove(m *outgoing) {
 	if peer, known := s.cfg.peer(m.to); known {
 		m.plain = peer.Plain
 	}
-	s.plain = false // it is no copy any more, whoever had it before
 	s.redeemPledge(m)
 	if !m.spent {
 		m.key = s.currentKey()
@@ -81,7 +80,7 @@ func (s *Session) startMove(m *outgoing) {
 	m.epoch = s.epoch
 	s.src = m
 	s.report(Report{Epoch: m.epoch, Ticket: m.ticket, Event: EventStaging, Peer: m.to})
-	s.persist(stateAllocating, Record{Kind: RecordAllocated, Epoch: m.epoch, Peer: m.to, Standby: m.standby})
+	s.persist(stateAllocating, Record{Kind: RecordAllocated, Epoch: m.epoch, Peer: m.to, Standby: m.standby && !m.plain}) // no copy gets there
 }
 
 // handover is the operator's trigger.

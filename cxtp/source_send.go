@@ -26,11 +26,14 @@ func (s *Session) sendPhase(phase Phase, blocks []CDB, expires time.Time) {
 		Ack: phase == PhaseStage, Previous: s.addr, Elapsed: uint32(s.now.Sub(m.started).Milliseconds()),
 		Blocks: append([]CDB{control}, blocks...),
 	}
+	if phase == PhaseStage && !m.vouched && !m.key.Key.IsZero() {
+		ctd.Predictive, ctd.Algorithm, ctd.Key = true, s.node.algorithm(), m.key.Key
+	}
 	if m.plain {
 		ctd.Blocks = blocks
 	}
-	if phase == PhaseStage && !m.vouched && !m.key.Key.IsZero() {
-		ctd.Predictive, ctd.Algorithm, ctd.Key = true, s.node.algorithm(), m.key.Key
+	if m.plain && ctd.Predictive {
+		ctd.Algorithm = AlgorithmHMACSHA1 // see plainKey
 	}
 	s.act(Send{To: m.to, Message: ctd, Expires: expires})
 }

@@ -149,7 +149,7 @@ func (s *Session) findKeys(o *offer) {
 	switch {
 	case q == nil || q.token == (Token{}):
 	case o.control.TokenProved:
-		t.proved = s.ofItsKind(q.requests)
+		t.proved = s.plain || s.ofItsKind(q.requests) // of which kind a plain transfer does not say
 		s.used = usedToken{sequence: q.sequence, token: q.token, valid: true}
 	default:
 		s.prove(&CTAR{Sequence: q.sequence, Token: q.token, Requests: q.requests})
@@ -460,5 +460,7 @@ func (s *Session) discarded() {
 	if o := s.later; o != nil {
 		s.later = nil
 		s.offered(o)
+		return
 	}
+	s.over = s.plain // nobody else knows its id, so nobody can ask
 }

@@ -10,7 +10,7 @@ var sourceGuards = []mutant{
 	}, {
 		name: "epoch-not-durable", guard: "an epoch is durable before it is used (8.2)", law: "law 1",
 		file: "source.go",
-		old:  "	s.persist(stateAllocating, Record{Kind: RecordAllocated, Epoch: m.epoch, Peer: m.to, Standby: m.standby})\n",
+		old:  "	s.persist(stateAllocating, Record{Kind: RecordAllocated, Epoch: m.epoch, Peer: m.to, Standby: m.standby && !m.plain}) // no copy gets there\n",
 		new: `	s.note(Record{Kind: RecordAllocated, Epoch: m.epoch, Peer: m.to, Standby: m.standby})
 	s.state = stateAllocating
 	s.sourceDone(Done{})

@@ -33,6 +33,9 @@ func appendDocument(b []byte, e *entry) []byte {
 	if e.Why != "" {
 		b = appendText(append(b, `,"why":`...), e.Why)
 	}
+	if e.Plain {
+		b = append(b, `,"plain":true`...)
+	}
 	if e.Standby {
 		b = append(b, `,"standby":true`...)
 	}

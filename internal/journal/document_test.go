@@ -22,7 +22,7 @@ func TestDocument(t *testing.T) {
 			Agent:    netip.MustParseAddrPort(rapid.SampledFrom([]string{"192.0.2.1:5092", "[2001:db8::1]:5092"}).Draw(t, "agent")),
 			Peer:     cxtp.RouterID(text.Draw(t, "peer")), Why: text.Draw(t, "why"),
 			Ceilings: rapid.SliceOfN(rapid.Make[cxtp.ManifestEntry](), 1, 3).Draw(t, "ceilings"),
-			Standby:  true, Digest: cxtp.Digest{1, 20, 255}, Incarnation: cxtp.Incarnation(rapid.Uint64Min(1).Draw(t, "incarnation")),
+			Plain:    true, Standby: true, Digest: cxtp.Digest{1, 20, 255}, Incarnation: cxtp.Incarnation(rapid.Uint64Min(1).Draw(t, "incarnation")),
 		}
 		fields := reflect.ValueOf(&r).Elem()
 		zero := rapid.SliceOfN(rapid.Bool(), fields.NumField(), fields.NumField()).Draw(t, "zero")
