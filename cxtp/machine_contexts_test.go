@@ -1,6 +1,7 @@
 package cxtp
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,7 +10,7 @@ import (
 // The optional feature of the simulator: a node's multicast groups, one context
 // that may be missing.
 
-var simGroups = CDB{FPT: FPTMulticastListener, Data: make([]byte, 28)}
+var simGroups = CDB{FPT: FPTMulticastListener, Data: bytes.Repeat([]byte{0xff}, 28)}
 
 // simTypes are the types of the feature that may not be missing.
 var simTypes = []FPT{FPTIPsecSession, FPTIPsecSA, FPTIPsecDynamic}
@@ -40,6 +41,9 @@ func (n *simRouter) lack(d Do, result *Done) {
 		result.Partial = append(result.Partial, ContextStatus{FPTMulticastListener, st})
 		result.Detail = "told to fail"
 		result.Blocks = slices.DeleteFunc(result.Blocks, func(b CDB) bool { return b.FPT == FPTMulticastListener })
+	}
+	if d.Verb == VerbExport {
+		n.exported[d.Session] = append(n.exported[d.Session], result.Blocks...)
 	}
 }
 

@@ -90,6 +90,7 @@ func (w *world) atRest() {
 	for _, id := range w.order {
 		w.ownedOrEnded(id)
 	}
+	w.listenersAtRest()
 	for _, n := range w.routers {
 		if w.cut[n.id] {
 			continue
@@ -116,6 +117,9 @@ func (w *world) atRest() {
 
 func (w *world) ownedOrEnded(id SessionID) {
 	owners, ended, owned := 0, false, false
+	if w.listens(id) {
+		return
+	}
 	for _, n := range w.routers {
 		if sa := n.sad[id]; sa != nil {
 			switch {
@@ -189,6 +193,7 @@ func (w *world) signs(ses *simSession, m *CTAR, to RouterID) {
 
 // sends notes what a router asks another for, and what it gives away.
 func (w *world) sends(n *simRouter, a Send) {
+	w.sendsPlain(n, a)
 	switch m := a.Message.(type) {
 	case *CTReq:
 		w.fetched[simFetch{n.id, a.To, m.Previous}] = true
@@ -206,6 +211,9 @@ func (w *world) sends(n *simRouter, a Send) {
 // recorded is what a record must not be written over: an epoch that a stage has
 // been sent with (law 1), and windows that are not merged (law 4).
 func (w *world) recorded(n *simRouter, r Record) {
+	if r.Kind == RecordAllocated {
+		w.attempt(n, r)
+	}
 	switch sa := n.sad[r.Session]; {
 	case r.Kind == RecordAllocated && w.stagedAt[simRef{r.Session, r.Epoch}] != "":
 		w.violation("law 1: %s takes e%d of %s a second time", n.id, r.Epoch, w.name(r.Session))
@@ -220,10 +228,10 @@ func (w *world) recorded(n *simRouter, r Record) {
 func (w *world) given(from, to RouterID, id SessionID) {
 	n := w.router(from)
 	p, _ := n.cfg.peer(to)
-	way := simWay{id, from, to}
+	way := simWay{w.own(id), from, to}
 	switch {
-	case w.named[way], n.cfg.Standby == to, p.Pull != PullOff && w.named[simWay{id, to, from}]:
-	case w.named[simWay{session: id, to: to}]:
+	case w.named[way], n.cfg.Standby == to, p.Pull != PullOff && w.named[simWay{way.session, to, from}]:
+	case w.named[simWay{session: way.session, to: to}]:
 	default:
 		w.violation("law 5: %s gives %s to %s without authority", from, w.name(id), to)
 	}
@@ -238,7 +246,7 @@ func (w *world) taken(n *simRouter, d Do) {
 		w.violation("law 5: %s stages %s for %q, which is no peer", n.id, w.name(d.Session), from)
 		return
 	}
-	ses := w.sessions[d.Session]
+	ses := w.node(d.Session)
 	if to := w.stagedAt[simRef{d.Session, d.Epoch}]; to != n.id {
 		w.violation("law 5: %s stages %s, which was given to %s", n.id, ses.name, to)
 	}
@@ -249,6 +257,9 @@ func (w *world) taken(n *simRouter, d Do) {
 		w.violation("law 5: %s stages %s of %s, whose identity is not allowed", n.id, ses.name, from)
 	}
 	there := 0
+	if w.listens(d.Session) {
+		return // it claims nothing
+	}
 	for _, inner := range ses.claims.Inner {
 		if len(p.Inner) > 0 && !slices.ContainsFunc(p.Inner, func(q netip.Prefix) bool { return q.Contains(inner.Addr()) && q.Bits() <= inner.Bits() }) {
 			w.violation("law 5: %s stages %s of %s, whose inner addresses are not allowed", n.id, ses.name, from)
@@ -275,7 +286,7 @@ func (w *world) mayFreeze(n *simRouter, d Do) {
 	if s.state != stateFreezing || s.src.standby || s.src.static == nil || w.liars[n.id] {
 		return
 	}
-	if way := (simWay{d.Session, n.id, s.src.to}); !w.byOrder(way) && w.tokens[w.byToken(way)] == 0 {
+	if way := (simWay{w.own(d.Session), n.id, s.src.to}); !w.byOrder(way) && w.tokens[w.byToken(way)] == 0 && !w.standing(way, d.Session) {
 		w.violation("law 5: %s freezes %s for %s without authority", n.id, w.name(d.Session), s.src.to)
 	}
 }
@@ -298,17 +309,17 @@ func (w *world) byToken(way simWay) simWay {
 
 // spent is law 6's token key: what has moved the session is gone.
 func (w *world) spent(n *simRouter, d Do) {
-	s, number := n.machine.sessions[d.Session], uint32(0)
+	s, number := n.machine.sessions[d.Session], -1 // the key of a copy has the number 0
 	source := w.router(w.stagedFrom[simRef{d.Session, d.Epoch}]).machine.sessions[d.Session]
-	key, verified := w.sessions[d.Session].signed[s.used.sequence], s.used.valid
+	key, verified := w.node(d.Session).signed[s.used.sequence], s.used.valid
 	switch {
 	case source != nil && source.src != nil && (source.src.proved || source.src.spent):
-		number = source.src.key.Number
-	case verified && key.generation == s.node.Generation:
-		number = key.number
+		number = int(source.src.key.Number)
+	case verified && w.sessions[d.Session] != nil && key.generation == s.node.Generation:
+		number = int(key.number)
 	}
 	for _, t := range s.node.Tokens {
-		if t.Number <= number {
+		if int(t.Number) <= number {
 			w.violation("law 6: %s still has token key %d of %s, which has moved it", n.id, t.Number, w.name(d.Session))
 		}
 	}
@@ -317,7 +328,7 @@ func (w *world) spent(n *simRouter, d Do) {
 // forgotten is law 6's end: a router that has nothing but the record of a
 // session has none of its keys.
 func (w *world) forgotten(n *simRouter) {
-	for _, id := range w.order {
+	for _, id := range slices.Concat(w.order, w.plain.order) {
 		s := n.machine.sessions[id]
 		if s == nil || s.state != stateNone {
 			continue
@@ -342,8 +353,11 @@ func (w *world) forgotten(n *simRouter) {
 func (w *world) lied(from, to RouterID, m Message) Message {
 	switch m := m.(type) {
 	case *CTD:
+		if isPlain(m) || !w.liars[from] {
+			return m
+		}
 		c, err := ParseControl(m.Blocks[0])
-		if err != nil || !w.liars[from] {
+		if err != nil {
 			return m
 		}
 		c.TokenProved = true

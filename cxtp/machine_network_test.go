@@ -160,6 +160,7 @@ func (w *world) tick(n *simRouter) {
 		w.printf("%s %s: tick", w.clock(), n.id)
 	}
 	w.carry(n, actions)
+	w.plainly(n)
 	if d := n.machine.Deadline(); !d.IsZero() && !d.After(w.now) {
 		w.violation("progress: %s does not get past its timer of %s", n.id, was.Sub(epochZero))
 		w.steps = maxSteps
@@ -197,6 +198,7 @@ func (w *world) happen(e *event) {
 	case w.router(e.to).cutOff(e, m):
 	default:
 		w.witness(e.from, m)
+		w.witnessPlain(e.from, w.router(e.to), m)
 		w.step(w.router(e.to), FromRouter{From: e.from, Message: m})
 	}
 	for i := range e.wire {

@@ -14,6 +14,9 @@ func kind(m Message) string {
 		if len(m.Blocks) > 0 && m.Blocks[0].FPT == FPTError {
 			return "denial"
 		}
+		if isPlain(m) {
+			return "ctd"
+		}
 		c, err := ParseControl(m.Blocks[0])
 		if err != nil {
 			return "ctd"
@@ -43,6 +46,9 @@ func (w *world) message(m Message) string {
 		if line == "denial" {
 			s, _ := ParseErrorBlock(m.Blocks[0])
 			return line + ": " + s.Status.String()
+		}
+		if isPlain(m) {
+			return line + fmt.Sprintf(" for %s with %d contexts", m.Previous, len(m.Blocks))
 		}
 		if c, err := ParseControl(m.Blocks[0]); err == nil {
 			line += fmt.Sprintf(" %s e%d", w.name(c.Session), c.Epoch)

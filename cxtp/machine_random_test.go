@@ -41,6 +41,7 @@ type chaos struct {
 	// What only some schedules have, because it makes others dull.
 	crashes, reinstalls, fences, standbys bool
 	late                                  *rand.Rand // as kinds, of what was thought of later; nil = none of it
+	plain                                 *rand.Rand // likewise, of transfers without a control block
 }
 
 func newChaos(t *testing.T, seed uint64) *chaos {
@@ -73,11 +74,16 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 			p.Pull = PullPolicy(c.IntN(3))
 		}
 	}
+	if plain := rand.New(rand.NewPCG(seed, 4)); plain.IntN(4) == 0 {
+		c.plain = plain
+		c.copying()
+	}
 	w.start()
 	c.kinds = rand.New(rand.NewPCG(seed, 1))
 	for i, name := range []string{"s1", "s2", "s3"}[:1+c.IntN(3)] {
 		ses := w.newNode(name, 6, c.chance(50), c.kinds.IntN(2) == 0)
 		ses.groups = c.kinds.IntN(3) == 0
+		ses.listener = c.plain != nil && c.plain.IntN(3) > 0
 		if i == 2 {
 			ses.at = w.sessions[w.order[0]].at // two nodes behind one NAT
 		}
@@ -177,10 +183,11 @@ func (c *chaos) trigger() {
 		to = c.router()
 	}
 	for _, n := range w.routers { // mostly one that has the session
-		if sa := n.sad[ses.id]; sa != nil && sa.state == saActive && n != to && c.chance(80) {
+		if n.acts(ses.id) && n != to && c.chance(80) {
 			from = n
 		}
 	}
+	c.stray(from, to, ses)
 	c.ticket++
 	c.vanish(from, ses)
 	switch c.IntN(13) {
@@ -247,6 +254,45 @@ func (c *chaos) vanish(n *simRouter, ses *simSession) {
 	}
 	if s.state == stateOwner || s.state == stateStaged {
 		delete(n.sad, ses.id)
+		delete(n.listeners, ses.id)
 	}
 	c.world.step(n, Vanished{Session: ses.id, Why: "deleted"})
+}
+
+// copying makes some routers plain to others: not always to each other.
+func (c *chaos) copying() {
+	for _, n := range c.world.routers {
+		if c.plain.IntN(8) > 0 {
+			n.cfg.Copyable = []FPT{FPTMulticastListener}
+		}
+		for i := range n.cfg.Peers {
+			n.cfg.Peers[i].Plain = c.plain.IntN(10) < 7
+		}
+	}
+}
+
+// stray is what happens beside where some routers are plain: orders about the copies
+// of a node's session, and messages of RFC 4067 that nobody waits for.
+func (c *chaos) stray(from, to *simRouter, ses *simSession) {
+	if c.plain == nil || c.plain.IntN(2) > 0 {
+		return
+	}
+	w, pick := c.world, c.plain.IntN
+	switch ids := from.ids(ses.at); pick(4) {
+	case 0:
+		if len(ids) > 0 {
+			c.ticket++
+			w.command(from.id, Handover{Session: ids[pick(len(ids))], To: to.id, StageOnly: pick(4) == 0, Ticket: c.ticket})
+		}
+	case 1:
+		if len(ids) > 0 && pick(3) == 0 {
+			c.ticket++
+			w.command(from.id, Cancel{Session: ids[pick(len(ids))], Ticket: c.ticket})
+		}
+	case 2:
+		w.send(from.id, to.id, nil, &CTC{Previous: ses.at})
+	default:
+		kinds := []string{"pctd", "pctd", "pctd-with-keys", "pctd-of-keys", "pctd-of-nothing", "yes", "no", "no-word"}
+		w.forgePlain(kinds[pick(len(kinds))], ses, from.id, to.id)
+	}
 }

@@ -95,6 +95,9 @@ func simInspect(blocks []CDB) (Claims, error) {
 		g, bad := netip.ParseAddrPort(gateway)
 		return Claims{Identity: identity, Inner: []netip.Prefix{p}, Gateways: []netip.AddrPort{g}}, errors.Join(err, bad)
 	}
+	if len(blocks) > 0 && !slices.ContainsFunc(blocks, func(b CDB) bool { return b.FPT != FPTMulticastListener }) {
+		return Claims{}, nil
+	}
 	return Claims{}, fmt.Errorf("no session context")
 }
 
@@ -120,6 +123,9 @@ func readDynamic(blocks []CDB) (seq uint64, w simWindow, ok bool) {
 
 // carryOut does what a Do asks of a router's SAD.
 func (w *world) carryOut(n *simRouter, d Do) Done {
+	if w.listens(d.Session) {
+		return w.carryOutListener(n, d)
+	}
 	result := Done{Session: d.Session, Op: d.Op}
 	if left, ok := n.fail[d.Verb]; ok {
 		delete(n.fail, d.Verb)
@@ -146,7 +152,6 @@ func (w *world) carryOut(n *simRouter, d Do) Done {
 		if must(saActive) {
 			chosen, unknown := chosen(sa.contexts, d.Types)
 			result.Blocks, result.Partial = cloneBlocks(chosen), unknown
-			n.exported[d.Session] = append(n.exported[d.Session], result.Blocks...)
 			result.Manifest = sa.manifest()
 		}
 	case VerbSample:
@@ -214,6 +219,7 @@ func (w *world) carryOut(n *simRouter, d Do) Done {
 			w.replayAll(n, d.Session, sa, ok)
 		}
 	case VerbRelease:
+		w.mayDrop(n, d)
 		if sa != nil {
 			delete(n.sad, d.Session)
 			delete(n.frozenAt, d.Session)
@@ -330,13 +336,14 @@ func (w *world) takeOver(n *simRouter, sa *simSA, d Do) {
 // and the target's policy, or a token of the node's for just these two.
 func (w *world) authorised(n *simRouter, d Do) {
 	from := w.stagedFrom[simRef{d.Session, d.Epoch}]
-	way := simWay{d.Session, from, n.id}
+	way := simWay{w.own(d.Session), from, n.id}
 	token := w.byToken(way)
 	switch byToken := w.proved[simRef{d.Session, d.Epoch}] && w.tokens[token] > 0; {
 	case !byToken && w.byOrder(way):
 		w.orders[way]--
 	case w.tokens[token] > 0:
 		w.tokens[token]--
+	case w.standing(way, d.Session):
 	default:
 		w.violation("law 5: %s: %s e%d activated without authority", n.id, w.name(d.Session), d.Epoch)
 	}

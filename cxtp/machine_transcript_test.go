@@ -161,10 +161,10 @@ func (s *script) command(fields []string) {
 		s.policy(RouterID(words[1]), RouterID(words[3]), options)
 	case "set":
 		s.configure(RouterID(words[1]), options)
-	case "adopt": // adopt s1 at A [agent] [strong] [tokens=N] [addr=s2] [inner=P] [groups=on]
+	case "adopt": // adopt s1 at A [agent] [strong] [tokens=N] [addr=s2] [inner=P] [groups=on|alone]
 		s.adopt(words[1], RouterID(words[3]), has("agent"), has("strong"), options)
 	case "handover": // handover s1 from A to B [stage] [force]
-		w.command(RouterID(words[3]), Handover{Session: s.session(words[1]).id, To: RouterID(words[5]), StageOnly: has("stage"), Force: has("force"), Ticket: s.ticket()})
+		w.command(RouterID(words[3]), Handover{Session: s.id(words[1]), To: RouterID(words[5]), StageOnly: has("stage"), Force: has("force"), Ticket: s.ticket()})
 	case "pull": // pull s1 from A to B [stage] [force] [named]
 		p := Pull{Previous: s.session(words[1]).at, From: RouterID(words[3]), StageOnly: has("stage"), Force: has("force"), Sequence: uint32(s.last + 1000), Ticket: s.ticket()}
 		if has("named") {
@@ -172,7 +172,7 @@ func (s *script) command(fields []string) {
 		}
 		w.command(RouterID(words[5]), p)
 	case "cancel": // cancel s1 at A
-		w.command(RouterID(words[3]), Cancel{Session: s.session(words[1]).id, Ticket: s.ticket()})
+		w.command(RouterID(words[3]), Cancel{Session: s.id(words[1]), Ticket: s.ticket()})
 	case "drain", "undrain": // drain B, undrain B
 		w.command(RouterID(words[1]), Drain{Closed: words[0] == "drain"})
 	case "ctar": // ctar s1 to B naming A seq=N [leaving] [forged] [null] [stolen] [as=weak|strong|wrong|cut]
@@ -187,9 +187,11 @@ func (s *script) command(fields []string) {
 		s.relay(words[1], RouterID(words[3]), RouterID(words[5]))
 	case "forge": // forge updateack s1 at B, forge ctc, refused, active, final s1 from C at A
 		ses := s.session(words[2])
-		if words[3] == "from" {
+		switch {
+		case words[3] == "from" && w.forgePlain(words[1], ses, RouterID(words[4]), RouterID(words[6])):
+		case words[3] == "from":
 			s.forge(words[1], ses, RouterID(words[4]), RouterID(words[6]))
-		} else {
+		default:
 			w.send("", RouterID(words[4]), ses, &UpdateAck{Previous: ses.at, Session: ses.id, Number: 1})
 		}
 	case "slow": // slow 20ms: how long operations take
@@ -281,6 +283,16 @@ func (s *script) session(name string) *simSession {
 	return nil
 }
 
+// id is that of a node's session, or of a copy as a transcript calls it.
+func (s *script) id(name string) SessionID {
+	for id, known := range s.world.plain.names {
+		if known == name {
+			return id
+		}
+	}
+	return s.session(name).id
+}
+
 func (s *script) policy(peer, at RouterID, options map[string]string) {
 	n := s.world.router(at)
 	p, ok := n.cfg.peer(peer)
@@ -299,6 +311,8 @@ func (s *script) policy(peer, at RouterID, options map[string]string) {
 			p.Identities = strings.Split(value, ",")
 		case "inner":
 			p.Inner = []netip.Prefix{netip.MustParsePrefix(value)}
+		case "plain":
+			p.Plain = value == "on"
 		case "max":
 			p.MaxSessions = s.number(value)
 		default:
@@ -325,6 +339,8 @@ func (s *script) configure(id RouterID, options map[string]string) {
 			n.cfg.Gateway4 = s.world.router(RouterID(value)).cfg.Gateway4
 		case "conflicts":
 			n.cfg.ReassignSPIs = value == "reassign"
+		case "copyable":
+			n.cfg.Copyable = map[string][]FPT{"groups": {FPTMulticastListener}}[value]
 		case "closegiveup":
 			n.cfg.Timers.CloseGiveUp = s.duration(value)
 		default:
@@ -340,6 +356,7 @@ func (s *script) adopt(name string, at RouterID, agent, strong bool, options map
 	}
 	ses := s.world.newNode(name, tokens, agent, strong)
 	_, ses.groups = options["groups"]
+	ses.listener = options["groups"] == "alone"
 	if other, ok := options["addr"]; ok {
 		ses.at = s.session(other).at
 	}
@@ -409,6 +426,9 @@ func (s *script) show() {
 			sad := "no SAs"
 			if sa := n.sad[v.Session]; sa != nil {
 				sad = "SAs " + saNames[sa.state]
+			}
+			if c := n.listeners[v.Session]; c != nil {
+				sad = "groups " + saNames[c.state]
 			}
 			s.world.printf("%s has %s: %s e%d, %d tokens, %s", n.id, s.world.name(v.Session), v.State+flagged(v.Why != "", " ("+v.Why+")"), v.Epoch, v.Tokens, sad)
 		}

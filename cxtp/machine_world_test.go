@@ -47,6 +47,7 @@ type world struct {
 	cut                  map[RouterID]bool // for good
 	usurped              bool              // a gateway of the past has used a node's keys
 	doing                map[simOp]string  // what the operations under way are, for people
+	plain                simPlain
 
 	lastSPI    uint32        // given by a router
 	log        []sentMessage // everything that was ever sent
@@ -94,16 +95,17 @@ type simWay struct {
 }
 
 type simRouter struct {
-	id       RouterID
-	cfg      Config
-	machine  *Router
-	life     int // restarts
-	booted   time.Time
-	sad      map[SessionID]*simSA
-	fail     map[Verb]Status
-	stalled  map[Verb]bool // not begun before the next crash
-	frozenAt map[SessionID]time.Time
-	steering int // Steers still to fail
+	id        RouterID
+	cfg       Config
+	machine   *Router
+	life      int // restarts
+	booted    time.Time
+	sad       map[SessionID]*simSA
+	listeners map[SessionID]*simListener
+	fail      map[Verb]Status
+	stalled   map[Verb]bool // not begun before the next crash
+	frozenAt  map[SessionID]time.Time
+	steering  int // Steers still to fail
 
 	conflicts  map[SessionID]bool  // whose SPIs others have here
 	groupsFail map[Verb]Status     // of the feature that may
@@ -131,6 +133,7 @@ type simSession struct {
 	signed   map[uint32]simKey // what its CTARs were made with, by sequence number
 	strong   bool              // its tokens are
 	groups   bool              // it has multicast groups too
+	listener bool              // it has nothing else
 	types    []FPT             // what its next request asks for; nil = everything
 }
 
@@ -140,7 +143,7 @@ func newWorld(t testing.TB, net network, ids ...RouterID) *world {
 	w := &world{
 		t: t, now: epochZero, net: net, random: rand.NewChaCha8([32]byte{}),
 		sessions: map[SessionID]*simSession{}, activated: map[simRef]RouterID{}, stagedFrom: map[simRef]RouterID{}, proved: map[simRef]bool{},
-		lastSPI: simSPI, orders: map[simWay]int{}, tokens: map[simWay]int{}, doing: map[simOp]string{}, asked: map[simAsk]bool{}, stagedAt: map[simRef]RouterID{}, named: map[simWay]bool{}, liars: map[RouterID]bool{}, cut: map[RouterID]bool{}, fetched: map[simFetch]bool{}, finals: map[Ticket]int{}, opened: map[Ticket]RouterID{},
+		lastSPI: simSPI, orders: map[simWay]int{}, tokens: map[simWay]int{}, doing: map[simOp]string{}, asked: map[simAsk]bool{}, stagedAt: map[simRef]RouterID{}, named: map[simWay]bool{}, liars: map[RouterID]bool{}, cut: map[RouterID]bool{}, fetched: map[simFetch]bool{}, finals: map[Ticket]int{}, opened: map[Ticket]RouterID{}, plain: newSimPlain(),
 	}
 	for i, id := range ids {
 		n := &simRouter{id: id, conflicts: map[SessionID]bool{}, cfg: Config{
@@ -185,6 +188,7 @@ func (w *world) addrOf(id RouterID) netip.Addr {
 // start makes the machines that the configurations describe.
 func (w *world) start() {
 	for _, n := range w.routers {
+		w.plain.on = w.plain.on || len(n.cfg.Copyable) > 0
 		n.blank()
 		w.boot(n)
 	}
@@ -196,6 +200,11 @@ func (w *world) boot(n *simRouter) {
 	for _, id := range w.order {
 		if sa := n.sad[id]; sa != nil {
 			held = append(held, Held{id, sa.held(), w.sessions[id].claims})
+		}
+	}
+	for _, id := range slices.Concat(w.order, w.plain.order) {
+		if c := n.listeners[id]; c != nil {
+			held = append(held, Held{Session: id, State: c.held()})
 		}
 	}
 	machine, added, err := NewRouter(n.cfg, n.journal, held)
@@ -213,6 +222,7 @@ func (w *world) boot(n *simRouter) {
 // blank is a SAD without SAs.
 func (n *simRouter) blank() {
 	n.sad, n.frozenAt, n.exported = map[SessionID]*simSA{}, map[SessionID]time.Time{}, map[SessionID][]CDB{}
+	n.listeners = map[SessionID]*simListener{}
 }
 
 // crash kills a router's daemon and starts it again; its SAs live on.
@@ -262,13 +272,6 @@ func (w *world) reinstall(n *simRouter) {
 	n.blank()
 	n.cfg.Incarnation += 100
 	w.boot(n)
-}
-
-func (w *world) name(id SessionID) string {
-	if s := w.sessions[id]; s != nil {
-		return s.name
-	}
-	return id.String()[:4]
 }
 
 func (w *world) clock() string { return fmt.Sprintf("%dms", w.now.Sub(epochZero).Milliseconds()) }
@@ -325,6 +328,11 @@ func (w *world) nodeState(ses *simSession, tokens int, agent bool) NodeState {
 // adopt makes a router the first owner.
 func (w *world) adopt(ses *simSession, id RouterID, tokens int, agent bool) {
 	n := w.router(id)
+	if ses.listener {
+		w.listen(n, ses)
+		w.step(n, Adopt{Session: ses.id, Previous: ses.at, Node: w.nodeState(ses, tokens, agent)})
+		return
+	}
 	n.sad[ses.id] = &simSA{state: saActive, spi: simSPI, key: ses.key, contexts: []CDB{
 		{FPT: FPTIPsecSession, Data: simText(ses.claims, n.cfg.Gateway4)},
 		{FPT: FPTIPsecSA, Data: []byte(ses.key)},
@@ -341,9 +349,9 @@ func (w *world) command(id RouterID, in Input) {
 	switch in := in.(type) {
 	case Handover:
 		w.opened[in.Ticket] = id
-		w.named[simWay{in.Session, id, in.To}] = true
+		w.named[simWay{w.own(in.Session), id, in.To}] = true
 		if !in.StageOnly {
-			w.orders[simWay{in.Session, id, in.To}]++
+			w.orders[simWay{w.own(in.Session), id, in.To}]++
 		}
 	case Pull:
 		w.opened[in.Ticket] = id
@@ -363,7 +371,7 @@ func (w *world) command(id RouterID, in Input) {
 		w.opened[in.Ticket] = id
 	case Standby:
 		w.opened[in.Ticket] = id
-		w.named[simWay{in.Session, id, in.To}] = true
+		w.named[simWay{w.own(in.Session), id, in.To}] = true
 	}
 	w.step(n, in)
 }
@@ -410,10 +418,13 @@ func (w *world) step(n *simRouter, in Input) {
 	w.printf("%s %s: %s", w.clock(), n.id, w.input(n, in))
 	w.carry(n, n.machine.Step(w.now, in))
 	w.forgotten(n)
+	w.plainly(n)
+	w.waitsOn(n, in)
 	w.traffic()
 }
 
 func (w *world) carry(n *simRouter, actions []Action) {
+	w.christen(n)
 	for _, a := range actions {
 		w.printf("  %s", w.action(a))
 		switch a := a.(type) {
@@ -456,6 +467,7 @@ func (w *world) carry(n *simRouter, actions []Action) {
 			n.written, n.writing = at, append(n.writing, a.Record)
 			w.later(n, Done{Session: a.Record.Session, Op: a.Op}, at, true)
 		case Report:
+			w.copied(n, a)
 			if a.Final && a.Ticket != 0 {
 				w.finals[a.Ticket]++
 				if w.finals[a.Ticket] > 1 {
