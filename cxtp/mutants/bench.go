@@ -76,7 +76,7 @@ func (b bench) build(ctx context.Context, m mutant) (string, error) {
 }
 
 // simulator are the files of tests that TestLaws is made of.
-var simulator = regexp.MustCompile(`^machine_(contexts|keys|laws|network|print|random|sad|transcript|world)_test\.go$`)
+var simulator = regexp.MustCompile(`^machine_(contexts|copies|keys|laws|network|plain_laws|print|random|sad|transcript|world)_test\.go$`)
 
 // overlay has the mutated file compiled, and the tests that are not needed left out.
 func (b bench) overlay(m mutant) (string, error) {

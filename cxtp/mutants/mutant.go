@@ -23,7 +23,7 @@ var whole = mutant{name: "none", guard: "(the machine as it is)", why: "the laws
 
 // guards are all mutants, in the order of a move.
 func guards() []mutant {
-	return slices.Concat(sourceGuards, targetGuards, policyGuards, tokenGuards, standbyGuards, recoveryGuards, timeGuards)
+	return slices.Concat(sourceGuards, targetGuards, policyGuards, tokenGuards, plainGuards, standbyGuards, recoveryGuards, timeGuards)
 }
 
 // edits are what makes the mutant of the machine.
