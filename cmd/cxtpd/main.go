@@ -22,7 +22,7 @@ import (
 
 func main() {
 	path := flag.String("config", "/etc/cxtpd.toml", "configuration `file`")
-	check := flag.Bool("check", false, "check the configuration and exit")
+	check := flag.Bool("check", false, "check the configuration, read its certificates, and exit")
 	reference := flag.Bool("reference", false, "print a commented reference configuration and exit")
 	version := flag.Bool("version", false, "print the version and exit")
 	flag.Parse()
@@ -34,7 +34,10 @@ func main() {
 	case *version:
 		fmt.Println("cxtpd", daemon.Version)
 	case *reference:
-		fmt.Print(config.Reference())
+		if _, err := fmt.Print(config.Reference()); err != nil {
+			fmt.Fprintln(os.Stderr, "cxtpd: failed to write the reference:", err)
+			os.Exit(1)
+		}
 	default:
 		if err := run(*path, *check); err != nil {
 			fmt.Fprintln(os.Stderr, "cxtpd:", err)
@@ -45,8 +48,11 @@ func main() {
 
 func run(path string, check bool) error {
 	cfg, err := config.Load(path)
-	if err != nil || check {
+	if err != nil {
 		return err
+	}
+	if check {
+		return daemon.Check(cfg)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

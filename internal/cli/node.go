@@ -178,7 +178,7 @@ func newNode(c *urfave.Context) (*node, error) {
 		Agent: cxtp.AgentConfig{
 			Previous: file.Previous, Session: file.Session, Node: file.node,
 			State: kept,
-			Retry: time.Duration(file.Retry), RetryMax: time.Duration(file.RetryMax),
+			Retry: file.Retry.Duration, RetryMax: file.RetryMax.Duration,
 		},
 		Follow: func(f cxtp.AgentFollow) error { return n.follow(c.Context, file, f) },
 		Save:   func(s cxtp.AgentState) error { return saveState(file.state, file.Session, s) },

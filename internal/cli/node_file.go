@@ -51,7 +51,7 @@ func loadNode(path string) (*nodeFile, error) {
 		return nil, err
 	}
 	defer clear(text)
-	f := nodeFile{Algorithm: cxtp.AlgorithmHMACSHA256, Retry: config.Duration(cxtp.DefaultRequestRetry), RetryMax: config.Duration(cxtp.DefaultRetryMax)}
+	f := nodeFile{Algorithm: cxtp.AlgorithmHMACSHA256, Retry: config.Duration{Duration: cxtp.DefaultRequestRetry}, RetryMax: config.Duration{Duration: cxtp.DefaultRetryMax}}
 	decoder := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
 	if err := decoder.Decode(&f); err != nil {
 		return nil, fmt.Errorf("failed to read %s: %w", path, config.Where(err, "cxtp mn --help lists them"))
@@ -112,9 +112,9 @@ func (f *nodeFile) check() error {
 		return errors.New("previous is missing: the address that routers know this node by")
 	case f.Session.IsZero():
 		return errors.New("session is missing: the session id, 32 hexadecimal digits")
-	case f.Retry <= 0:
+	case f.Retry.Duration <= 0:
 		return fmt.Errorf("retry is %s: it must be above 0s", f.Retry)
-	case f.RetryMax < f.Retry:
+	case f.RetryMax.Duration < f.Retry.Duration:
 		return fmt.Errorf("retry_max is %s: it must be at least retry, %s", f.RetryMax, f.Retry)
 	case f.UpdateKey.IsZero():
 		return errors.New("update_key is missing: without it no update can be believed")

@@ -16,6 +16,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -121,7 +122,12 @@ func Reference() string { return reference }
 // Load reads the configuration file at path.
 func Load(path string) (*Config, error) {
 	data, err := os.ReadFile(path)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("there is no configuration %s: name the file with -config, or begin one with cxtpd -reference", path)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("this user may not read the configuration: %w", err)
+	case err != nil:
 		return nil, fmt.Errorf("failed to read the configuration: %w", err)
 	}
 	return Parse(path, data)
@@ -139,7 +145,7 @@ func Parse(name string, data []byte) (*Config, error) {
 		Gateway:   Gateway{Kind: Userspace, Queue: 1024, SPIConflict: Deny},
 		Kernel:    defaultKernel(),
 		Charon:    defaultCharon(),
-		Steering:  Steering{Timeout: Duration(5 * time.Second)},
+		Steering:  Steering{Timeout: Duration{5 * time.Second}},
 		Timers:    defaultTimers(),
 		Standby:   Standby{Rate: 1000},
 		Limits: Limits{
@@ -172,7 +178,7 @@ func explain(name string, err error) error {
 	var bad *toml.DecodeError
 	if errors.As(err, &bad) {
 		line, column := bad.Position()
-		what := strings.TrimPrefix(bad.Error(), "toml: ")
+		what := inWords(bad)
 		if key := strings.Join(bad.Key(), "."); key != "" {
 			what = key + ": " + what
 		}

@@ -102,7 +102,7 @@ func TestDefaults(t *testing.T) {
 		Charon: config.Charon{
 			Vici: "/var/run/charon.vici", Agent: netip.MustParseAddr("127.0.0.2"), Charon: netip.MustParseAddr("127.0.0.1"), Segments: 16,
 		},
-		Steering: config.Steering{Timeout: config.Duration(5 * time.Second)},
+		Steering: config.Steering{Timeout: config.Duration{Duration: 5 * time.Second}},
 		Timers:   c.Timers, // compared below
 		Standby:  config.Standby{Rate: 1000},
 		Limits:   config.Limits{RequestRate: 10, RequestTotal: 1000, WrongTokens: 8, Attempts: 3},

@@ -156,7 +156,7 @@ func (s *Steering) validate(m *mistakes) {
 	if len(s.Hook) > 0 && s.Hook[0] == "" {
 		m.add("steering.hook", "names no program: begin it with the path of one, or leave it empty")
 	}
-	if s.Timeout <= 0 {
+	if s.Timeout.Duration <= 0 {
 		m.add("steering.timeout", "is %v: set it to more than 0s", s.Timeout)
 	}
 }
@@ -171,17 +171,17 @@ func (t *Timers) validate(m *mistakes) {
 		{"steer_deadline", t.SteerDeadline}, {"update_repeat", t.UpdateRepeat},
 		{"update_give_up", t.UpdateGiveUp}, {"close_wait", t.CloseWait}, {"close_give_up", t.CloseGiveUp}, {"standby_every", t.StandbyEvery}, {"standby_hold", t.StandbyHold}, {"remember", t.Remember},
 	} {
-		if timer.value <= 0 {
+		if timer.value.Duration <= 0 {
 			m.add("timers."+timer.key, "is %v: set it to more than 0s, or leave it out for its default", timer.value)
 		}
 	}
-	if t.Grace < 0 {
+	if t.Grace.Duration < 0 {
 		m.add("timers.grace", "is %v: set it to 0s or more", t.Grace)
 	}
-	if t.Lease < 0 || t.Lease > 0 && t.Lease < 2*t.StandbyEvery {
+	if t.Lease.Duration < 0 || t.Lease.Duration > 0 && t.Lease.Duration < 2*t.StandbyEvery.Duration {
 		m.add("timers.lease", "is %v: set it to twice timers.standby_every or more, so that one lost renewal freezes nothing, or to 0s", t.Lease)
 	}
-	if t.RepeatMax < t.Repeat {
+	if t.RepeatMax.Duration < t.Repeat.Duration {
 		m.add("timers.repeat_max", "is %v, below timers.repeat: set it to at least %v", t.RepeatMax, t.Repeat)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -13,8 +14,9 @@ import (
 	"github.com/cxtp/cxtp/cxtp/secret"
 )
 
-// Duration is a time written with its unit: "200ms", "1m30s".
-type Duration time.Duration
+// Duration is a time written with its unit: "200ms", "1m30s". It is no integer, or a
+// number without a unit would be taken for nanoseconds.
+type Duration struct{ time.Duration }
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (d *Duration) UnmarshalText(text []byte) error {
@@ -22,11 +24,9 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	if err != nil {
 		return fmt.Errorf("%q is no duration: write a number and a unit, for example \"200ms\", \"5s\" or \"1m\"", text)
 	}
-	*d = Duration(parsed)
+	d.Duration = parsed
 	return nil
 }
-
-func (d Duration) String() string { return time.Duration(d).String() }
 
 // HexKey is a key in hexadecimal. Its errors do not quote it.
 type HexKey struct{ secret.Key }
@@ -52,9 +52,36 @@ func Where(err error, help string) error {
 		return fmt.Errorf("line %d: %s is not a setting; %s", line, strings.Join(unknown.Errors[0].Key(), "."), help)
 	case errors.As(err, &wrong):
 		line, column := wrong.Position()
-		return fmt.Errorf("line %d, column %d: %w", line, column, err)
+		return fmt.Errorf("line %d, column %d: %s", line, column, inWords(wrong))
 	}
 	return err
+}
+
+// mistyped is how the decoder says that a value is of another type than its key, in the
+// words of this program's source.
+var mistyped = regexp.MustCompile(`cannot decode TOML (.+) into (?:.* of type )?(\S+)$`)
+
+// inWords is what the decoder found wrong.
+func inWords(err *toml.DecodeError) string {
+	text := strings.TrimPrefix(err.Error(), "toml: ")
+	m := mistyped.FindStringSubmatch(text)
+	if m == nil {
+		return text
+	}
+	wanted := "text in quotes"
+	switch kind := m[2]; {
+	case strings.HasPrefix(kind, "[]"):
+		wanted = "a list in square brackets"
+	case kind == "bool":
+		wanted = "true or false"
+	case strings.HasPrefix(kind, "int"), strings.HasPrefix(kind, "uint"):
+		wanted = "a number without quotes"
+	case strings.HasPrefix(kind, "config."), strings.HasPrefix(kind, "map["):
+		if m[1] == "string" {
+			wanted = "a table"
+		}
+	}
+	return fmt.Sprintf("this is of the TOML type %s: write %s", m[1], wanted)
 }
 
 // Mode is a [cxtp.MoveMode] written as a word.
@@ -124,22 +151,22 @@ type Timers struct {
 func defaultTimers() Timers {
 	t := cxtp.DefaultTimers()
 	return Timers{
-		MaxTransfer:    Duration(t.MaxTransfer),
-		RequestWait:    Duration(t.RequestWait),
-		StageHold:      Duration(t.StageHold),
-		Repeat:         Duration(t.Repeat),
-		RepeatMax:      Duration(t.RepeatMax),
-		FreezeDeadline: Duration(t.FreezeDeadline),
-		SteerDeadline:  Duration(t.SteerDeadline),
-		Grace:          Duration(t.Grace),
-		UpdateRepeat:   Duration(t.UpdateRepeat),
-		UpdateGiveUp:   Duration(t.UpdateGiveUp),
-		CloseWait:      Duration(t.CloseWait),
-		CloseGiveUp:    Duration(t.CloseGiveUp),
-		StandbyEvery:   Duration(t.StandbyEvery),
-		StandbyHold:    Duration(t.StandbyHold),
-		Remember:       Duration(t.Remember),
-		Lease:          Duration(t.Lease),
+		MaxTransfer:    Duration{t.MaxTransfer},
+		RequestWait:    Duration{t.RequestWait},
+		StageHold:      Duration{t.StageHold},
+		Repeat:         Duration{t.Repeat},
+		RepeatMax:      Duration{t.RepeatMax},
+		FreezeDeadline: Duration{t.FreezeDeadline},
+		SteerDeadline:  Duration{t.SteerDeadline},
+		Grace:          Duration{t.Grace},
+		UpdateRepeat:   Duration{t.UpdateRepeat},
+		UpdateGiveUp:   Duration{t.UpdateGiveUp},
+		CloseWait:      Duration{t.CloseWait},
+		CloseGiveUp:    Duration{t.CloseGiveUp},
+		StandbyEvery:   Duration{t.StandbyEvery},
+		StandbyHold:    Duration{t.StandbyHold},
+		Remember:       Duration{t.Remember},
+		Lease:          Duration{t.Lease},
 	}
 }
 
@@ -147,21 +174,21 @@ func defaultTimers() Timers {
 func (c *Config) MachineTimers() cxtp.Timers {
 	t := c.Timers
 	return cxtp.Timers{
-		MaxTransfer:    time.Duration(t.MaxTransfer),
-		RequestWait:    time.Duration(t.RequestWait),
-		StageHold:      time.Duration(t.StageHold),
-		Repeat:         time.Duration(t.Repeat),
-		RepeatMax:      time.Duration(t.RepeatMax),
-		FreezeDeadline: time.Duration(t.FreezeDeadline),
-		SteerDeadline:  time.Duration(t.SteerDeadline),
-		Grace:          time.Duration(t.Grace),
-		UpdateRepeat:   time.Duration(t.UpdateRepeat),
-		UpdateGiveUp:   time.Duration(t.UpdateGiveUp),
-		CloseWait:      time.Duration(t.CloseWait),
-		CloseGiveUp:    time.Duration(t.CloseGiveUp),
-		StandbyEvery:   time.Duration(t.StandbyEvery),
-		StandbyHold:    time.Duration(t.StandbyHold),
-		Remember:       time.Duration(t.Remember),
-		Lease:          time.Duration(t.Lease),
+		MaxTransfer:    t.MaxTransfer.Duration,
+		RequestWait:    t.RequestWait.Duration,
+		StageHold:      t.StageHold.Duration,
+		Repeat:         t.Repeat.Duration,
+		RepeatMax:      t.RepeatMax.Duration,
+		FreezeDeadline: t.FreezeDeadline.Duration,
+		SteerDeadline:  t.SteerDeadline.Duration,
+		Grace:          t.Grace.Duration,
+		UpdateRepeat:   t.UpdateRepeat.Duration,
+		UpdateGiveUp:   t.UpdateGiveUp.Duration,
+		CloseWait:      t.CloseWait.Duration,
+		CloseGiveUp:    t.CloseGiveUp.Duration,
+		StandbyEvery:   t.StandbyEvery.Duration,
+		StandbyHold:    t.StandbyHold.Duration,
+		Remember:       t.Remember.Duration,
+		Lease:          t.Lease.Duration,
 	}
 }

@@ -161,7 +161,7 @@ func (d *daemon) openJournal(opts Options) ([]cxtp.Record, error) {
 		return nil, nil
 	}
 	j, records, err := journal.Open(d.cfg.StateDir, journal.Options{
-		Retention: time.Duration(d.cfg.Timers.Remember),
+		Retention: d.cfg.Timers.Remember.Duration,
 		Warn:      func(err error) { d.log.Warn("the journal stays as it is for now", "error", err) },
 	})
 	if err != nil {
@@ -287,16 +287,8 @@ func (d *daemon) transport() (transport.Config, error) {
 		return c, nil
 	}
 	var err error
-	if c.Certificate, err = tls.LoadX509KeyPair(t.Certificate, t.Key); err != nil {
-		return c, fmt.Errorf("failed to load transport.certificate and transport.key: %w", err)
-	}
-	pem, err := os.ReadFile(t.CA)
-	if err != nil {
-		return c, fmt.Errorf("failed to read transport.ca: %w", err)
-	}
-	c.Roots = x509.NewCertPool()
-	if !c.Roots.AppendCertsFromPEM(pem) {
-		return c, fmt.Errorf("failed to read transport.ca %s: no PEM certificate in it", t.CA)
+	if c.Certificate, c.Roots, err = credentials(t); err != nil {
+		return c, err
 	}
 	if t.InsecureKeyLog != "" {
 		log, err := os.OpenFile(t.InsecureKeyLog, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
@@ -307,6 +299,33 @@ func (d *daemon) transport() (transport.Config, error) {
 		c.KeyLog, c.InsecureKeyLog = log, true
 	}
 	return c, nil
+}
+
+// credentials reads what this router proves its name with, and whom it believes.
+func credentials(t *config.Transport) (tls.Certificate, *x509.CertPool, error) {
+	own, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
+	if err != nil {
+		return own, nil, fmt.Errorf("failed to load transport.certificate and transport.key: %w", err)
+	}
+	pem, err := os.ReadFile(t.CA)
+	if err != nil {
+		return own, nil, fmt.Errorf("failed to read transport.ca: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return own, nil, fmt.Errorf("failed to read transport.ca %s: no PEM certificate in it", t.CA)
+	}
+	return own, roots, nil
+}
+
+// Check reads what a configuration names and a start needs: the certificates. It opens
+// nothing and changes nothing.
+func Check(cfg *config.Config) error {
+	if cfg.Transport.Carrier != config.DTLS {
+		return nil
+	}
+	_, _, err := credentials(&cfg.Transport)
+	return err
 }
 
 func (d *daemon) fromRouter(peer string, msg []byte) {
@@ -349,7 +368,7 @@ func (d *daemon) steer(ctx context.Context, s cxtp.Steer) error {
 	}
 	var ways errgroup.Group
 	ways.Go(func() error {
-		return hook.Run(ctx, d.cfg.Steering.Hook, time.Duration(d.cfg.Steering.Timeout),
+		return hook.Run(ctx, d.cfg.Steering.Hook, d.cfg.Steering.Timeout.Duration,
 			hook.Environment(s, cxtp.RouterID(d.cfg.Name), d.cfg.Gateway.Inside))
 	})
 	if d.ike != nil {

@@ -39,7 +39,7 @@ func TestSimpleRouterConforms(t *testing.T) {
 	t.Parallel()
 	supply := supplyOf(40)
 	p := start(t, newSimple(supply), supply)
-	p.subject.NullToken, p.subject.Timers.Quiet = true, config.Duration(100*time.Millisecond)
+	p.subject.NullToken, p.subject.Timers.Quiet = true, config.Duration{Duration: 100 * time.Millisecond}
 	for _, r := range run(t, p).Results {
 		if r.Verdict != conform.Passed {
 			t.Errorf("%s: %s: %s", r.Name, r.Verdict, r.Detail)
@@ -98,8 +98,8 @@ func TestHostileRouters(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := start(t, hostile{c.answer}, supplyOf(40))
-			p.subject.Timers = Timers{MaxTransfer: config.Duration(time.Millisecond), RequestRate: 100,
-				Patience: config.Duration(200 * time.Millisecond), Quiet: config.Duration(time.Millisecond)}
+			p.subject.Timers = Timers{MaxTransfer: config.Duration{Duration: time.Millisecond}, RequestRate: 100,
+				Patience: config.Duration{Duration: 200 * time.Millisecond}, Quiet: config.Duration{Duration: time.Millisecond}}
 			report := run(t, p, "2.5.1", "2.5.2", "2.5.3", "2.5.4", "2.5.6", "2.1.2", "2.4")
 			found := false
 			for _, r := range report.Results {
@@ -125,7 +125,7 @@ func TestRouterThatIsNotThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := subjectFor(t, authority, "127.0.0.1:9", "127.0.0.1:9")
-	s.Timers.Patience = config.Duration(100 * time.Millisecond)
+	s.Timers.Patience = config.Duration{Duration: 100 * time.Millisecond}
 	for _, r := range run(t, opened(t, s), "2.5.6").Results {
 		if r.Verdict == conform.Passed || r.Verdict == conform.Failed && !strings.Contains(r.Detail, "no association with the router") {
 			t.Errorf("%s: %s: %s", r.Name, r.Verdict, r.Detail)

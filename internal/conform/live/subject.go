@@ -69,8 +69,8 @@ func Parse(name string, text []byte) (*Subject, error) {
 	s := &Subject{
 		Probe: Probe{Listen: "0.0.0.0:0", ListenNode: "0.0.0.0:0"},
 		Timers: Timers{
-			MaxTransfer: config.Duration(cxtp.DefaultTimers().MaxTransfer), RequestRate: cxtp.DefaultRequestRate,
-			Patience: config.Duration(3 * time.Second), Quiet: config.Duration(500 * time.Millisecond),
+			MaxTransfer: config.Duration{Duration: cxtp.DefaultTimers().MaxTransfer}, RequestRate: cxtp.DefaultRequestRate,
+			Patience: config.Duration{Duration: 3 * time.Second}, Quiet: config.Duration{Duration: 500 * time.Millisecond},
 		},
 		Strangers: []netip.Prefix{netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("2001:db8:cafe::/64")},
 	}
@@ -115,7 +115,7 @@ func (s *Subject) check() error {
 		}
 	}
 	switch t := s.Timers; {
-	case t.MaxTransfer <= 0 || t.Patience <= 0 || t.Quiet <= 0:
+	case t.MaxTransfer.Duration <= 0 || t.Patience.Duration <= 0 || t.Quiet.Duration <= 0:
 		return errors.New("timers: every time is above zero")
 	case t.RequestRate < 1 || t.RequestRate > 1000:
 		return fmt.Errorf("timers.request_rate is %d, the prober can tell rates from 1 to 1000 a second", t.RequestRate)

@@ -64,11 +64,11 @@ func (t *trial) must(err error) {
 	}
 }
 
-func (t *trial) patience() time.Duration { return time.Duration(t.subject.Timers.Patience) }
+func (t *trial) patience() time.Duration { return t.subject.Timers.Patience.Duration }
 
-func (t *trial) quiet() time.Duration { return time.Duration(t.subject.Timers.Quiet) }
+func (t *trial) quiet() time.Duration { return t.subject.Timers.Quiet.Duration }
 
-func (t *trial) maxTransfer() time.Duration { return time.Duration(t.subject.Timers.MaxTransfer) }
+func (t *trial) maxTransfer() time.Duration { return t.subject.Timers.MaxTransfer.Duration }
 
 // pause lets time pass.
 func (t *trial) pause(d time.Duration) {

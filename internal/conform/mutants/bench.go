@@ -70,7 +70,7 @@ func open(path string, m mutant) (*live.Prober, error) {
 		return nil, err
 	}
 	if len(m.rows) > 0 {
-		subject.Timers.Patience = config.Duration(patience)
+		subject.Timers.Patience = config.Duration{Duration: patience}
 	}
 	return live.Open(subject)
 }
