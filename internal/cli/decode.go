@@ -119,6 +119,10 @@ func parseError(err error) *decodeError {
 // hexOf reads the octets that the arguments give. Its errors quote no more than
 // one digit of what may be keys.
 func hexOf(c *urfave.Context) ([]byte, error) {
+	const nothing = "nothing to decode: give a message in hexadecimal, or - to read it from standard input"
+	if !c.Args().Present() {
+		return nil, usagef(nothing)
+	}
 	digits := strings.Join(c.Args().Slice(), "")
 	if digits == "-" {
 		text, err := io.ReadAll(io.LimitReader(c.App.Reader, maxDigits+1))
@@ -137,7 +141,7 @@ func hexOf(c *urfave.Context) ([]byte, error) {
 		return r
 	}, digits)
 	if digits == "" {
-		return nil, errors.New("nothing to decode: give a message in hexadecimal, or - to read it from standard input")
+		return nil, errors.New(nothing)
 	}
 	octets, err := hex.DecodeString(digits)
 	if err != nil {

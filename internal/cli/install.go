@@ -24,12 +24,14 @@ func installCommand() *urfave.Command {
 			"    \"sas\": [{\"outbound\": true, \"spi\": 4097, \"gateway\": \"198.51.100.1:4500\",\n" +
 			"             \"node\": \"192.0.2.10:4500\", \"encryption\": 20, \"key_bits\": 128,\n" +
 			"             \"key\": \"hexadecimal\", \"salt\": \"hexadecimal\"}, ...]}\n\n" +
-			"encryption and integrity are IANA's numbers of IKEv2 transforms. Ports of 0 are ESP\n" +
-			"without UDP. An inbound SA has \"window\" (packets), both may have \"esn\",\n" +
-			"\"sequence\" (the last number used), \"transport\", \"protocol\" (51 is AH) and\n" +
-			"\"local\" (the prefixes behind the gateway). \"agent\" is where the node's agent\n" +
+			"encryption and integrity are IANA's numbers of IKEv2 transforms; with an integrity\n" +
+			"comes its \"integrity_key\". Ports of 0 are ESP without UDP. An inbound SA has\n" +
+			"\"window\" (packets), both may have \"esn\", \"sequence\" (the last number used),\n" +
+			"\"transport\", \"protocol\" (51 is AH) and \"local\" (the prefixes behind the gateway).\n" +
+			"\"agent\" is where the node's agent\n" +
 			"listens (port 0 is ICMP); it then needs \"update_key\" and \"tokens\"\n" +
-			"({\"number\": 1, \"key\": ...}).\n" +
+			"({\"number\": 1, \"key\": ...}), of 32 octets or more, unless \"token_algorithm\" is\n" +
+			"\"hmac-sha1\", RFC 4067's.\n" +
 			"\"groups\" are what the node listens to ({\"prefix\": \"2001:db8:1::/64\", \"group\":\n" +
 			"\"ff1e::1234\"}, the prefix being of the link); a session may have these and no SAs.\n" +
 			"Without \"session\" the id is drawn. It is printed.",

@@ -388,7 +388,7 @@ func (s *events) write(e event) {
 		text = fmt.Sprintf("%s by router %s, sequence number %d: ", text, e.Router, e.Sequence)
 		switch {
 		case e.TimedOut:
-			text += "no answer"
+			text = fmt.Sprintf("%s no answer from router %s, sequence number %d", e.Time.Local().Format("15:04:05.000"), e.Router, e.Sequence)
 		case e.Moved:
 			text += "success"
 			if len(e.Failed) > 0 {
