@@ -210,7 +210,7 @@ func thereAndBack(t *testing.T, c course) traffic.Report {
 	must(t, err)
 	t.Log(report, n.refusals())
 	if report.Duplicated() > 0 {
-		t.Errorf("repeated: %v; %v", report, n.refusals())
+		t.Errorf(witness.Broken+"accepted twice: %v; %v", report, n.refusals())
 	}
 	seen := witness.Examine(frames, witness.Rules{Gateways: []string{"sg1", "sg2"}, IV: 8,
 		Protected: []witness.Selector{{A: full(near), B: full(far)}}})
