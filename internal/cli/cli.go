@@ -99,6 +99,7 @@ func newApp(version string, streams Streams, more []*urfave.Command) *urfave.App
 	for _, c := range app.Commands {
 		c.HideHelpCommand = true
 		c.OnUsageError = misused
+		c.Description = flowing(c.Description)
 		if !c.Hidden {
 			names = append(names, c.Name)
 		}

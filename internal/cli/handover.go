@@ -24,13 +24,10 @@ func handoverCommand() *urfave.Command {
 			"without moving it. Interrupting the command does not stop the move.\n\n" +
 			"The status is 0 when it was done, 2 for a mistake on the command line, and else\n" +
 			"   3  there is no such session or node\n" +
-			"   4  no such gateway is configured, a policy does not allow it, or the gateway cannot\n" +
-			"      hold the session\n" +
+			"   4  no such gateway is configured, a policy does not allow it, or the gateway cannot hold the session\n" +
 			"   5  another move of the session is under way\n" +
 			"   6  the other gateway did not answer in time\n" +
-			"   7  the node would get another gateway address, and its agent cannot be told, because\n" +
-			"      a restarted cxtpd has lost its key. --force moves the session all the same: the\n" +
-			"      node has no traffic until it finds the gateway by other means\n" +
+			"   7  the node would get another gateway address, and its agent cannot be told, because a restarted cxtpd has lost its key. --force moves the session all the same: the node has no traffic until it finds the gateway by other means\n" +
 			"   1  anything else; the session is where it was, if the words do not say otherwise",
 		Flags: []urfave.Flag{
 			&urfave.StringSliceFlag{Name: "to", Usage: "the `router` to move to; ask the source. May be repeated: the next one is tried when one cannot take the session, or does not answer"},

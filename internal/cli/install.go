@@ -20,7 +20,8 @@ func installCommand() *urfave.Command {
 		Usage:     "begin a session with manual keys at this gateway",
 		UsageText: "cxtp install FILE",
 		Description: "For nodes without IKE, and for tests. FILE is JSON that only its owner may read:\n\n" +
-			"   {\"previous\": \"192.0.2.10\", \"identity\": \"node.example\", \"inner\": [\"10.9.0.1/32\"],\n" +
+			"   {\"previous\": \"192.0.2.10\", \"identity\": \"node.example\",\n" +
+			"    \"inner\": [\"10.9.0.1/32\"],\n" +
 			"    \"sas\": [{\"outbound\": true, \"spi\": 4097, \"gateway\": \"198.51.100.1:4500\",\n" +
 			"             \"node\": \"192.0.2.10:4500\", \"encryption\": 20, \"key_bits\": 128,\n" +
 			"             \"key\": \"hexadecimal\", \"salt\": \"hexadecimal\"}, ...]}\n\n" +

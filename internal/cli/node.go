@@ -48,21 +48,21 @@ func nodeCommand() *urfave.Command {
 
 const nodeHelp = `Runs until it is interrupted. The file, which only its owner may read:
 
-   listen     = "0.0.0.0:5092"        # UDP, where routers send updates
-   previous   = "192.0.2.10"          # the address that routers know this node by
+   listen     = "0.0.0.0:5092"      # UDP, where routers send updates
+   previous   = "192.0.2.10"        # what routers know this node by
    session    = "32 hexadecimal digits"
-   token_algorithm = "hmac-sha256"    # the default, or RFC 4067's "hmac-sha1"
-   update_key = "hexadecimal"         # authenticates updates
-   token_file = "node.tokens"         # a number and a key in hexadecimal a line, or:
+   token_algorithm = "hmac-sha256"  # the default, or RFC 4067's "hmac-sha1"
+   update_key = "hexadecimal"       # authenticates updates
+   token_file = "node.tokens"       # a line for each: number and key, or:
    # [[token]]
    # number = 1
    # key    = "hexadecimal"
-   kernel_reqid = 7                   # of the node's policies and SAs in the Linux kernel
+   kernel_reqid = 7                 # of the node's policies and SAs in Linux
    on_update  = ["/usr/local/sbin/follow"]
-   types      = [0x0001]             # context types to ask for; without it, all
-   retry      = "2s"                  # CT_REQUEST_RETRY: a request is repeated; doubles
-   retry_max  = "15s"                 # CT_RETRY_MAX: and then given up
-   [routers]                          # address in messages = UDP endpoint for nodes
+   types      = [0x0001]            # contexts to ask for; without it, all
+   retry      = "2s"                # CT_REQUEST_RETRY; it doubles
+   retry_max  = "15s"               # CT_RETRY_MAX: and then given up
+   [routers]                        # address in messages = UDP endpoint
    "198.51.100.1" = "198.51.100.1:5091"
 
 With --icmp each message is an ICMP packet (RFC 4067 section 3.2), which routers take

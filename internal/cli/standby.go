@@ -55,13 +55,9 @@ func resolveCommand() *urfave.Command {
 			"answer. If the word is wrong, two gateways send for one session, and the node's\n" +
 			"packets go to either. Keep the other gateway off until this command has ended.\n\n" +
 			"What follows depends on where the session stands here:\n" +
-			"   frozen on its way there    goes on here, above its ceiling; what that gateway\n" +
-			"                              accepted meanwhile could be replayed here\n" +
-			"   a standby's copy from it   becomes active here, above its ceiling; what that\n" +
-			"                              gateway accepted since the last renewal could be\n" +
-			"                              replayed here\n" +
-			"   active, close unconfirmed  no longer waits for the close; what that gateway\n" +
-			"                              accepted since the final could be replayed here once\n" +
+			"   frozen on its way there    goes on here, above its ceiling; what that gateway accepted meanwhile could be replayed here\n" +
+			"   a standby's copy from it   becomes active here, above its ceiling; what that gateway accepted since the last renewal could be replayed here\n" +
+			"   active, close unconfirmed  no longer waits for the close; what that gateway accepted since the final could be replayed here once\n" +
 			"   staged here, no standby    is given up: nothing was granted\n" +
 			"   its standby is fenced      goes on without a standby; nothing is risked\n" +
 			"   moved there                the session has ended with that gateway\n" +
