@@ -347,7 +347,7 @@ func (w *world) plainly(n *simRouter) {
 }
 
 // waitsOn checks that a node which shows a token made with the key of a PCTD gets
-// what waits for it.
+// what waits for it, and that the key is used up where it was not waited for.
 func (w *world) waitsOn(n *simRouter, in Input) {
 	node, _ := in.(FromNode)
 	m, ok := node.Message.(*CTAR)
@@ -356,9 +356,15 @@ func (w *world) waitsOn(n *simRouter, in Input) {
 	}
 	for _, id := range n.ids(m.Previous) {
 		s := n.machine.sessions[id]
-		if s.plain && s.state == stateHeld && w.routerAt(m.Router) == s.tgt.from && len(s.node.Tokens) > 0 &&
-			VerifyToken(s.node.Tokens[0].Key, m.Previous, m.Sequence, m.Requests, m.Token) {
+		if !s.plain || w.routerAt(m.Router) != s.from || len(s.node.Tokens) == 0 ||
+			!VerifyToken(s.node.Tokens[0].Key, m.Previous, m.Sequence, m.Requests, m.Token) {
+			continue
+		}
+		switch s.state {
+		case stateHeld:
 			w.violation("progress: a node shows %s its token, and %s waits on", n.id, w.name(id))
+		case stateOwner:
+			w.violation("law 6: a node shows %s its token, and the key is still there", n.id)
 		}
 	}
 }

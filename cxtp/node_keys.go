@@ -56,7 +56,7 @@ func (s *Session) authenticateNew(p presented) (NumberedKey, Status) {
 func (s *Session) authenticate(p presented) (NumberedKey, Status) {
 	key, st := NumberedKey{}, StatusNotAuthorised
 	switch {
-	case !s.ofItsKind(p.requests):
+	case !s.ofItsKind(p.requests), s.plain && !p.atNAR: // see arrived
 	case s.node.strong():
 		key, st = s.matchStrong(p)
 	case s.mayGuess():

@@ -118,6 +118,26 @@ func (s *Session) takenPlain() {
 	}
 }
 
+// expects reports whether the contexts of a node that comes from this router are at
+// work here by our policy, and the node has not shown its token yet.
+func (s *Session) expects(peer *Peer) bool {
+	return s.plain && s.state == stateOwner && s.from == peer.ID && len(s.node.Tokens) > 0
+}
+
+// arrived takes that token. There is nothing left to do, but the key is used up: that
+// of a PCTD is for the node's arrival, and for no move away from here. The source may
+// have seen the same token, and so may others.
+func (s *Session) arrived(at asker, m *CTAR, peer *Peer) {
+	key, st := s.authenticate(presented{role: RoleArriving, atNAR: true, peer: peer, sequence: m.Sequence, token: m.Token, requests: m.Requests})
+	if st != StatusOK {
+		s.denyNode(at, st)
+		return
+	}
+	s.dropKeys(key.Number)
+	s.used = usedToken{sequence: m.Sequence, token: m.Token, valid: true}
+	s.reply(at, nil)
+}
+
 // nothingTaken reports whether none of the contexts could be taken: there is nothing
 // to go on with then.
 func (t *incoming) nothingTaken(failed []ContextStatus) bool {

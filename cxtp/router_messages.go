@@ -318,6 +318,8 @@ func (r *Router) activateRequest(at asker, m *CTAR) {
 	switch {
 	case st == StatusOK && (s.tgt != nil || s.brought(m, peer)):
 		r.with(s, func() { s.activateHere(at, m) })
+	case st == StatusOK && s.expects(peer):
+		r.with(s, func() { s.arrived(at, m, peer) })
 	case st == StatusOK:
 		r.with(s, func() { s.activateAway(at, m, peer) })
 	case st == StatusAmbiguous:

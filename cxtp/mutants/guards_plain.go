@@ -241,6 +241,16 @@ var plainGuards = []mutant{
 		old:  "		if s.plain {\n			s.takenPlain()\n			return\n		}\n",
 		new:  "",
 	}, {
+		name: "plain-arrival-not-seen", guard: "the token with which a node arrives uses its key up, also where the policy wanted none (8.10)", law: "law 6",
+		file: "router_messages.go",
+		old:  "	case st == StatusOK && s.expects(peer):\n",
+		new:  "	case false:\n",
+	}, {
+		name: "plain-key-to-leave", guard: "and that key is for no move away (8.10)", law: "law 5",
+		file: "node_keys.go",
+		old:  "	case !s.ofItsKind(p.requests), s.plain && !p.atNAR:",
+		new:  "	case !s.ofItsKind(p.requests):",
+	}, {
 		name: "plain-operator-not-heard", guard: "or when our operator asks for it (8.10)", law: "progress",
 		file: "target.go",
 		old:  "	if s.plain {\n		s.takenPlain()\n		return\n	}\n",

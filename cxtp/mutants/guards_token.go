@@ -83,8 +83,8 @@ var tokenGuards = []mutant{
 	}, {
 		name: "weak-token-of-a-strong-node", guard: "a node that makes strong tokens is not taken at a weak one", law: "law 5",
 		file: "node_keys.go",
-		old:  "	case !s.ofItsKind(p.requests):\n	case s.node.strong():\n",
-		new:  "	case s.ofItsKind(p.requests) && s.node.strong():\n",
+		old:  "	case !s.ofItsKind(p.requests), s.plain && !p.atNAR: // see arrived\n	case s.node.strong():\n",
+		new:  "	case s.plain && !p.atNAR:\n	case s.ofItsKind(p.requests) && s.node.strong():\n",
 	}, {
 		name: "strong-token-for-any-router", guard: "a strong token counts between the routers that it names", law: "law 5",
 		file: "node_keys.go",
