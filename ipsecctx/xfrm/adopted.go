@@ -127,24 +127,12 @@ func (l layout) with(states []*uapi.State) layout {
 // settle makes the SAs that were brought inert, sees that they are, and writes them
 // down.
 func (g *Gateway) settle(ctx context.Context, s *session) error {
-	var set, get []uapi.Request
-	places := s.all()
-	for _, i := range places {
+	var set []uapi.Request
+	for _, i := range s.all() {
 		set = append(set, s.replay(i, inert(&s.static.SAs[i]), nil))
-		get = append(get, uapi.Request{Op: uapi.OpGetState, ID: s.sas[i].id})
 	}
-	if results, err := g.each(ctx, set); err != nil {
-		return s.missing("failed to make an SA inert", results, err)
-	}
-	results, err := g.each(ctx, get)
-	defer wipeResults(results)
-	if err != nil {
-		return s.missing("failed to read back an SA", results, err)
-	}
-	for k, i := range places {
-		if what := differs(&s.static.SAs[i], set[k].Replay, results[k].State); what != "" {
-			return refuse(cxtp.StatusUnsupported, "%s: this kernel did not take %s", s.static.SAs[i].ID(), what)
-		}
+	if _, err := g.impose(ctx, s, set); err != nil {
+		return err
 	}
 	if err := g.store.save(s.id, s.static, s.reqids(), s.at); err != nil {
 		return err

@@ -157,7 +157,7 @@ func newGateway(ctx context.Context, k kernel, boot string, cfg Config) (*Gatewa
 		return nil, err
 	}
 	g := &Gateway{
-		cfg: cfg, kernel: &gatherer{kernel: k}, log: cfg.Log, now: time.Now, listen: noSocket,
+		cfg: cfg, kernel: newGatherer(k), log: cfg.Log, now: time.Now, listen: noSocket,
 		pause:    func() { time.Sleep(mergePause) },
 		store:    files,
 		sessions: map[cxtp.SessionID]*session{}, byState: map[uapi.StateID]*session{},

@@ -3,25 +3,96 @@ package xfrm
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 
 	"github.com/cxtp/cxtp/ipsecctx/xfrm/uapi"
 )
 
-// gatherMost bounds the requests that are sent together, so that nobody waits
-// long for those of others.
+// gatherMost bounds what is done together, in requests to the kernel or lines of
+// the file, so that nobody waits long for others.
 const gatherMost = 200
 
-// gatherer sends together what many sessions ask of the kernel at the same time:
-// a message on its own costs several times what one among a hundred does. Nobody
-// waits for others to come; who finds the kernel busy is sent with whoever else
-// did meanwhile.
-type gatherer struct {
-	kernel
+// gather has done together what many sessions ask for at the same time: a thing on
+// its own costs several times what one among a hundred does. Nobody waits for
+// others to come; who finds it at work is served next, with whoever else asked
+// meanwhile.
+type gather[T any] struct {
+	do   func([]T)   // and gives each what it asked for
+	size func(T) int // nil = 1
 
 	mu      sync.Mutex
 	busy    bool
-	waiting []*batch
+	waiting []*asked[T]
+}
+
+// asked is one caller.
+type asked[T any] struct {
+	what T
+	done bool
+	turn chan struct{} // it is done, or its caller is to have it done
+}
+
+// ask returns when what is done.
+func (g *gather[T]) ask(what T) {
+	own := &asked[T]{what: what, turn: make(chan struct{}, 1)}
+	g.mu.Lock()
+	g.waiting = append(g.waiting, own)
+	if g.busy {
+		g.mu.Unlock()
+		<-own.turn
+		if own.done {
+			return
+		}
+	} else {
+		g.busy = true
+		g.mu.Unlock()
+		runtime.Gosched() // on one processor nobody else comes while this one works
+	}
+	g.mu.Lock()
+	together := g.take()
+	g.mu.Unlock()
+
+	all := make([]T, len(together))
+	for i, a := range together {
+		all[i] = a.what
+	}
+	g.do(all)
+
+	g.mu.Lock()
+	if g.busy = len(g.waiting) > 0; g.busy {
+		g.waiting[0].turn <- struct{}{}
+	}
+	g.mu.Unlock()
+	for _, a := range together {
+		if a.done = true; a != own {
+			a.turn <- struct{}{}
+		}
+	}
+}
+
+// take takes those who have waited longest, the first of them in any case.
+func (g *gather[T]) take() []*asked[T] {
+	n, sum := 0, 0
+	for n < len(g.waiting) {
+		size := 1
+		if g.size != nil {
+			size = g.size(g.waiting[n].what)
+		}
+		if sum += size; n > 0 && sum > gatherMost {
+			break
+		}
+		n++
+	}
+	together := g.waiting[:n:n]
+	g.waiting = append([]*asked[T](nil), g.waiting[n:]...)
+	return together
+}
+
+// gatherer is a kernel that is asked together what many sessions ask of it.
+type gatherer struct {
+	kernel
+	batches gather[*batch]
 }
 
 // batch is one caller's requests, which stay together and in their order.
@@ -29,8 +100,13 @@ type batch struct {
 	requests []uapi.Request
 	results  []uapi.Result
 	err      error
-	done     bool
-	turn     chan struct{} // it is done, or its caller is to send
+}
+
+func newGatherer(k kernel) *gatherer {
+	g := &gatherer{kernel: k}
+	g.batches.do = g.send
+	g.batches.size = func(b *batch) int { return len(b.requests) }
+	return g
 }
 
 // Batch implements kernel.
@@ -38,51 +114,15 @@ func (g *gatherer) Batch(ctx context.Context, requests []uapi.Request) ([]uapi.R
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	own := &batch{requests: requests, turn: make(chan struct{}, 1)}
-	g.mu.Lock()
-	g.waiting = append(g.waiting, own)
-	if g.busy {
-		g.mu.Unlock()
-		<-own.turn
-		if own.done {
-			return own.results, own.err
-		}
-		g.mu.Lock()
-	}
-	g.busy = true
-	together := g.take()
-	g.mu.Unlock()
-
-	// Whoever else is in it has not agreed to this caller's deadline.
-	g.send(context.WithoutCancel(ctx), together)
-
-	g.mu.Lock()
-	if g.busy = len(g.waiting) > 0; g.busy {
-		g.waiting[0].turn <- struct{}{}
-	}
-	g.mu.Unlock()
-	for _, b := range together {
-		if b.done = true; b != own {
-			b.turn <- struct{}{}
-		}
-	}
-	return own.results, own.err
+	b := &batch{requests: requests}
+	g.batches.ask(b)
+	return b.results, b.err
 }
 
-// take takes those who have waited longest, the first of them in any case.
-func (g *gatherer) take() []*batch {
-	n, requests := 0, 0
-	for n < len(g.waiting) && (n == 0 || requests+len(g.waiting[n].requests) <= gatherMost) {
-		requests += len(g.waiting[n].requests)
-		n++
-	}
-	together := g.waiting[:n:n]
-	g.waiting = append([]*batch(nil), g.waiting[n:]...)
-	return together
-}
-
-// send makes the requests of several callers and gives each its results.
-func (g *gatherer) send(ctx context.Context, together []*batch) {
+// send makes the requests of several callers and gives each its results. Nobody's
+// deadline is that of all.
+func (g *gatherer) send(together []*batch) {
+	ctx := context.Background()
 	if len(together) == 1 {
 		together[0].results, together[0].err = g.kernel.Batch(ctx, together[0].requests)
 		return

@@ -52,7 +52,7 @@ func ask(g *gatherer, caller, n int) error {
 func TestGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &slow{batches: make(chan []uapi.Request), answer: make(chan error)}
-		g := &gatherer{kernel: k}
+		g := newGatherer(k)
 		done := make(chan error, 20)
 		start := func(caller, n int) {
 			go func() { done <- ask(g, caller, n) }()

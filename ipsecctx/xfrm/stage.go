@@ -229,36 +229,50 @@ func (g *Gateway) start(ctx context.Context, s *session, dynamic []ipsecctx.Dyna
 	return nil
 }
 
-// wake sets sequence numbers and lifetimes, and compares what the kernel made of
-// them.
+// wake sets sequence numbers and lifetimes.
 func (g *Gateway) wake(ctx context.Context, s *session, dynamic []ipsecctx.Dynamic) error {
 	now := g.now()
-	var set, get []uapi.Request
+	var set []uapi.Request
 	places := s.all()
 	for _, i := range places {
 		set = append(set, s.replay(i, find(dynamic, &s.static.SAs[i]), &usageAt{now}))
-		get = append(get, uapi.Request{Op: uapi.OpGetState, ID: s.sas[i].id})
 	}
 	s.rankGenerations(places, set)
-	if results, err := g.each(ctx, set); err != nil {
-		return s.missing("failed to set sequence numbers", results, err)
-	}
-	results, err := g.each(ctx, get)
-	defer wipeResults(results)
+	states, err := g.impose(ctx, s, set)
 	if err != nil {
-		return s.missing("failed to read back an SA", results, err)
+		return err
 	}
 	var limits []uapi.Request
 	for k, i := range places {
-		sa := &s.static.SAs[i]
-		if what := differs(sa, set[k].Replay, results[k].State); what != "" {
-			return refuse(cxtp.StatusUnsupported, "%s: this kernel did not take %s", sa.ID(), what)
-		}
-		limits = append(limits, s.limits(i, results[k].State))
-		s.sas[i].heard = now.Add(-find(dynamic, sa).Idle)
+		limits = append(limits, s.limits(i, states[k]))
+		s.sas[i].heard = now.Add(-find(dynamic, &s.static.SAs[i]).Idle)
 	}
 	_, err = g.each(ctx, limits)
 	return explain("failed to set lifetimes", err)
+}
+
+// impose makes requests that set the sequence state of all SAs of a session, and
+// compares what the kernel made of them. It returns the SAs, without keys.
+func (g *Gateway) impose(ctx context.Context, s *session, set []uapi.Request) ([]*uapi.State, error) {
+	places := s.all()
+	requests := slices.Clone(set)
+	for _, i := range places {
+		requests = append(requests, uapi.Request{Op: uapi.OpGetState, ID: s.sas[i].id})
+	}
+	results, err := g.each(ctx, requests)
+	wipeResults(results)
+	if err != nil {
+		return nil, s.missing("failed to set sequence numbers and read them back", results, err)
+	}
+	var states []*uapi.State
+	for k, i := range places {
+		sa, st := &s.static.SAs[i], results[len(set)+k].State
+		if what := differs(sa, set[k].Replay, st); what != "" {
+			return nil, refuse(cxtp.StatusUnsupported, "%s: this kernel did not take %s", sa.ID(), what)
+		}
+		states = append(states, st)
+	}
+	return states, nil
 }
 
 // openDoors lets a session's traffic through. An outbound policy that cannot be
@@ -295,14 +309,14 @@ func (g *Gateway) sleep(ctx context.Context, s *session) error {
 	return g.erase(ctx, requests)
 }
 
-// missing explains the failure of a request for one of the session's SAs, in the
-// order of all.
+// missing explains the failure of a request for one of the session's SAs: there
+// is one for each, or several, in the order of all.
 func (s *session) missing(what string, results []uapi.Result, err error) error {
 	places := s.all()
 	for k := range results {
-		if k < len(places) && errors.Is(results[k].Err, uapi.ErrNotFound) {
+		if errors.Is(results[k].Err, uapi.ErrNotFound) {
 			return refuseFor(cxtp.FPTIPsecDynamic, cxtp.StatusNoBase,
-				"%s: the kernel no longer has it, somebody else deleted it: hand the session over again", s.static.SAs[places[k]].ID())
+				"%s: the kernel no longer has it, somebody else deleted it: hand the session over again", s.static.SAs[places[k%len(places)]].ID())
 		}
 	}
 	return fmt.Errorf("%s: %w", what, err)

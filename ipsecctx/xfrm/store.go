@@ -25,8 +25,9 @@ import (
 // as it counts, the system that has it in its cache is running. A folder in
 // memory, under /run, does as well.
 type store struct {
-	path string
-	boot string // of the machine and the network namespace
+	path    string
+	boot    string // of the machine and the network namespace
+	entries gather[*entry]
 
 	mu    sync.Mutex
 	file  *os.File // to be written at its end
@@ -65,6 +66,7 @@ func openStore(dir, boot string) (*store, error) {
 		return nil, fmt.Errorf("failed to make the folder of sessions: %w", err)
 	}
 	st := &store{path: filepath.Join(dir, "sessions"), boot: boot, live: map[cxtp.SessionID]bool{}}
+	st.entries.do = st.write
 	found, err := st.read()
 	if err != nil {
 		return nil, err
@@ -161,26 +163,86 @@ func (st *store) save(id cxtp.SessionID, static *ipsecctx.Session, reqids reqIDs
 	for _, b := range blocks {
 		line.Blocks = append(line.Blocks, block64{b.FPT, b.Presence, b.Data})
 	}
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	if err := st.add(&line); err != nil {
+	if err := st.add(id, &line); err != nil {
 		return fmt.Errorf("failed to write down session %v: %w", id, err)
 	}
-	st.live[id] = true
 	return nil
 }
 
 // remove writes down that a session is gone.
 func (st *store) remove(id cxtp.SessionID) error {
 	st.mu.Lock()
-	defer st.mu.Unlock()
-	if !st.live[id] {
+	live := st.live[id]
+	st.mu.Unlock()
+	if !live {
 		return nil
 	}
-	if err := st.add(&saved{Session: hex.EncodeToString(id[:]), Gone: true}); err != nil {
+	if err := st.add(id, &saved{Session: hex.EncodeToString(id[:]), Gone: true}); err != nil {
 		return fmt.Errorf("failed to forget session %v: %w", id, err)
 	}
-	delete(st.live, id)
+	return nil
+}
+
+// entry is a line that is to be written.
+type entry struct {
+	id   cxtp.SessionID
+	gone bool
+	text []byte
+	err  error
+}
+
+// add writes a line, with those of others.
+func (st *store) add(id cxtp.SessionID, line *saved) error {
+	text, err := json.Marshal(line)
+	if err != nil {
+		return err
+	}
+	e := &entry{id: id, gone: line.Gone, text: append(text, '\n')}
+	st.entries.ask(e)
+	return e.err
+}
+
+// write writes lines, and the file anew when it has too many for nothing.
+func (st *store) write(together []*entry) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	var text []byte
+	for _, e := range together {
+		text = append(text, e.text...)
+	}
+	err := st.append(text)
+	if err == nil {
+		st.lines += len(together)
+		for _, e := range together {
+			if e.gone {
+				delete(st.live, e.id)
+			} else {
+				st.live[e.id] = true
+			}
+		}
+		err = st.tidy()
+	}
+	for _, e := range together {
+		e.err = err
+	}
+}
+
+// append writes at the file's end. What a failure has left there is taken away
+// again.
+func (st *store) append(text []byte) error {
+	n, err := st.file.Write(text)
+	if err == nil || n == 0 {
+		return err
+	}
+	info, failed := st.file.Stat()
+	if failed != nil {
+		return errors.Join(err, failed)
+	}
+	return errors.Join(err, st.file.Truncate(info.Size()-int64(n)))
+}
+
+// tidy writes the file anew when most of its lines are for nothing.
+func (st *store) tidy() error {
 	if st.lines <= 2*len(st.live)+deadLines {
 		return nil
 	}
@@ -189,22 +251,6 @@ func (st *store) remove(id cxtp.SessionID) error {
 		return err
 	}
 	return st.rewrite(sessions)
-}
-
-// add writes a line. What a failure has left of one is taken away again.
-func (st *store) add(line *saved) error {
-	text, err := json.Marshal(line)
-	if err != nil {
-		return err
-	}
-	if n, err := st.file.Write(append(text, '\n')); err != nil {
-		if info, failed := st.file.Stat(); failed == nil && n > 0 {
-			err = errors.Join(err, st.file.Truncate(info.Size()-int64(n)))
-		}
-		return err
-	}
-	st.lines++
-	return nil
 }
 
 // load hands each session that the daemon before has left to take.

@@ -57,3 +57,50 @@ func TestStore(t *testing.T) {
 		t.Errorf("a file of another boot: %v", err)
 	}
 }
+
+// TestStoreTogether writes down what many ask for at once: all of it is there after a
+// restart. When the file cannot be written, each of them hears of it, and nothing
+// counts.
+func TestStoreTogether(t *testing.T) {
+	const many = 3 * gatherMost
+	dir := t.TempDir()
+	st, err := openStore(dir, "a boot")
+	must(t, err)
+	s := keyless(rekeyed())
+	saveAll := func() (failed int) {
+		errs := make(chan error)
+		for i := range many {
+			go func() {
+				errs <- st.save(cxtp.SessionID{byte(i), byte(i >> 8)}, s, reqIDs{groups: []uint32{1, 2, 3, uint32(i)}}, Placement{})
+			}()
+		}
+		for range many {
+			if <-errs != nil {
+				failed++
+			}
+		}
+		return failed
+	}
+	file := st.file
+	st.file, err = os.Open(st.path) // to be read only
+	must(t, err)
+	if failed := saveAll(); failed != many || len(st.live) > 0 || st.lines > 0 {
+		t.Errorf("a file that cannot be written: %d of %d failed, %d sessions and %d lines", failed, many, len(st.live), st.lines)
+	}
+	st.file.Close()
+	st.file = file
+	if failed := saveAll(); failed > 0 || len(st.live) != many || st.lines != many {
+		t.Errorf("%d of %d failed, %d sessions and %d lines", failed, many, len(st.live), st.lines)
+	}
+	st, err = openStore(dir, "a boot")
+	must(t, err)
+	must(t, st.load(func(id cxtp.SessionID, _ *ipsecctx.Session, reqids reqIDs, _ Placement) error {
+		if i := int(id[0]) | int(id[1])<<8; reqids.groups[3] != uint32(i) {
+			t.Errorf("session %v has reqids %v", id, reqids)
+		}
+		return nil
+	}))
+	if len(st.live) != many {
+		t.Errorf("%d of %d sessions after a restart", len(st.live), many)
+	}
+}
