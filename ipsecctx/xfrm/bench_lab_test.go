@@ -5,9 +5,12 @@ package xfrm
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"net/netip"
+	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/ipsecctx"
@@ -38,71 +41,84 @@ func crowd(i int) (cxtp.SessionID, *ipsecctx.Session) {
 // three policies.
 const crowdSize = 10_000
 
-// eachCrowd measures what becomes of a crowd in an empty kernel, in sessions a
-// second. It wants a guest with 1,500 MiB.
-func eachCrowd(b *testing.B, measure func(g *Gateway)) {
-	for b.Loop() {
-		b.StopTimer()
-		lab, err := topology.New()
-		must(b, err)
-		var conn *uapi.Conn
-		must(b, lab.SG1.Do(func() (err error) {
-			if conn, err = uapi.Dial(); err != nil {
-				return err
-			}
-			return hashPolicies(b.Context(), conn)
-		}))
-		g, err := newGateway(b.Context(), conn, "", Config{Dir: b.TempDir(), Protect: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
-		must(b, err)
-		b.StartTimer()
-		measure(g)
-		b.StopTimer()
-		must(b, errors.Join(conn.Close(), lab.Close()))
-		b.StartTimer()
-	}
-	b.ReportMetric(float64(b.N*crowdSize)/b.Elapsed().Seconds(), "sessions/s")
+// crowdRun has a gateway do something to a crowd in an empty kernel, and times
+// what prepare returns. It wants a guest with 1,500 MiB.
+func crowdRun(b *testing.B, prepare func(*testing.B, *Gateway) func() error) time.Duration {
+	lab, err := topology.New()
+	must(b, err)
+	var conn *uapi.Conn
+	must(b, lab.SG1.Do(func() (err error) {
+		if conn, err = uapi.Dial(); err != nil {
+			return err
+		}
+		return hashPolicies(b.Context(), conn)
+	}))
+	g, err := newGateway(b.Context(), conn, "", Config{Dir: b.TempDir(), Protect: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	must(b, err)
+	run := prepare(b, g)
+	runtime.GC()
+	start := time.Now()
+	must(b, run())
+	took := time.Since(start)
+	must(b, errors.Join(g.Stop(), conn.Close(), lab.Close()))
+	return took
 }
 
 // BenchmarkImport compares what it takes to stage sessions, and to stage and
 // activate them, with the bare requests for their SAs and policies, a hundred a
-// send.
+// send. As a guest shares its processor with others, they take turns, and the best
+// of each counts.
 func BenchmarkImport(b *testing.B) {
-	b.Run("raw", func(b *testing.B) {
-		var requests []uapi.Request
-		eachCrowd(b, func(g *Gateway) {
-			b.StopTimer()
-			requests = requests[:0]
+	raw, stage, activate := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
+	for b.Loop() {
+		for range 5 {
+			raw = min(raw, crowdRun(b, rawImport))
+			stage = min(stage, crowdRun(b, stageImport(false)))
+			activate = min(activate, crowdRun(b, stageImport(true)))
+		}
+	}
+	for name, took := range map[string]time.Duration{"raw": raw, "staged": stage, "active": activate} {
+		b.ReportMetric(crowdSize/took.Seconds(), name+"/s")
+	}
+	b.ReportMetric(raw.Seconds()/stage.Seconds(), "stagedOfRaw")
+	b.ReportMetric(raw.Seconds()/activate.Seconds(), "activeOfRaw")
+}
+
+func rawImport(b *testing.B, g *Gateway) func() error {
+	var requests []uapi.Request
+	for i := range crowdSize {
+		id, static := crowd(i)
+		s, err := g.newSession(id, static, reqIDs{}, Placement{})
+		must(b, err)
+		states, err := g.states(b.Context(), s, static)
+		must(b, err)
+		requests = append(append(requests, s.turn(open, uapi.DirIn, uapi.DirFwd, uapi.DirOut)...), states...)
+	}
+	return func() error {
+		for chunk := range slices.Chunk(requests, 100) {
+			if _, err := g.each(b.Context(), chunk); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func stageImport(activate bool) func(*testing.B, *Gateway) func() error {
+	return func(b *testing.B, g *Gateway) func() error {
+		return func() error {
+			together := errgroup.Group{}
+			together.SetLimit(64)
 			for i := range crowdSize {
-				id, static := crowd(i)
-				s, err := g.newSession(id, static, reqIDs{}, Placement{})
-				must(b, err)
-				states, err := g.states(b.Context(), s, static)
-				must(b, err)
-				requests = append(append(requests, s.turn(open, uapi.DirIn, uapi.DirFwd, uapi.DirOut)...), states...)
+				together.Go(func() error {
+					id, static := crowd(i)
+					if err := g.Stage(b.Context(), id, static); err != nil || !activate {
+						return err
+					}
+					return g.Activate(b.Context(), id, []ipsecctx.Dynamic{find(nil, &static.SAs[0]), find(nil, &static.SAs[1])})
+				})
 			}
-			b.StartTimer()
-			for chunk := range slices.Chunk(requests, 100) {
-				_, err := g.each(b.Context(), chunk)
-				must(b, err)
-			}
-		})
-	})
-	for _, activate := range []bool{false, true} {
-		b.Run(map[bool]string{false: "stage", true: "stage and activate"}[activate], func(b *testing.B) {
-			eachCrowd(b, func(g *Gateway) {
-				together := errgroup.Group{}
-				together.SetLimit(64)
-				for i := range crowdSize {
-					together.Go(func() error {
-						id, static := crowd(i)
-						if err := g.Stage(b.Context(), id, static); err != nil || !activate {
-							return err
-						}
-						return g.Activate(b.Context(), id, []ipsecctx.Dynamic{find(nil, &static.SAs[0]), find(nil, &static.SAs[1])})
-					})
-				}
-				must(b, together.Wait())
-			})
-		})
+			return together.Wait()
+		}
 	}
 }
