@@ -4,6 +4,8 @@ package lab
 
 import (
 	"context"
+	"errors"
+	"net"
 	"net/netip"
 	"testing"
 
@@ -49,14 +51,43 @@ func (r *rig) softGateway(n *topology.Node, l *link) backend {
 			r.t.Error(err)
 		}
 	})
-	return softBackend{g}
+	return softBackend{g, func() error {
+		return n.Do(func() error {
+			conn, err := net.Dial("udp", netip.AddrPortFrom(l.inner, 9).String())
+			if err != nil {
+				return err
+			}
+			_, err = conn.Write(nil)
+			return errors.Join(err, conn.Close())
+		})
+	}}
 }
 
 // softBackend is a gateway in user space with the methods of the others.
-type softBackend struct{ *soft.Gateway }
+type softBackend struct {
+	*soft.Gateway
+	stray func() error // sends a packet into its tunnel that is no session's
+}
 
 func (g softBackend) Install(_ context.Context, id cxtp.SessionID, s *ipsecctx.Session, d []ipsecctx.Dynamic) error {
 	return g.Gateway.Install(id, s, d)
+}
+
+// Freeze is of a gateway that has sent on what was in its tunnel. A kernel does that at
+// once; this one does when it gets the guest's processor.
+func (g softBackend) Freeze(ctx context.Context, id cxtp.SessionID) ([]ipsecctx.Dynamic, error) {
+	refused := func() uint64 {
+		st := g.Stats()
+		return st.Stray.PolicyDrops + st.Out.PolicyDrops
+	}
+	before := refused()
+	if err := g.stray(); err != nil {
+		return nil, err
+	}
+	if !comes(func() bool { return refused() > before }) {
+		return nil, errors.New("the gateway does not read its tunnel")
+	}
+	return g.Gateway.Freeze(ctx, id)
 }
 
 // The gateway in user space and a kernel understand each other, in both
