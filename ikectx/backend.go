@@ -27,8 +27,7 @@ type Backend interface {
 
 	// Export returns the static state. Nothing changes. While an exchange is under
 	// way that changes the SAs it waits; in the end it refuses with StatusBusy.
-	// The value stays the backend's: the feature encodes it and neither keeps nor
-	// wipes it.
+	// The value is the caller's, who wipes it.
 	Export(ctx context.Context, id cxtp.SessionID) (*Session, error)
 
 	// Sample returns the dynamic state as of now, and stops nothing. While an

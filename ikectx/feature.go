@@ -84,10 +84,11 @@ func (*Feature) FPTs() []cxtp.FPT {
 func (f *Feature) Export(ctx context.Context, ref features.Ref, _ []cxtp.FPT) (features.Snapshot, error) {
 	return f.records.Once(ctx, ref, ledger.Export, func(*record) (features.Snapshot, error) {
 		s, err := f.backend.Export(ctx, ref.Session)
-		if err == nil && s != nil {
-			err = s.Validate()
-		}
 		if err != nil || s == nil {
+			return features.Snapshot{}, wrap("export", err)
+		}
+		defer s.Wipe()
+		if err := s.Validate(); err != nil {
 			return features.Snapshot{}, wrap("export", err)
 		}
 		blocks, err := EncodeSession(s)

@@ -11,6 +11,7 @@ import (
 	"github.com/cxtp/cxtp/cxtp"
 	"github.com/cxtp/cxtp/features"
 	"github.com/cxtp/cxtp/features/featuretest"
+	"github.com/cxtp/cxtp/features/profile/profiletest"
 )
 
 // fakeBackend records what it is asked and answers with what the test sets.
@@ -19,6 +20,7 @@ type fakeBackend struct {
 	session  *Session // what Export gives
 	dynamic  *Dynamic // what Sample and Freeze give
 	staged   *Session // what Stage was given, cloned
+	given    *Session // what Export gave last
 	started  *Dynamic // what Activate and TakeOver were given, cloned
 	supports error
 }
@@ -34,7 +36,11 @@ func (b *fakeBackend) state() Dynamic {
 func (b *fakeBackend) Supports(*Session) error { return b.supports }
 
 func (b *fakeBackend) Export(context.Context, cxtp.SessionID) (*Session, error) {
-	return b.session, b.Call("export")
+	if b.session == nil {
+		return nil, b.Call("export")
+	}
+	b.given = b.session.Clone()
+	return b.given, b.Call("export")
 }
 
 func (b *fakeBackend) Sample(context.Context, cxtp.SessionID) (Dynamic, error) {
@@ -121,6 +127,9 @@ func TestMove(t *testing.T) {
 
 	if got, want := pAR.Since(), []string{"export", "freeze", "redirect sg2", "release"}; !slices.Equal(got, want) {
 		t.Errorf("source was asked for %v, want %v", got, want)
+	}
+	for i := range pAR.given.SAs {
+		profiletest.Wiped(t, pAR.given.SAs[i].secrets())
 	}
 	if got, want := nAR.Since(), []string{"stage", "activate", "closed"}; !slices.Equal(got, want) {
 		t.Errorf("target was asked for %v, want %v", got, want)

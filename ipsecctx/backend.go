@@ -21,8 +21,9 @@ type Backend interface {
 	Supports(sa *SA) error
 
 	// Export returns the static state of a session, and of its SAs the dynamic
-	// state as of now, from which only the ceilings are taken. The values stay
-	// the backend's: the feature encodes them and neither keeps nor wipes them.
+	// state as of now, from which only the ceilings are taken. The values are the
+	// caller's, who wipes the session: what else becomes of it here meanwhile does
+	// not change them.
 	Export(ctx context.Context, id cxtp.SessionID) (*Session, []Dynamic, error)
 
 	// Limit makes the outbound SAs stop at the ceilings given, in place of those

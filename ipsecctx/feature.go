@@ -74,6 +74,7 @@ func (f *Feature) Export(ctx context.Context, ref features.Ref, _ []cxtp.FPT) (f
 		if err != nil {
 			return features.Snapshot{}, fmt.Errorf("failed to export: %w", err)
 		}
+		defer s.Wipe()
 		if err := s.Validate(); err != nil {
 			return features.Snapshot{}, fmt.Errorf("failed to export: %w", err)
 		}
@@ -341,6 +342,7 @@ func (f *Feature) mergeWindows(ctx context.Context, ref features.Ref, blocks []c
 			if err != nil {
 				return fmt.Errorf("failed to read the SAs to merge into: %w", err)
 			}
+			s.Wipe()
 			base = bareSAs(s)
 		}
 		if err := checkLast(base, r.here(last)); err != nil {

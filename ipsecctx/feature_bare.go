@@ -12,7 +12,11 @@ import (
 // stage without IPsec contexts says the same. It is an error if the session is here
 // already.
 func (f *Feature) WithoutSAs(ctx context.Context, id cxtp.SessionID) error {
-	if _, _, err := f.backend.Export(ctx, id); err == nil || f.isBare(id) {
+	s, _, err := f.backend.Export(ctx, id)
+	if err == nil {
+		s.Wipe()
+	}
+	if err == nil || f.isBare(id) {
 		return fmt.Errorf("session %v is here already", id)
 	}
 	f.setBare(id, true)

@@ -25,6 +25,7 @@ func (f *Feature) doWithout(ctx context.Context, ref features.Ref) error {
 		if err != nil {
 			return fmt.Errorf("failed to read the windows: %w", err)
 		}
+		s.Wipe()
 		full, base := inboundOnly(dynamic), bareSAs(s)
 		for i := range full {
 			d := &full[i]

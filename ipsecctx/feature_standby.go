@@ -44,10 +44,11 @@ func (f *Feature) Sample(ctx context.Context, ref features.Ref) (s features.Snap
 		return features.Snapshot{}, nil
 	}
 	err = f.records.Turn(ctx, ref, ledger.Sample, func(*record) error {
-		_, dynamic, err := f.backend.Export(ctx, ref.Session)
+		static, dynamic, err := f.backend.Export(ctx, ref.Session)
 		if err != nil {
 			return fmt.Errorf("failed to sample: %w", err)
 		}
+		static.Wipe()
 		s, err = snapshot(dynamic)
 		return err
 	})

@@ -12,12 +12,14 @@ import (
 	"github.com/cxtp/cxtp/features"
 	"github.com/cxtp/cxtp/features/featuretest"
 	"github.com/cxtp/cxtp/features/profile"
+	"github.com/cxtp/cxtp/features/profile/profiletest"
 )
 
 // fakeBackend records what it is asked and answers with what the test sets.
 type fakeBackend struct {
 	featuretest.Calls
-	session  *Session  // what Export gives
+	session  *Session  // what Export gives, cloned
+	given    *Session  // what it gave last
 	dynamic  []Dynamic // what Export, Freeze and Close give
 	staged   *Session  // what Stage was given, cloned
 	started  []Dynamic // what Activate was given
@@ -31,7 +33,8 @@ type fakeBackend struct {
 func (b *fakeBackend) Supports(*SA) error { return b.supports }
 
 func (b *fakeBackend) Export(context.Context, cxtp.SessionID) (*Session, []Dynamic, error) {
-	return b.session, b.dynamic, b.Call("export")
+	b.given = b.session.Clone()
+	return b.given, b.dynamic, b.Call("export")
 }
 
 func (b *fakeBackend) Stage(_ context.Context, _ cxtp.SessionID, s *Session) error {
@@ -159,6 +162,10 @@ func TestMove(t *testing.T) {
 	}
 	if !reflect.DeepEqual(normal(nAR.staged), normal(testSession())) {
 		t.Error("another session was staged than exported")
+	}
+	for i := range pAR.given.SAs {
+		keys := pAR.given.SAs[i].secrets()
+		profiletest.Wiped(t, keys[:])
 	}
 	if !reflect.DeepEqual(nAR.started, testDynamic()) {
 		t.Errorf("started at %+v", nAR.started)

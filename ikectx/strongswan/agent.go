@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/cxtp/cxtp/cxtp"
-	"github.com/cxtp/cxtp/ikectx"
 	"github.com/cxtp/cxtp/ikectx/strongswan/ha"
 	"github.com/cxtp/cxtp/ipsecctx"
 )
@@ -88,7 +87,6 @@ type session struct {
 	id    cxtp.SessionID
 	l     *lineage
 	known bool // it was here before the agent was restarted
-	lent  *ikectx.Session
 
 	// Guarded by the agent, as the lineage is.
 	phase     ipsecctx.Phase

@@ -53,24 +53,15 @@ func (a *Agent) Export(ctx context.Context, id cxtp.SessionID) (*ikectx.Session,
 	if err != nil {
 		return nil, s.busy(err)
 	}
-	return a.lent(s), nil
+	return a.context(s), nil
 }
 
-// lent is the context of a client as it is now.
-func (a *Agent) lent(s *session) *ikectx.Session {
+// context is that of a client as it is now.
+func (a *Agent) context(s *session) *ikectx.Session {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.exported = s.changes
-	return s.lend(s.l.context(time.Now()).Clone())
-}
-
-// lend notes what is lent to the feature, and wipes what was lent before.
-func (s *session) lend(c *ikectx.Session) *ikectx.Session {
-	if s.lent != nil {
-		s.lent.Wipe()
-	}
-	s.lent = c
-	return c
+	return s.l.context(time.Now()).Clone()
 }
 
 // Sample implements [ikectx.Backend].

@@ -62,7 +62,7 @@ func TestLate(t *testing.T) {
 // it cannot come back until charon has forgotten it.
 func TestLateToForget(t *testing.T) {
 	a, s, p := beside(t, "gcm")
-	c := a.lent(s).Clone()
+	c := a.context(s)
 	s.phase = ipsecctx.Staged
 	if err := a.Release(soon(t), s.id); err != nil || s.late != toForget {
 		t.Fatalf("late to %v, %v", s.late, err)

@@ -75,7 +75,7 @@ func (a *Agent) exportOrphan(s *session) (*ikectx.Session, error) {
 	if !complete {
 		return nil, refuse(cxtp.StatusDaemon, "%v has lost its charon before that had told of its CHILD SAs: it has to connect again", s.l)
 	}
-	return a.lent(s), nil
+	return a.context(s), nil
 }
 
 // freezeOrphan stops a client whose charon has ended: nothing is under way any more.

@@ -153,19 +153,18 @@ func unknown(id cxtp.SessionID, operation string) error {
 // gateway's own.
 func (g *Gateway) Export(_ context.Context, id cxtp.SessionID) (*ipsecctx.Session, []ipsecctx.Dynamic, error) {
 	var (
-		static  ipsecctx.Session
+		static  *ipsecctx.Session
 		dynamic []ipsecctx.Dynamic
 	)
 	err := g.with(id, "Export", func(s *session) error {
-		static = *s.static
-		static.SAs = slices.Clone(static.SAs) // SetRemote may change the originals
+		static = s.static.Clone()
 		dynamic = s.save(time.Now())
 		return nil
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	return &static, dynamic, nil
+	return static, dynamic, nil
 }
 
 // Freeze implements [ipsecctx.Backend]. When it returns, every packet up to the

@@ -131,7 +131,9 @@ func (g *Gateway) settle(ctx context.Context, s *session) error {
 	for _, i := range s.all() {
 		set = append(set, s.replay(i, inert(&s.static.SAs[i]), nil))
 	}
-	if _, err := g.impose(ctx, s, set); err != nil {
+	states, err := g.impose(ctx, s, set)
+	wipeStates(states)
+	if err != nil {
 		return err
 	}
 	if err := g.store.save(s.id, s.static, s.reqids(), s.at); err != nil {

@@ -172,6 +172,8 @@ func (k *fake) writeState(r uapi.Request) uapi.Result {
 		return refused(r, syscall.EEXIST)
 	case old == nil && r.Op == uapi.OpUpdateState:
 		return refused(r, syscall.ESRCH)
+	case old != nil && !larval && !sameKeys(old, st):
+		return refused(r, syscall.EINVAL) // the real one keeps its own, and tells those who listen that they are these
 	case old != nil && !larval:
 		old.Limits, old.Encap = st.Limits, st.Encap
 		return uapi.Result{}

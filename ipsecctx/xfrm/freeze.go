@@ -12,8 +12,7 @@ import (
 )
 
 // Export implements [ipsecctx.Backend]. The keys in the answer are read from the
-// kernel, and wiped when the session is worked on next. An SA that the kernel no
-// longer has is left out.
+// kernel. An SA that the kernel no longer has is left out.
 func (g *Gateway) Export(ctx context.Context, id cxtp.SessionID) (static *ipsecctx.Session, dynamic []ipsecctx.Dynamic, err error) {
 	err = g.with(id, "Export", func(s *session) error {
 		states, err := g.read(ctx, s)
@@ -22,13 +21,14 @@ func (g *Gateway) Export(ctx context.Context, id cxtp.SessionID) (static *ipsecc
 			return err
 		}
 		static = s.static.Clone()
-		s.lent, static.SAs = static, nil
+		all := static.SAs
+		static.SAs = nil
 		now := g.now()
 		for i, st := range states {
 			if st == nil {
 				continue
 			}
-			sa := s.static.SAs[i]
+			sa := all[i]
 			if !takeKeys(&sa, st) {
 				return refuse(cxtp.StatusInternal, "%s: somebody has changed it in the kernel: negotiate it anew", sa.ID())
 			}
@@ -43,6 +43,9 @@ func (g *Gateway) Export(ctx context.Context, id cxtp.SessionID) (static *ipsecc
 		return nil
 	})
 	if err != nil {
+		if static != nil {
+			static.Wipe()
+		}
 		return nil, nil, err
 	}
 	return static, dynamic, nil

@@ -393,7 +393,6 @@ func (g *Gateway) with(id cxtp.SessionID, operation string, f func(*session) err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.takeBack()
 	if s.phase == gone {
 		return unknown(id, operation)
 	}

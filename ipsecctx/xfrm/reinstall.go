@@ -23,11 +23,10 @@ func (g *Gateway) Disown(id cxtp.SessionID) {
 // the other what it has to install. Packets to the node wait as in a move, those from
 // it are lost while there is no SA. After an error the session is not here any more.
 func (g *Gateway) Reinstall(ctx context.Context, id cxtp.SessionID, bring func(context.Context) error) error {
-	lent, _, err := g.Export(ctx, id)
+	static, _, err := g.Export(ctx, id)
 	if err != nil {
 		return err
 	}
-	static := lent.Clone() // what is lent is wiped by the next step
 	defer static.Wipe()
 	ceilings := g.ceilings(id)
 	dynamic, err := g.takeDown(ctx, id)

@@ -40,7 +40,6 @@ type session struct {
 	frozen   []ipsecctx.Dynamic  // what Freeze answered
 	last     []ipsecctx.Dynamic  // what Close answered
 	parked   map[int]*uapi.State // frozen SAs that the kernel did not take back, by place in sas
-	lent     *ipsecctx.Session   // what Export answered last
 
 	// Of an adopted session whose SAs the IKE daemon has yet to bring: what they
 	// have to be like, with keys, in the order of sas.
@@ -155,14 +154,6 @@ func keyless(s *ipsecctx.Session) *ipsecctx.Session {
 		sa.Encryption.Key, sa.Encryption.Salt, sa.Integrity.Key = secret.Key{}, secret.Key{}, secret.Key{}
 	}
 	return c.Clone()
-}
-
-// takeBack wipes what Export lent: whoever asked has encoded it by now.
-func (s *session) takeBack() {
-	if s.lent != nil {
-		s.lent.Wipe()
-		s.lent = nil
-	}
 }
 
 // of lists the places of the SAs of a direction.

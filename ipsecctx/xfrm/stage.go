@@ -239,6 +239,7 @@ func (g *Gateway) wake(ctx context.Context, s *session, dynamic []ipsecctx.Dynam
 	}
 	s.rankGenerations(places, set)
 	states, err := g.impose(ctx, s, set)
+	defer wipeStates(states)
 	if err != nil {
 		return err
 	}
@@ -252,7 +253,8 @@ func (g *Gateway) wake(ctx context.Context, s *session, dynamic []ipsecctx.Dynam
 }
 
 // impose makes requests that set the sequence state of all SAs of a session, and
-// compares what the kernel made of them. It returns the SAs, without keys.
+// compares what the kernel made of them. It returns the SAs, to be wiped, after an
+// error too.
 func (g *Gateway) impose(ctx context.Context, s *session, set []uapi.Request) ([]*uapi.State, error) {
 	places := s.all()
 	requests := slices.Clone(set)
@@ -260,17 +262,18 @@ func (g *Gateway) impose(ctx context.Context, s *session, set []uapi.Request) ([
 		requests = append(requests, uapi.Request{Op: uapi.OpGetState, ID: s.sas[i].id})
 	}
 	results, err := g.each(ctx, requests)
-	wipeResults(results)
-	if err != nil {
-		return nil, s.missing("failed to set sequence numbers and read them back", results, err)
+	states := make([]*uapi.State, len(places))
+	for k := range results[min(len(set), len(results)):] {
+		states[k] = results[len(set)+k].State
 	}
-	var states []*uapi.State
+	if err != nil {
+		return states, s.missing("failed to set sequence numbers and read them back", results, err)
+	}
 	for k, i := range places {
-		sa, st := &s.static.SAs[i], results[len(set)+k].State
-		if what := differs(sa, set[k].Replay, st); what != "" {
-			return nil, refuse(cxtp.StatusUnsupported, "%s: this kernel did not take %s", sa.ID(), what)
+		sa := &s.static.SAs[i]
+		if what := differs(sa, set[k].Replay, states[k]); what != "" {
+			return states, refuse(cxtp.StatusUnsupported, "%s: this kernel did not take %s", sa.ID(), what)
 		}
-		states = append(states, st)
 	}
 	return states, nil
 }
@@ -350,7 +353,6 @@ func (g *Gateway) end(ctx context.Context, id cxtp.SessionID, operation string, 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.takeBack()
 	switch {
 	case s.phase == gone:
 		return nil
