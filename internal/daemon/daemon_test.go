@@ -267,23 +267,25 @@ func TestPullByTheTarget(t *testing.T) {
 // TestRefusalLeavesTheSession asks for moves that the target's or the source's
 // policy does not allow.
 func TestRefusalLeavesTheSession(t *testing.T) {
-	sg := pair(t, "")
-	install(t, sg[0])
-	for name, ask := range map[string]func() (control.Progress, error){
-		"push": func() (control.Progress, error) {
-			return sg[0].client.Handover(t.Context(), control.Handover{Session: sessionID, To: "sg2"}, nil)
+	for name, ask := range map[string]func(source, target *control.Client) (control.Progress, error){
+		"push": func(source, _ *control.Client) (control.Progress, error) {
+			return source.Handover(t.Context(), control.Handover{Session: sessionID, To: "sg2"}, nil)
 		},
-		"pull": func() (control.Progress, error) {
-			return sg[1].client.Handover(t.Context(), control.Handover{Previous: netip.MustParseAddr("198.51.100.7"), From: "sg1"}, nil)
+		"pull": func(_, target *control.Client) (control.Progress, error) {
+			return target.Handover(t.Context(), control.Handover{Previous: netip.MustParseAddr("198.51.100.7"), From: "sg1"}, nil)
 		},
 	} {
-		last, err := ask()
-		if err != nil || len(last.Statuses) != 1 || last.Statuses[0].Status != cxtp.StatusNotAuthorised {
-			t.Errorf("%s: %v, %+v", name, err, last)
-		}
-		if got := state(t, sg[0]); got != "active" {
-			t.Errorf("%s: the session is %s at the source", name, got)
-		}
+		t.Run(name, func(t *testing.T) {
+			sg := pair(t, "")
+			install(t, sg[0])
+			last, err := ask(sg[0].client, sg[1].client)
+			if err != nil || len(last.Statuses) != 1 || last.Statuses[0].Status != cxtp.StatusNotAuthorised {
+				t.Errorf("%v, %+v", err, last)
+			}
+			if got := state(t, sg[0]); got != "active" {
+				t.Errorf("the session is %s at the source", got)
+			}
+		})
 	}
 }
 
