@@ -3,7 +3,6 @@ package xfrm
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 
 	"github.com/cxtp/cxtp/ipsecctx/xfrm/uapi"
@@ -47,7 +46,6 @@ func (g *gather[T]) ask(what T) {
 	} else {
 		g.busy = true
 		g.mu.Unlock()
-		runtime.Gosched() // on one processor nobody else comes while this one works
 	}
 	g.mu.Lock()
 	together := g.take()

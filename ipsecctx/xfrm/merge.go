@@ -13,10 +13,13 @@ import (
 
 // mergeRounds bounds how often a window is written again because packets came in
 // between, mergeWaits how long the next packet is waited for then: so many pauses.
+// Then it leaps, at first and at most so many packets ahead.
 const (
 	mergeRounds = 4
 	mergeWaits  = 10
 	mergePause  = 10 * time.Millisecond
+	leapLeast   = 16
+	leapMost    = 1 << 20
 )
 
 // Merge implements [ipsecctx.Backend]: what the source accepted is seen here
@@ -26,7 +29,9 @@ const (
 // The kernel has no call that changes a window in one step, and a packet that it
 // accepts between the reading and the writing would be forgotten. The packets
 // that it counts tell. Then everything up to the next packet counts as seen, which
-// costs at most a packet that was late in that very moment.
+// costs at most a packet that was late in that very moment. When packets come too
+// fast for that, some that have yet to come count as seen too: they are lost, but none
+// is accepted twice.
 func (g *Gateway) Merge(ctx context.Context, id cxtp.SessionID, last []ipsecctx.Dynamic) error {
 	return g.with(id, "Merge", func(s *session) error {
 		if s.phase == Staged {
@@ -85,7 +90,31 @@ func (g *Gateway) merge(ctx context.Context, s *session, i int, last ipsecctx.Dy
 		last = seen(sa, max(after.Sequence, united.Sequence+uint64(forgotten)))
 		before = after
 	}
-	g.log.Warn("packets came too fast to merge a window exactly: a few that were accepted in the last milliseconds could be accepted once more", "session", s.id, "sa", s.sas[i].id)
+	return g.leap(ctx, s, i, before, last.Sequence)
+}
+
+// leap moves a window past all numbers that packets can get to while it is written,
+// from the one that they had got to when it was read. How many came in between tells
+// whether it was far enough.
+func (g *Gateway) leap(ctx context.Context, s *session, i int, before *ipsecctx.Dynamic, reached uint64) error {
+	sa := &s.static.SAs[i]
+	for ahead := uint64(leapLeast); ahead <= leapMost; ahead *= 2 {
+		edge := seen(sa, plus(reached, ahead))
+		if _, err := g.each(ctx, []uapi.Request{s.replay(i, edge, nil)}); err != nil {
+			return explain("failed to write a window", err)
+		}
+		after, err := g.window(ctx, s, i)
+		if after == nil || err != nil {
+			return err
+		}
+		came := after.Used.Packets - before.Used.Packets
+		if came < ahead/2 {
+			g.log.Info("packets came too fast to merge a window exactly: some are lost", "session", s.id, "sa", s.sas[i].id, "at_most", ahead)
+			return nil
+		}
+		before, reached = after, max(after.Sequence, plus(reached, came))
+	}
+	g.log.Warn("packets came too fast to merge a window: some that were accepted in the last milliseconds could be accepted once more", "session", s.id, "sa", s.sas[i].id)
 	return nil
 }
 

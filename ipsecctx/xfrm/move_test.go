@@ -276,6 +276,38 @@ func TestMergeUnderTraffic(t *testing.T) {
 	})
 }
 
+// TestMergeInAFlood merges a window that is never read and written without packets in
+// between: none is accepted twice, and what was lost for that has an end.
+func TestMergeInAFlood(t *testing.T) {
+	for _, burst := range []uint64{1, 5, 40, 300} {
+		b := newBench(t, newJudge())
+		must(t, b.begin(testSession(), nil))
+		var accepted []uint64
+		next := uint64(1)
+		come := func() {
+			for range burst {
+				accepted = append(accepted, b.receiveUp(next)...)
+				next++
+			}
+		}
+		b.kernel.stray = func(_ int, r uapi.Request) {
+			if r.Op == uapi.OpSetReplay {
+				come()
+			}
+		}
+		b.pause = come
+		last := ipsecctx.Dynamic{Direction: ipsecctx.Inbound, Protocol: ipsecctx.ESP, SPI: spiToGate, Sequence: 6, Window: []uint64{1<<0 | 1<<2, 0}}
+		must(t, b.Merge(ctx, testID, []ipsecctx.Dynamic{last}))
+		b.kernel.stray = nil
+		if got := b.receiveUp(accepted...); got != nil {
+			t.Errorf("bursts of %d: accepted %d a second time", burst, got)
+		}
+		if got := b.receiveUp(next + 8*burst + 4*leapLeast); len(got) != 1 {
+			t.Errorf("bursts of %d: a packet that comes much later is refused", burst)
+		}
+	}
+}
+
 // TestMergeSeals moves a window past all that a source may have accepted whose
 // close never came.
 func TestMergeSeals(t *testing.T) {
