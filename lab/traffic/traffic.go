@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
@@ -52,6 +53,7 @@ type Options struct {
 // Traffic is under way from Start to Stop.
 type Traffic struct {
 	options        Options
+	tag            uint32 // of its packets: those of other traffic come here too
 	echo, up, down *Counter
 	pinger         *icmp.PacketConn
 	near           *net.UDPConn
@@ -88,7 +90,7 @@ func (r Report) Stall() time.Duration { return max(r.Echo.Stall, r.Up.Stall, r.D
 func (r Report) String() string { return fmt.Sprintf("echo %v; up %v; down %v", r.Echo, r.Up, r.Down) }
 
 const (
-	headerSize  = 8 // octets of payload: the packet's number
+	headerSize  = 8 // octets of payload: the tag and the packet's number
 	defaultPort = 5005
 	echoID      = 0x4067
 )
@@ -103,7 +105,7 @@ func Start(o Options) (*Traffic, error) {
 	}
 	o.Size, o.Port = max(o.Size, headerSize), cmp.Or(o.Port, defaultPort)
 	t := &Traffic{
-		options: o, echo: NewCounter(o.EchoEvery), up: NewCounter(o.UDPEvery), down: NewCounter(o.UDPEvery),
+		options: o, tag: rand.Uint32(), echo: NewCounter(o.EchoEvery), up: NewCounter(o.UDPEvery), down: NewCounter(o.UDPEvery),
 		stopSending: make(chan struct{}), arrived: make(chan struct{}, 1),
 	}
 	if err := t.open(); err != nil {
@@ -283,7 +285,7 @@ func (t *Traffic) send(every time.Duration, c *Counter, out func(payload []byte)
 			due = oldest
 		}
 		for !due.After(time.Now()) {
-			binary.BigEndian.PutUint64(payload, c.Sent(time.Now()))
+			binary.BigEndian.PutUint64(payload, uint64(t.tag)<<32|c.Sent(time.Now()))
 			if out(payload) != nil {
 				c.Refused()
 			}
@@ -351,8 +353,14 @@ func (t *Traffic) readDatagrams(conn *net.UDPConn, c *Counter) {
 	}
 }
 
+// received counts a packet, unless it is of other traffic: what was late for that
+// which had this address before, or what a raw socket hears until it is bound.
 func (t *Traffic) received(c *Counter, payload []byte, now time.Time) {
-	c.Received(binary.BigEndian.Uint64(payload), now)
+	number := binary.BigEndian.Uint64(payload)
+	if uint32(number>>32) != t.tag {
+		return
+	}
+	c.Received(uint64(uint32(number)), now)
 	select {
 	case t.arrived <- struct{}{}:
 	default:
