@@ -353,14 +353,11 @@ func (t *Traffic) readDatagrams(conn *net.UDPConn, c *Counter) {
 	}
 }
 
-// received counts a packet, unless it is of other traffic: what was late for that
-// which had this address before, or what a raw socket hears until it is bound.
+// received counts a packet. One of other traffic is strange: what was late for that
+// which had this address before, or is replayed, or a raw socket hears until it is
+// bound.
 func (t *Traffic) received(c *Counter, payload []byte, now time.Time) {
-	number := binary.BigEndian.Uint64(payload)
-	if uint32(number>>32) != t.tag {
-		return
-	}
-	c.Received(uint64(uint32(number)), now)
+	c.Received(binary.BigEndian.Uint64(payload)^uint64(t.tag)<<32, now)
 	select {
 	case t.arrived <- struct{}{}:
 	default:
