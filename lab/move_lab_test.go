@@ -320,7 +320,6 @@ type byGateways struct {
 func (m *byGateways) run(flows *traffic.Traffic) {
 	static, _, err := m.source.Export(m.ctx, session)
 	m.must(err)
-	static = static.Clone()
 	for i := range static.SAs {
 		static.SAs[i].Local = m.to.gate
 	}

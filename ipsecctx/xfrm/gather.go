@@ -43,11 +43,9 @@ func (g *gather[T]) ask(what T) {
 		if own.done {
 			return
 		}
-	} else {
-		g.busy = true
-		g.mu.Unlock()
+		g.mu.Lock()
 	}
-	g.mu.Lock()
+	g.busy = true
 	together := g.take()
 	g.mu.Unlock()
 
