@@ -208,7 +208,13 @@ func boot(ctx context.Context, kernel, scratch string, job Job) (string, error) 
 	// Pdeathsig is about the thread that started the process.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if err := cmd.Start(); err != nil {
+	unbind, err := onOneProcessor()
+	if err != nil {
+		return "", err
+	}
+	err = cmd.Start()
+	unbind()
+	if err != nil {
 		return "", fmt.Errorf("failed to start %s: %w", kernel, err)
 	}
 	done := make(chan struct{})
