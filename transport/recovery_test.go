@@ -147,7 +147,7 @@ func keepalivesKeepUp(t *testing.T, on func(*Config)) {
 func TestCloseDeliversAndTells(t *testing.T) { onCarriers(t, closeDeliversAndTells) }
 
 func closeDeliversAndTells(t *testing.T, on func(*Config)) {
-	a, b := couple(t, on)
+	a, b := couple(t, on, func(c *Config) { c.CloseTimeout = patience })
 	const count = 100
 	filler := strings.Repeat(" ", 8000) // more than SCTP takes at once
 	for i := range count {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -60,5 +61,34 @@ func TestDisturbed(t *testing.T) {
 		if got := disturbed(c.result); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q is tried again, want %q", c.name, got, c.want)
 		}
+	}
+}
+
+// TestParts: of a package with many tests, each is in one share, with the cases asked for.
+func TestParts(t *testing.T) {
+	whole := share{binary: "lab.test", run: "A|B/v6"}
+	list := func(n int) (lines string) {
+		for i := range n {
+			lines += fmt.Sprintf("Test%02d\n", i)
+		}
+		return lines + "BenchmarkMove\n"
+	}
+	if got := whole.parts(list(perGuest)); !slices.Equal(got, []share{whole}) {
+		t.Errorf("a few tests are shared as %v", got)
+	}
+	var runs []string
+	for _, part := range whole.parts(list(2*perGuest + 1)) {
+		if part.binary != whole.binary {
+			t.Errorf("a part is of %q", part.binary)
+		}
+		runs = append(runs, part.run)
+	}
+	want := []string{
+		"^(Test00|Test01|Test02|Test03|Test04|Test05|Test06|Test07)$/v6",
+		"^(Test08|Test09|Test10|Test11|Test12|Test13|Test14|Test15)$/v6",
+		"^(Test16)$/v6",
+	}
+	if !slices.Equal(runs, want) {
+		t.Errorf("parts run %q, want %q", runs, want)
 	}
 }

@@ -5,12 +5,14 @@ package uml
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"sync/atomic"
+	"slices"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -116,35 +118,60 @@ func registersSize() (int, error) {
 	return int(vector.Len), nil
 }
 
-// guests counts those that this process has started.
-var guests atomic.Uint32
+// processors are those that guests of this process are bound to, and how many to each.
+var processors struct {
+	sync.Mutex
+	guests map[int]int
+}
 
-// onOneProcessor binds this thread to one processor, guests to different ones in turn,
-// and returns how to undo that: what the thread starts meanwhile stays bound. The thread
-// has to be locked.
+// processor is the one that a guest is bound to, by its number.
 //
 // Each system call of a process in a guest, each fault and each reading of the clock is
 // a change between processes of this machine, of which one runs at a time. Spread over
 // processors, each waits for another one to wake up: in a virtual machine that is seven
 // times slower.
-func onOneProcessor() (undo func(), err error) {
-	var allowed, one unix.CPUSet
+type processor int
+
+// takeProcessor chooses the one with the fewest guests. The caller calls leave.
+func takeProcessor() (processor, error) {
+	var allowed unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
-		return nil, fmt.Errorf("failed to learn which processors may be used: %w", err)
+		return 0, fmt.Errorf("failed to learn which processors may be used: %w", err)
 	}
-	// Other processes have guests, too.
-	turn := (os.Getpid() + int(guests.Add(1))) % allowed.Count()
-	for processor := range 8 * len(allowed) * int(unsafe.Sizeof(allowed[0])) {
-		if !allowed.IsSet(processor) {
-			continue
-		}
-		if turn--; turn < 0 {
-			one.Set(processor)
-			break
+	var all []int
+	for p := range 8 * int(unsafe.Sizeof(allowed)) {
+		if allowed.IsSet(p) {
+			all = append(all, p)
 		}
 	}
-	if err := unix.SchedSetaffinity(0, &one); err != nil {
-		return nil, fmt.Errorf("failed to bind the guest to a processor: %w", err)
+	// Other processes have guests, too: each begins with another processor.
+	first := os.Getpid() % len(all)
+	all = append(all[first:], all[:first]...)
+	processors.Lock()
+	defer processors.Unlock()
+	if processors.guests == nil {
+		processors.guests = map[int]int{}
 	}
-	return func() { unix.SchedSetaffinity(0, &allowed) }, nil
+	least := slices.MinFunc(all, func(a, b int) int { return processors.guests[a] - processors.guests[b] })
+	processors.guests[least]++
+	return processor(least), nil
+}
+
+// leave is for when the guest has ended.
+func (p processor) leave() {
+	processors.Lock()
+	defer processors.Unlock()
+	processors.guests[int(p)]--
+}
+
+// bind calls start bound to the processor, as whatever is started there stays. The
+// caller's thread is locked.
+func (p processor) bind(start func() error) error {
+	var before, one unix.CPUSet
+	one.Set(int(p))
+	if err := errors.Join(unix.SchedGetaffinity(0, &before), unix.SchedSetaffinity(0, &one)); err != nil {
+		return fmt.Errorf("failed to bind the guest to processor %d: %w", p, err)
+	}
+	defer unix.SchedSetaffinity(0, &before)
+	return start()
 }

@@ -10,44 +10,57 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Guests get processors in turn, and this process keeps those that it has.
-func TestGuestsTakeProcessorsInTurn(t *testing.T) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var allowed, after unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
+// allowed are the processors that a process may run on; 0 is the calling thread.
+func allowed(t *testing.T, pid int) unix.CPUSet {
+	t.Helper()
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(pid, &set); err != nil {
 		t.Fatal(err)
 	}
-	got := map[unix.CPUSet]int{}
+	return set
+}
+
+// A guest goes where the fewest are, and this process keeps the processors that it has.
+func TestProcessors(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before := allowed(t, 0)
 	const rounds = 2
-	for range rounds * allowed.Count() {
-		undo, err := onOneProcessor()
+	taken := map[processor]int{}
+	take := func() processor {
+		on, err := takeProcessor()
 		if err != nil {
 			t.Fatal(err)
 		}
+		taken[on]++
+		return on
+	}
+	for range rounds * before.Count() {
+		on := take()
+		defer on.leave()
 		cmd := exec.Command("sleep", "60")
-		err = cmd.Start()
-		undo()
-		if err != nil {
+		if err := on.bind(cmd.Start); err != nil {
 			t.Fatal(err)
 		}
-		var bound unix.CPUSet
-		if err := unix.SchedGetaffinity(cmd.Process.Pid, &bound); err != nil {
-			t.Error(err)
-		}
+		bound := allowed(t, cmd.Process.Pid)
 		cmd.Process.Kill()
 		cmd.Wait()
-		if bound.Count() != 1 {
-			t.Errorf("a guest may run on %d processors, want 1", bound.Count())
-		}
-		got[bound]++
-	}
-	for bound, times := range got {
-		if times != rounds {
-			t.Errorf("processors %v were taken %d times, want %d", bound, times, rounds)
+		if !bound.IsSet(int(on)) || bound.Count() != 1 {
+			t.Errorf("a guest of processor %d may run on %v", on, bound)
 		}
 	}
-	if err := unix.SchedGetaffinity(0, &after); err != nil || after != allowed {
-		t.Errorf("this thread may run on %v now, before on %v; %v", after, allowed, err)
+	for on, guests := range taken {
+		if guests != rounds {
+			t.Errorf("processor %d has %d guests, want %d", on, guests, rounds)
+		}
+	}
+	for on := range taken {
+		on.leave()
+		if again := take(); again != on {
+			t.Errorf("processor %d was taken, where %d has fewer guests", again, on)
+		}
+	}
+	if after := allowed(t, 0); after != before {
+		t.Errorf("this thread may run on %v now, before on %v", after, before)
 	}
 }

@@ -208,13 +208,12 @@ func boot(ctx context.Context, kernel, scratch string, job Job) (string, error) 
 	// Pdeathsig is about the thread that started the process.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	unbind, err := onOneProcessor()
+	on, err := takeProcessor()
 	if err != nil {
 		return "", err
 	}
-	err = cmd.Start()
-	unbind()
-	if err != nil {
+	defer on.leave()
+	if err := on.bind(cmd.Start); err != nil {
 		return "", fmt.Errorf("failed to start %s: %w", kernel, err)
 	}
 	done := make(chan struct{})
