@@ -235,7 +235,6 @@ func (v *vpn) awaitStatus(g *gateway, problem string) {
 	if !comes(func() bool {
 		client := control.Dial(v.socket(g))
 		status, err := client.Status(v.ctx)
-		client.Close()
 		v.must(err)
 		said = status.IKE.Problem
 		if problem != "" {

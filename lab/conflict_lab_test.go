@@ -83,7 +83,6 @@ func (f *fleet) occupy(at *gateway, l *link) {
 	other.inner, other.node, other.gate = netip.MustParseAddr("10.1.7.7"), netip.MustParseAddr("198.51.100.77"), at.Outer.V4
 	other.spiDown++
 	client := control.Dial(f.socket(at))
-	defer client.Close()
 	f.must(client.AddSession(f.ctx, control.NewSession{
 		Session: cxtp.SessionID{0xcd}, Previous: other.node, Identity: "other.example",
 		Inner: []netip.Prefix{full(other.inner)}, SAs: []control.NewSA{other.manual(true), other.manual(false)},

@@ -276,7 +276,6 @@ func resum(octets []byte) {
 func (f *fleet) expectCounter(at *gateway, name string, want uint64) {
 	f.t.Helper()
 	client := control.Dial(f.socket(at))
-	defer client.Close()
 	status, err := client.Status(f.ctx)
 	f.must(err)
 	if got := status.Counters[name]; got != want {

@@ -52,7 +52,6 @@ func (f *fleet) finals() (sent int, slowest time.Duration) {
 	var taken []control.TraceEvent
 	for _, g := range f.gateways {
 		client := control.Dial(f.socket(g))
-		defer client.Close()
 		events, err := client.Trace(f.ctx, 0)
 		f.must(err)
 		for _, e := range events {

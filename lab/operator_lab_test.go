@@ -220,7 +220,6 @@ func (f *fleet) drain(from *gateway) error {
 func (f *fleet) populate(at *gateway, n int) {
 	f.t.Helper()
 	client := control.Dial(f.socket(at))
-	defer client.Close()
 	for i := range n {
 		l := linkOf(daemonCase)
 		l.inner = netip.AddrFrom4([4]byte{10, 1, byte(1 + i/250), byte(1 + i%250)})
@@ -281,7 +280,6 @@ func (f *fleet) oneOwner() {
 func (f *fleet) views(at *gateway) []control.Session {
 	f.t.Helper()
 	client := control.Dial(f.socket(at))
-	defer client.Close()
 	views, err := client.Sessions(f.ctx)
 	f.must(err)
 	return views

@@ -154,7 +154,6 @@ func (l *link) second() *link {
 func (f *fleet) add(at *gateway, l *link, id cxtp.SessionID, identity string) {
 	f.t.Helper()
 	client := control.Dial(f.socket(at))
-	defer client.Close()
 	f.must(client.AddSession(f.ctx, control.NewSession{
 		Session: id, Previous: l.node, Identity: identity,
 		Inner: []netip.Prefix{full(l.inner)}, SAs: []control.NewSA{l.manual(true), l.manual(false)},

@@ -218,7 +218,6 @@ func transferred(b *testing.B, size int) (t takeover) {
 func (v *vpn) moveOne(from *gateway, id cxtp.SessionID) (took time.Duration) {
 	v.t.Helper()
 	client := control.Dial(v.socket(from))
-	defer client.Close()
 	began := time.Now()
 	end, err := client.Handover(v.ctx, control.Handover{Session: id, To: cxtp.RouterID(from.Peer.Name)}, func(p control.Progress) {
 		if p.Event == cxtp.EventActive {

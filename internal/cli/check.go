@@ -45,7 +45,6 @@ func check(c *urfave.Context) error {
 		return usagef("say which gateway: cxtp check --to ROUTER")
 	}
 	client := dial(c)
-	defer client.Close()
 	if err := ready(c.Context, client, to); err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func serving(t *testing.T, daemon http.Handler) *control.Client {
 	t.Helper()
 	socket, stop := serve(t, daemon)
 	client := control.Dial(socket)
-	t.Cleanup(func() { client.Close(); stop() })
+	t.Cleanup(stop)
 	return client
 }
 

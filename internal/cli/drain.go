@@ -50,7 +50,6 @@ func undrainCommand() *urfave.Command {
 		Before: noArguments,
 		Action: func(c *urfave.Context) error {
 			client := dial(c)
-			defer client.Close()
 			if err := client.Drain(c.Context, control.Drain{}); err != nil {
 				return err
 			}
@@ -72,7 +71,6 @@ func drain(c *urfave.Context) error {
 		return usagef("--outstanding %d moves nothing: it has to be 1 or more", c.Int("outstanding"))
 	}
 	client := dial(c)
-	defer client.Close()
 	d := &drainage{client: client, to: to, force: c.Bool("force"), outstanding: c.Int("outstanding"), pause: busyPause,
 		fates: map[cxtp.SessionID]*fate{}, started: time.Now(), progress: meter{out: c.App.ErrWriter, terminal: isTerminal(c.App.ErrWriter)}}
 	if c.Bool("each") {

@@ -47,7 +47,6 @@ func handover(c *urfave.Context) error {
 		return err
 	}
 	client := dial(c)
-	defer client.Close()
 	if c.Bool("cancel") {
 		return cancel(c, client, move.Session)
 	}

@@ -89,7 +89,6 @@ func install(c *urfave.Context) error {
 		rand.Read(session.Session[:])
 	}
 	client := dial(c)
-	defer client.Close()
 	if err := client.AddSession(c.Context, session); err != nil {
 		return err
 	}

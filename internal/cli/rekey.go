@@ -25,7 +25,6 @@ func rekeyCommand() *urfave.Command {
 				return usagef("name one session: cxtp rekey SESSION")
 			}
 			client := dial(c)
-			defer client.Close()
 			if err := client.Rekey(c.Context, sessions[0]); err != nil {
 				return err
 			}

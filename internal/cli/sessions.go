@@ -24,7 +24,6 @@ func sessionsCommand() *urfave.Command {
 		Before: noArguments,
 		Action: func(c *urfave.Context) error {
 			client := dial(c)
-			defer client.Close()
 			sessions, err := client.Sessions(c.Context)
 			switch {
 			case err != nil:

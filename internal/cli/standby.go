@@ -39,7 +39,6 @@ func standby(c *urfave.Context) error {
 		return usagef("name one session, and where its copy goes: cxtp standby SESSION --at ROUTER, or --off")
 	}
 	client := dial(c)
-	defer client.Close()
 	return follow(c, []cxtp.Event{cxtp.EventStaged, cxtp.EventStandby}, func(report func(control.Progress)) (control.Progress, error) {
 		return client.Standby(c.Context, control.Standby{Session: sessions[0], To: cxtp.RouterID(c.String("at"))}, report)
 	})
@@ -84,7 +83,6 @@ func resolve(c *urfave.Context) error {
 		return usagef("name sessions, or --all for every one that has to do with %s", fenced)
 	}
 	client := dial(c)
-	defer client.Close()
 	if c.Bool("all") {
 		views, err := client.Sessions(c.Context)
 		if err != nil {

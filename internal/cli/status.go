@@ -19,7 +19,6 @@ func statusCommand() *urfave.Command {
 		Before: noArguments,
 		Action: func(c *urfave.Context) error {
 			client := dial(c)
-			defer client.Close()
 			status, err := client.Status(c.Context)
 			switch {
 			case err != nil:

@@ -34,7 +34,9 @@ type Refusal struct {
 
 func (e *Refusal) Error() string { return "cxtpd refused: " + e.Reason }
 
-// Client talks to one daemon. It may be used by several goroutines.
+// Client talks to one daemon. It may be used by several goroutines, and keeps nothing
+// open between requests: the daemon might close what waits at the moment when it is
+// used, and nobody could say then whether an order has been heard.
 type Client struct {
 	socket string
 	http   *http.Client
@@ -47,11 +49,9 @@ func Dial(socket string) *Client {
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
+		DisableKeepAlives: true,
 	}}}
 }
-
-// Close frees the connections that no request uses.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Status asks for the daemon's state.
 func (c *Client) Status(ctx context.Context) (status Status, err error) {

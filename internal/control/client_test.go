@@ -35,7 +35,7 @@ func serve(t *testing.T, handler http.HandlerFunc) *Client {
 	server.Listener = listener
 	server.Start()
 	client := Dial(socket)
-	t.Cleanup(func() { client.Close(); server.Close() })
+	t.Cleanup(server.Close)
 	return client
 }
 
@@ -114,6 +114,19 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// A connection that is kept may end at the moment when it is used again.
+func TestConnectionsEndWithTheirRequests(t *testing.T) {
+	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if !r.Close {
+			t.Error("the client keeps its connection for another request")
+		}
+		json.NewEncoder(w).Encode(Result{})
+	})
+	if err := client.Cancel(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestHandover(t *testing.T) {
 	reports := []Progress{
 		{Session: id, Epoch: 4, Event: cxtp.EventStaging, Peer: "sg2"},
@@ -160,6 +173,7 @@ func TestHandoverIsCutOff(t *testing.T) {
 func TestHandoverIsInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body) // the server hears of the client's end after that alone
 		json.NewEncoder(w).Encode(Progress{Event: cxtp.EventStaging})
 		http.NewResponseController(w).Flush()
 		<-r.Context().Done()

@@ -188,7 +188,6 @@ func (d *demo) tearDown() error {
 	for _, g := range d.gateways {
 		if g != nil && g.process != nil {
 			errs = append(errs, g.process.stop())
-			g.control.Close()
 		}
 	}
 	if d.tap != nil {

@@ -143,7 +143,6 @@ func (g *gateway) restart(ctx context.Context, watch func(*process)) error {
 	g.keep(g.process.last)
 	g.last = 0
 	g.mu.Unlock()
-	g.control.Close()
 	process, err := startProcess(g.Name, g.command[0], g.command[1:]...)
 	if err != nil {
 		return err

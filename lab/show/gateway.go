@@ -129,7 +129,6 @@ func (g *gateway) run(args []string) error {
 // ready waits until a gateway's daemon has found its strongSwan and its peer.
 func (g *gateway) ready(ctx context.Context) error {
 	client := control.Dial(g.socket())
-	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
@@ -151,7 +150,6 @@ func (g *gateway) ready(ctx context.Context) error {
 // has waits until a gateway's daemon has the client's session.
 func (g *gateway) has(ctx context.Context) error {
 	client := control.Dial(g.socket())
-	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {

@@ -112,7 +112,6 @@ func start(ctx context.Context, program, folder string, plain bool) (*Rig, error
 // Stop ends the daemon. That it had ended before is an error, which says what it
 // wrote.
 func (r *Rig) Stop() error {
-	r.client.Close()
 	early := false
 	select {
 	case <-r.ended:
