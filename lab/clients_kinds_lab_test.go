@@ -28,6 +28,7 @@ type clientKind struct {
 	iv              int    // octets of IV that an ESP packet has; 0 = 8
 	children        int    // that the client has; 0 = 1
 	identity        string // by which the daemon is to know it; "" = its certificate's
+	lease           string // that its gateways' daemons give each other; "" = none
 
 	// Of Debian, whose strongSwan the gateways and the client are; "" = the machine's.
 	releases [2]string

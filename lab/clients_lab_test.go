@@ -48,7 +48,7 @@ func newVPNOf(t *testing.T, k clientKind) *vpn {
 // newVPNGateways is one that has no client yet.
 func newVPNGateways(t testing.TB, k clientKind) *vpn {
 	t.Helper()
-	v := &vpn{fleet: newSharing(t, "lossless", func(g *gateway) { g.Kind = "strongswan" })}
+	v := &vpn{fleet: newSharing(t, "lossless", func(g *gateway) { g.Kind, g.Lease = "strongswan", k.lease })}
 	ca, err := testcert.New()
 	v.must(err)
 	v.ca, v.kind = ca, k

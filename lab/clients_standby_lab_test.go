@@ -62,7 +62,7 @@ func (v *vpn) takenOver(id cxtp.SessionID) {
 	_, err := v.cxtp(there, "resolve", id.String(), "--fenced", here.Name)
 	v.must(err)
 	v.stands(there, id, "active")
-	v.await(func() bool { return v.holder(false) == there.Name })
+	v.awaitInherited(there)
 }
 
 // renewed waits until all SAs of a client that was taken over have been rekeyed, and the
@@ -173,9 +173,6 @@ func TestStrongSwanStandbyBehind(t *testing.T) {
 		})
 	}
 }
-
-// isolate takes from a gateway the way to its standby.
-func (v *vpn) isolate(g *gateway) { v.shell(g.Node, "ip", "link", "set", topology.Sync, "down") }
 
 // TestStrongSwanStandbyLost takes the power off a gateway that has rekeyed a client's
 // IKE SA and could not tell its standby. That says that the client does not answer. The

@@ -103,7 +103,8 @@ vici = "{{.Name}}.vici"
 {{end}}[timers]
 max_transfer = "{{.Transfer}}"
 request_wait = "5s"
-[[peer]]
+{{if .Lease}}lease = "{{.Lease}}"
+{{end}}[[peer]]
 name     = "{{.Peer.Name}}"
 address  = ["{{.Peer.Outer.V4}}", "{{.Peer.Outer.V6}}"]
 endpoint = "{{.Peer.Sync}}:5091"
@@ -123,6 +124,7 @@ type gateway struct {
 	Outside, Inside string
 	Carrier         string // "" = that of a file that names none
 	Transfer        string // CT_MAX_TRANSFER_TIME, in which nothing should be given up that goes well
+	Lease           string // with which it has a standby; "" = none
 	Shares          bool   // the virtual address, with its peer
 	Peer            *gateway
 

@@ -406,7 +406,7 @@ func TestInherit(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.stands(there, faultySession, "active")
-		f.await(func() bool { return f.holder(false) == there.Name })
+		f.awaitInherited(there)
 		o.also("at rest", f.steady(l), false)
 		f.judge(w, l)
 

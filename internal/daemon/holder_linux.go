@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -82,6 +83,7 @@ func (s *sharing) run(ctx context.Context) error {
 			checked = now
 			s.dropIdle()
 		}
+		s.concede(ctx)
 		s.makeClaims(ctx)
 		next := refreshed.Add(refresh)
 		for _, at := range []time.Time{s.announceDue(), s.followGifts(ctx)} {
@@ -91,6 +93,37 @@ func (s *sharing) run(ctx context.Context) error {
 		}
 		timer.Reset(max(time.Until(next), 0))
 	}
+}
+
+// concede lets go of the addresses in doubt for which another gateway answers, unless a
+// session here needs them: both answer then.
+func (s *sharing) concede(ctx context.Context) {
+	s.mu.Lock()
+	doubts := s.doubts
+	s.doubts = nil
+	s.mu.Unlock()
+	for _, a := range doubts {
+		if err := s.concedeOne(ctx, a); err != nil && ctx.Err() == nil {
+			s.log.Error("a shared address may be at two gateways", "address", a, "error", err)
+		}
+	}
+}
+
+func (s *sharing) concedeOne(ctx context.Context, a netip.Addr) error {
+	if held, err := s.addresses.Holds(a); err != nil || !held {
+		return err
+	}
+	who, err := s.addresses.Ask(ctx, a)
+	if err != nil || len(who) == 0 {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.needed(a) {
+		return fmt.Errorf("%s answers for it too, and sessions here need it: hand them over, or end them there", who[0])
+	}
+	s.log.Warn("another gateway has taken a shared address, and keeps it", "address", a, "at", who[0].String())
+	return s.addresses.Give(a)
 }
 
 // makeClaims takes the addresses that are claimed, unless another gateway has them,

@@ -263,6 +263,28 @@ func TestTake(t *testing.T) {
 	}
 }
 
+// TestConcede: where another gateway answers for an address, and the last session with it
+// has ended here, that one has taken over: the address is let go of, and not before.
+func TestConcede(t *testing.T) {
+	s := newSharer(t)
+	first, second, third := s.install(1), s.install(2), s.install(3)
+	ends := func(id cxtp.SessionID, holds bool, says string) {
+		t.Helper()
+		s.log.Reset()
+		s.must(s.Release(t.Context(), id))
+		s.must(s.lab.SG1.Do(func() error { s.sharing.concede(t.Context()); return nil }))
+		held, err := s.sharing.addresses.Holds(topology.Virtual.V4)
+		s.must(err)
+		if said := s.log.String(); held != holds || (said == "") != (says == "") || !strings.Contains(said, says) {
+			t.Errorf("holds the address: %v, want %v; said %q, want %q", held, holds, said, says)
+		}
+	}
+	ends(first, true, "")
+	s.must(s.lab.SG2.AddAddress(topology.Outer, topology.Virtual))
+	ends(second, true, "sessions here need it")
+	ends(third, false, "another gateway has taken a shared address")
+}
+
 // TestGift: the address is let go of when its new holder answers, and not before; and
 // nothing is forwarded any more when the neighbours know it.
 func TestGift(t *testing.T) {

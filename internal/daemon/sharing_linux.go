@@ -46,6 +46,7 @@ type sharing struct {
 	gifts   map[netip.Addr]*gift
 	taken   []announcement
 	claims  []claim
+	doubts  []netip.Addr // whose sessions may have been taken over
 }
 
 // member is a session with a shared address.
@@ -220,23 +221,43 @@ func (s *sharing) width(m *member) route.Width {
 }
 
 // gone forgets a session that is not held here any more. What is forwarded of it
-// stays.
+// stays. One that has not left has ended, perhaps because a standby has taken it over,
+// and the address with it.
 func (s *sharing) gone(id cxtp.SessionID) {
 	if s == nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	m := s.members[id]
 	delete(s.members, id)
+	if m == nil || !m.here {
+		return
+	}
+	for _, flow := range m.flows {
+		if a := flow.Local.Addr(); !slices.Contains(s.doubts, a) {
+			s.doubts = append(s.doubts, a)
+		}
+	}
+	s.rouse()
+}
+
+// needed reports whether a session with an address is at work here, or frozen.
+func (s *sharing) needed(a netip.Addr) bool {
+	for _, m := range s.members {
+		if m.here && slices.ContainsFunc(m.flows, func(f route.Flow) bool { return f.Local.Addr() == a }) {
+			return true
+		}
+	}
+	return false
 }
 
 // found takes over what the daemon before has left. An address that another
-// gateway has taken while this one was away is not this one's.
+// gateway may have taken while this one was away is in doubt.
 func (s *sharing) found(ctx context.Context, held []cxtp.Held) {
 	if s == nil {
 		return
 	}
-	used := map[netip.Addr]bool{}
 	for _, h := range held {
 		static := s.static(h.Session)
 		if static == nil {
@@ -251,25 +272,11 @@ func (s *sharing) found(ctx context.Context, held []cxtp.Held) {
 				m.here = true // until it has left, again
 			}
 		}
-		if h.State != cxtp.HeldStaged {
-			for _, flow := range s.flowsOf(static) {
-				used[flow.Local.Addr()] = true
-			}
-		}
 	}
-	for _, a := range s.addresses.All() {
-		if held, err := s.addresses.Holds(a); err != nil || !held || used[a] {
-			continue
-		}
-		who, err := s.addresses.Ask(ctx, a)
-		if err == nil && len(who) > 0 {
-			s.log.Warn("another gateway has taken a shared address meanwhile, and keeps it", "address", a, "at", who[0].String())
-			err = s.addresses.Give(a)
-		}
-		if err != nil {
-			s.log.Error("a shared address may be at two gateways", "address", a, "error", err)
-		}
-	}
+	s.mu.Lock()
+	s.doubts = slices.DeleteFunc(slices.Clone(s.addresses.All()), s.needed) // to ask takes time
+	s.mu.Unlock()
+	s.concede(ctx)
 }
 
 // shared implements [ipsecctx.Sharer] with the methods below.
@@ -310,10 +317,8 @@ func (s *sharing) give(ctx context.Context, a netip.Addr, to cxtp.RouterID) (boo
 	if held, err := s.addresses.Holds(a); err != nil || !held {
 		return false, err
 	}
-	for _, m := range s.members {
-		if m.here && slices.ContainsFunc(m.flows, func(f route.Flow) bool { return f.Local.Addr() == a }) {
-			return false, nil
-		}
+	if s.needed(a) {
+		return false, nil
 	}
 	for _, fw := range s.forwards.List() {
 		if fw.To != string(to) && concerns(fw, a) {
